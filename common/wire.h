@@ -1,0 +1,128 @@
+/*
+ * wire.h - the messages between master and worker.
+ *
+ * A packet is one SEQPACKET datagram of at most WIRE_PACKET_MAX bytes: records, each of them u8 type,
+ * u32 length, payload. Numbers are in the machine's byte order (both ends run on it). A string is u32
+ * length, bytes, NUL; none contains a NUL. A record must be used up to its last byte. WIRE_VERSION changes with any
+ * of this, and both ends say theirs in HELLO, which comes first and whose layout never changes.
+ *
+ * Decoders return 0, or -EBADMSG for a record that is truncated, has bytes left over or a value out of
+ * its range; nothing decoded may be used then. Strings decoded are views into the packet. Encoders
+ * return 0, -EMSGSIZE when the record would exceed WIRE_RECORD_MAX, or -ENOMEM.
+ */
+#ifndef DLD_WIRE_H
+#define DLD_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "buf.h"
+
+#define WIRE_VERSION 1
+#define WIRE_PACKET_MAX (64 * KIB)
+#define WIRE_RECORD_MAX (60 * KIB)
+#define WIRE_HEADERS_MAX 100
+
+/* Descriptors that a worker finds open when it starts, besides 0 to 2. */
+enum {
+    WORKER_FD_CHANNEL = 3,    /* its end of the socketpair */
+    WORKER_FD_SCOREBOARD = 4, /* memfd, see scoreboard.h */
+    WORKER_FD_ROOT = 5,       /* the output root, O_PATH | O_DIRECTORY */
+    WORKER_FD_LOCK = 6,       /* the state directory's lock: held while any worker lives */
+    WORKER_FD_MAX_ = 7
+};
+
+enum wire_type {
+    WIRE_HELLO = 1,   /* both ways, first */
+    WIRE_CONFIG = 2,  /* to the worker, second, once */
+    WIRE_JOB = 3,     /* to the worker: fetch this */
+    WIRE_CANCEL = 4,  /* to the worker: drop this job, answer with a RESULT (CANCELLED, or what it came to) */
+    WIRE_STOP = 5,    /* to the worker: give up all jobs (RESULT RELEASED each), then exit with 0 */
+    WIRE_FETCHED = 6, /* from the worker: body complete, slot free; the RESULT follows */
+    WIRE_RESULT = 7,  /* from the worker: the job is out of its hands */
+    WIRE_MAX_
+};
+
+struct wire_hello {
+    uint32_t wire_version;
+    const char *program_version;
+};
+
+enum fsync_mode { FSYNC_BATCH, FSYNC_ALWAYS, FSYNC_NEVER, FSYNC_MAX_ };
+
+struct wire_config {
+    uint32_t worker;    /* this worker's number, from 1 */
+    uint32_t transfers; /* slots */
+    uint8_t fsync;      /* enum fsync_mode */
+    uint64_t sync_interval_usec;
+    uint64_t connect_timeout_usec;
+    uint64_t low_speed_limit; /* bytes a second */
+    uint64_t low_speed_time_usec;
+    uint32_t max_redirects;
+    uint32_t file_mode, dir_mode;
+    const char *store_id; /* 32 hex digits: marks published files as this queue's */
+};
+
+struct wire_job {
+    int64_t id;
+    uint32_t attempt;     /* from 1 */
+    uint8_t on_conflict;  /* enum on_conflict */
+    bool maybe_published; /* an earlier attempt may have published it without being recorded */
+    uint64_t max_size;    /* bytes, 0: no limit */
+    uint64_t timeout_usec; /* for this attempt, 0: none */
+    const char *url;      /* canonical */
+    const char *output;   /* path beneath the root */
+    const char *user_agent; /* NULL: dld's own */
+    const char *referer;    /* NULL: none */
+    uint32_t n_headers;
+    const char *headers[WIRE_HEADERS_MAX]; /* "Name: value" */
+};
+
+enum wire_outcome {
+    OUTCOME_DONE = 0,      /* published (and durable, as fsync says) */
+    OUTCOME_FAILED = 1,    /* error tells */
+    OUTCOME_CANCELLED = 2, /* as asked by CANCEL */
+    OUTCOME_RELEASED = 3,  /* not tried, or given up on STOP: queue it again, no attempt counted */
+    OUTCOME_MAX_
+};
+
+struct wire_result {
+    int64_t id;
+    uint8_t outcome;      /* enum wire_outcome */
+    uint8_t error;        /* enum dld_error, ERR_NONE unless FAILED */
+    bool transient;       /* FAILED: worth another attempt */
+    bool skipped;         /* DONE: the file was there and on_conflict is skip */
+    uint32_t http_status; /* 0: none */
+    uint64_t bytes;       /* of body received */
+    int64_t size;         /* of the file as announced or published, -1 unknown */
+    uint64_t started_usec;     /* CLOCK_REALTIME, when the transfer began */
+    uint64_t retry_after_usec; /* what the server asked to wait, 0: nothing */
+    const char *output;        /* DONE: path beneath the root; else NULL */
+    const char *message;       /* FAILED: a sentence of this case; else NULL */
+    const char *effective_url; /* NULL where it is the job's */
+    const char *content_type;  /* NULL: none */
+};
+
+/* Append one record to b. NULL strings are carried as NULL. */
+int wire_put_hello(struct buf *b, const struct wire_hello *m);
+int wire_put_config(struct buf *b, const struct wire_config *m);
+int wire_put_job(struct buf *b, const struct wire_job *m);
+int wire_put_cancel(struct buf *b, int64_t id);
+int wire_put_stop(struct buf *b);
+int wire_put_fetched(struct buf *b, int64_t id);
+int wire_put_result(struct buf *b, const struct wire_result *m);
+
+/* Decode the payload of one record. */
+int wire_get_hello(const void *p, size_t n, struct wire_hello *ret);
+int wire_get_config(const void *p, size_t n, struct wire_config *ret);
+int wire_get_job(const void *p, size_t n, struct wire_job *ret);
+int wire_get_id(const void *p, size_t n, int64_t *ret); /* CANCEL, FETCHED */
+int wire_get_empty(const void *p, size_t n);            /* STOP */
+int wire_get_result(const void *p, size_t n, struct wire_result *ret);
+
+/* Splits a packet: the record at *pos, which is advanced. 1: there was one; 0: the end; -EBADMSG. */
+int wire_next(const void *packet, size_t n, size_t *pos, uint8_t *ret_type, const void **ret_payload,
+              size_t *ret_len);
+
+#endif
