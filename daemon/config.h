@@ -1,0 +1,68 @@
+/*
+ * config.h - what dld can be told: one table of keys, read from dld.conf, DLD_* and the command
+ * line.
+ *
+ * Later sources beat earlier ones: defaults, the configuration file, FILE.d/ (dld.conf.d/) *.conf
+ * in order of name, the environment (DLD_<SECTION>_<KEY>, as DLD_RETRY_BASE; DLD_SOCKET;
+ * DLD_STATE_DIR; DLD_CONFIG), the command line (--set section.key=value).
+ */
+#ifndef DLD_CONFIG_H
+#define DLD_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+struct config {
+    char *socket_path; /* --socket, DLD_SOCKET */
+    char *state_dir;   /* --state-dir, DLD_STATE_DIR, $STATE_DIRECTORY of systemd */
+    struct {
+        unsigned workers;    /* processes; 0 in a file is one per core, and never 0 here */
+        uint64_t stop_grace; /* usec */
+        unsigned crash_limit;
+    } master;
+    struct {
+        unsigned transfers; /* slots in each */
+    } worker;
+    struct {
+        char *root;
+        unsigned mode, dir_mode; /* permission bits */
+    } output;
+    struct {
+        unsigned fsync;         /* enum fsync_mode */
+        uint64_t sync_interval; /* usec, as all times here */
+        uint64_t connect_timeout;
+        uint64_t low_speed_limit; /* bytes a second */
+        uint64_t low_speed_time;
+        unsigned max_redirects;
+    } transfer;
+    struct {
+        unsigned count;
+        uint64_t base, max;
+    } retry;
+    struct {
+        unsigned connections; /* at once to one host */
+    } host;
+    struct {
+        unsigned mode;     /* of the socket */
+        char *group;       /* of the socket, "" for the process's own */
+        uint64_t max_line; /* bytes of one request */
+    } control;
+    struct {
+        int level; /* syslog priority */
+    } log;
+};
+
+/* Fills *ret from defaults, files, environment and argv. --help, --version, --print-config and
+ * --check-config are done here. Returns 1: go on; 0: done, exit with 0; -EINVAL: something is
+ * wrong, and all that is (up to 20 errors) is on err, each a sentence with the place (file:line,
+ * variable or option), the key and what is allowed. All paths in *ret are absolute; nothing is made
+ * or opened there. Not for use beside other threads. */
+int config_load(struct config *ret, int argc, char **argv, FILE *out, FILE *err);
+void config_done(struct config *c);
+
+/* The documented default file. */
+void config_print(FILE *out);
+
+#endif

@@ -1,0 +1,319 @@
+#include "daemon/config_keys.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "common/paths.h"
+#include "common/util.h"
+#include "common/wire.h"
+
+#define MSEC USEC_PER_MSEC
+#define SEC USEC_PER_SEC
+#define MINUTE (60 * SEC)
+#define HOUR (60 * MINUTE)
+#define DAY (24 * HOUR)
+
+static const struct config_choice fsync_choices[] = {
+    {"batch", FSYNC_BATCH}, {"always", FSYNC_ALWAYS}, {"never", FSYNC_NEVER}, {NULL, 0}};
+
+static const struct config_choice level_choices[] = {
+    {"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
+    {"info", LOG_INFO}, {"debug", LOG_DEBUG},     {NULL, 0}};
+
+#define KEY(s, n, t)                                                                               \
+    .section = #s, .name = #n, .type = CONFIG_##t, .offset = offsetof(struct config, s.n)
+
+/* clang-format off */
+const struct config_key config_keys[] = {
+    {KEY(master, workers, COUNT), .min = 0, .max = 256, .standard = "0",
+     .help = "Worker processes. 0: one for each core that dld may run on."},
+    {KEY(master, stop_grace, DURATION), .min = 0, .max = 10 * MINUTE, .standard = "10s",
+     .help = "How long workers get to give up their transfers when dld stops; then they are "
+             "killed. Keep it below TimeoutStopSec= of the unit."},
+    {KEY(master, crash_limit, COUNT), .min = 1, .max = 100, .standard = "3",
+     .help = "A job that was in the hands of this many workers as they crashed fails, as `crash`."},
+
+    {KEY(worker, transfers, COUNT), .min = 1, .max = 1024, .standard = "16",
+     .help = "Transfers that each worker runs at once."},
+
+    {KEY(output, root, PATH), .standard = "/var/lib/dld/downloads",
+     .standard_user = "~/Downloads/dld",
+     .help = "The directory that all files go beneath. (~/Downloads/dld for a user's own daemon.)"},
+    {KEY(output, mode, MODE), .min = 0600, .max = 0777, .standard = "0644",
+     .help = "Permissions of downloaded files."},
+    {KEY(output, dir_mode, MODE), .min = 0700, .max = 0777, .standard = "0755",
+     .help = "Permissions of directories made for them."},
+
+    {KEY(transfer, fsync, CHOICE), .choices = fsync_choices, .standard = "batch",
+     .help = "When a finished file is forced to the disk. batch: before its job is called done, "
+             "many files together. always: each by itself. never: when the kernel likes, and a "
+             "power cut may leave files empty whose jobs are done."},
+    {KEY(transfer, sync_interval, DURATION), .min = 1 * MSEC, .max = 10 * SEC, .standard = "100ms",
+     .help = "With fsync = batch: the longest that a finished file waits for others to be synced "
+             "with."},
+    {KEY(transfer, connect_timeout, DURATION), .min = 1 * MSEC, .max = 1 * HOUR, .standard = "30s",
+     .help = "The longest that name lookup, connection and TLS may take together."},
+    {KEY(transfer, low_speed_limit, SIZE), .min = 1, .max = KIB * MIB, .standard = "1",
+     .help = "Bytes a second. A transfer slower than this for low_speed_time is broken off, as "
+             "`stalled`, and tried again."},
+    {KEY(transfer, low_speed_time, DURATION), .min = 1 * SEC, .max = 1 * DAY, .standard = "60s",
+     .help = "See low_speed_limit."},
+    {KEY(transfer, max_redirects, COUNT), .min = 0, .max = 100, .standard = "20",
+     .help = "Redirects followed for one job. 0: none, a redirect is an error."},
+
+    {KEY(retry, count, COUNT), .min = 0, .max = 1000, .standard = "5",
+     .help = "How often a job is tried again after an error that may pass, unless it says itself "
+             "(`retries`)."},
+    {KEY(retry, base, DURATION), .min = 1 * MSEC, .max = 1 * DAY, .standard = "1s",
+     .help = "Wait before the first retry. It doubles with each, and up to half of it is taken off "
+             "at random."},
+    {KEY(retry, max, DURATION), .min = 1 * MSEC, .max = 7 * DAY, .standard = "5min",
+     .help = "The longest wait, also where base is longer."},
+
+    {KEY(host, connections, COUNT), .min = 1, .max = 4096, .standard = "8",
+     .help = "Transfers at once from one host (name and port), over all workers."},
+
+    {KEY(control, mode, MODE), .min = 0600, .max = 0666, .standard = "0660",
+     .standard_user = "0600",
+     .help = "Permissions of the control socket, where dld makes it; under systemd dld.socket "
+             "does. Whoever may write to it may do everything. (0600 for a user's own daemon.)"},
+    {KEY(control, group, GROUP), .standard = "",
+     .help = "Group of the control socket, where dld makes it. Empty: the group that dld runs as."},
+    {KEY(control, max_line, SIZE), .min = 64 * KIB, .max = 64 * MIB, .standard = "4M",
+     .help = "The longest request that a client may send."},
+
+    {KEY(log, level, CHOICE), .choices = level_choices, .standard = "notice",
+     .help = "The least urgent messages that are logged."},
+};
+/* clang-format on */
+
+const size_t config_n_keys = ELEMENTSOF(config_keys);
+_Static_assert(ELEMENTSOF(config_keys) <= CONFIG_KEYS_MAX, "raise CONFIG_KEYS_MAX");
+
+const struct config_key *config_key_find(const char *section, const char *name) {
+    for (size_t i = 0; i < config_n_keys; i++)
+        if (streq(config_keys[i].section, section) && streq(config_keys[i].name, name))
+            return &config_keys[i];
+    return NULL;
+}
+
+/* In the largest unit that leaves no fraction. */
+static void buf_add_duration(struct buf *b, uint64_t usec) {
+    static const struct {
+        uint64_t usec;
+        const char *name;
+    } units[] = {{DAY, "d"}, {HOUR, "h"}, {MINUTE, "min"}, {SEC, "s"}, {MSEC, "ms"}, {1, "us"}};
+    size_t i = 0;
+
+    if (usec == 0) {
+        buf_adds(b, "0s");
+        return;
+    }
+    while (usec % units[i].usec != 0)
+        i++;
+    buf_addf(b, "%" PRIu64 "%s", usec / units[i].usec, units[i].name);
+}
+
+static void buf_add_size(struct buf *b, uint64_t bytes) {
+    const char *units = "\0KMGT";
+    unsigned i = 0;
+
+    for (; bytes > 0 && bytes % KIB == 0 && i < 4; i++)
+        bytes /= KIB;
+    buf_addf(b, "%" PRIu64 "%.1s", bytes, units + i);
+}
+
+static void describe_choices(const struct config_choice *choices, struct buf *b) {
+    for (; choices->name; choices++) {
+        buf_adds(b, choices->name);
+        if (choices[1].name)
+            buf_adds(b, choices[2].name ? ", " : " or ");
+    }
+}
+
+/* "1ms and 1d" */
+static void describe_limits(const struct config_key *k, const char *between, struct buf *b) {
+    void (*add)(struct buf *, uint64_t) =
+        k->type == CONFIG_DURATION ? buf_add_duration : buf_add_size;
+
+    add(b, k->min);
+    buf_adds(b, between);
+    add(b, k->max);
+}
+
+void config_key_describe(const struct config_key *k, struct buf *b) {
+    switch (k->type) {
+    case CONFIG_COUNT:
+        buf_addf(b, "a number from %" PRIu64 " to %" PRIu64, k->min, k->max);
+        break;
+    case CONFIG_DURATION:
+        buf_adds(b, "a duration (us, ms, s, min, h, d) from ");
+        describe_limits(k, " to ", b);
+        break;
+    case CONFIG_SIZE:
+        buf_adds(b, "a size (bytes, or with K, M, G, T) from ");
+        describe_limits(k, " to ", b);
+        break;
+    case CONFIG_MODE:
+        buf_addf(b, "an octal mode with at least %04" PRIo64 " and at most %04" PRIo64, k->min,
+                 k->max);
+        break;
+    case CONFIG_CHOICE:
+        describe_choices(k->choices, b);
+        break;
+    case CONFIG_PATH:
+        buf_adds(b, "an absolute path, or one that starts with ~/");
+        break;
+    case CONFIG_GROUP:
+        buf_adds(b, "the name of a group, or nothing");
+        break;
+    }
+}
+
+/* Why a duration or a size was refused. */
+static int refuse_unit(const struct config_key *k, const char *value, int error, struct buf *why) {
+    bool duration = k->type == CONFIG_DURATION;
+
+    if (error == -EINVAL)
+        buf_addf(why, "\"%s\" is not a %s; write a number %s, between ", value,
+                 duration ? "duration" : "size",
+                 duration ? "with us, ms, s, min, h or d" : "of bytes, or with K, M, G or T");
+    else
+        buf_addf(why, "\"%s\" is out of range; write a %s between ", value,
+                 duration ? "duration" : "size");
+    describe_limits(k, " and ", why);
+    return -EINVAL;
+}
+
+static int refuse(const struct config_key *k, const char *value, struct buf *why) {
+    buf_adds(why, "expected ");
+    config_key_describe(k, why);
+    buf_addf(why, ", not \"%s\"", value);
+    return -EINVAL;
+}
+
+static int read_unit(const struct config_key *k, const char *value, uint64_t *ret,
+                     struct buf *why) {
+    uint64_t n = 0;
+    int r = k->type == CONFIG_DURATION ? parse_duration(value, &n) : parse_size(value, &n);
+
+    if (r == 0 && (n < k->min || n > k->max))
+        r = -ERANGE;
+    if (r < 0)
+        return refuse_unit(k, value, r, why);
+    *ret = n;
+    return 0;
+}
+
+/* -EINVAL unless all of s is octal digits, at most five of them. */
+static int parse_mode(const char *s, uint64_t *ret) {
+    size_t n = strlen(s);
+
+    if (n == 0 || n > 5 || strspn(s, "01234567") != n)
+        return -EINVAL;
+    *ret = strtoul(s, NULL, 8);
+    return 0;
+}
+
+static int parse_choice(const struct config_choice *choices, const char *s, uint64_t *ret) {
+    for (; choices->name; choices++)
+        if (streq(choices->name, s)) {
+            *ret = choices->value;
+            return 0;
+        }
+    return -EINVAL;
+}
+
+static int read_unsigned(const struct config_key *k, const char *value, unsigned *ret,
+                         struct buf *why) {
+    uint64_t n = 0;
+    int r;
+
+    if (k->type == CONFIG_CHOICE) {
+        r = parse_choice(k->choices, value, &n);
+    } else if (k->type == CONFIG_MODE) {
+        r = parse_mode(value, &n);
+        if (r == 0 && ((n & k->min) != k->min || (n & ~k->max) != 0))
+            r = -EINVAL;
+    } else {
+        r = parse_u64(value, &n);
+        if (r == 0 && (n < k->min || n > k->max))
+            r = -EINVAL;
+    }
+    if (r < 0)
+        return refuse(k, value, why);
+    *ret = (unsigned)n;
+    return 0;
+}
+
+static int read_string(const struct config_key *k, const char *value, char **ret, struct buf *why) {
+    if (k->type == CONFIG_PATH && !*value)
+        return refuse(k, value, why);
+    if (k->type == CONFIG_GROUP && *value && !getgrnam(value)) {
+        buf_addf(why, "there is no group \"%s\" on this system", value);
+        return -EINVAL;
+    }
+    if (value[0] == '~' && value[1] == '/') {
+        int r = path_absolute(value, ret);
+        if (r == -ENXIO) {
+            buf_addf(why, "no home directory is known for \"%s\"; set HOME", value);
+            return -EINVAL;
+        }
+        return r;
+    }
+    char *copy = strdup(value);
+    if (!copy)
+        return -ENOMEM;
+    *ret = copy;
+    return 0;
+}
+
+int config_key_set(const struct config_key *k, const char *value, struct config *c,
+                   struct buf *why) {
+    void *field = (char *)c + k->offset;
+
+    if (k->type == CONFIG_DURATION || k->type == CONFIG_SIZE)
+        return read_unit(k, value, field, why);
+    if (k->type != CONFIG_PATH && k->type != CONFIG_GROUP)
+        return read_unsigned(k, value, field, why);
+
+    char *s = NULL;
+    int r = read_string(k, value, &s, why);
+    if (r < 0)
+        return r;
+    free(*(char **)field);
+    *(char **)field = s;
+    return 0;
+}
+
+void config_error(struct config_errors *e, const char *fmt, ...) {
+    va_list ap;
+
+    e->count++;
+    if (e->count == CONFIG_ERRORS_MAX + 1)
+        fprintf(e->err, "dld: there are more errors than these\n");
+    if (e->count > CONFIG_ERRORS_MAX)
+        return;
+    fprintf(e->err, "dld: ");
+    va_start(ap, fmt);
+    vfprintf(e->err, fmt, ap);
+    va_end(ap);
+    fprintf(e->err, "\n");
+}
+
+void config_key_assign(const struct config_key *k, const char *value, struct config *c,
+                       const char *place, struct config_errors *e) {
+    _cleanup_(buf_done) struct buf why = BUF_INIT(64 * KIB);
+    int r = config_key_set(k, value, c, &why);
+
+    if (r == -EINVAL) {
+        const char *text = buf_cstr(&why);
+        config_error(e, "%s: %s", place, text ? text : "invalid value");
+    } else if (r < 0) {
+        config_error(e, "%s: %s", place, strerror(-r));
+    }
+}

@@ -1,0 +1,82 @@
+#include "daemon/job.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "common/util.h"
+
+#define BIT(state) (1u << JOB_##state)
+
+static const struct {
+    const char *name;
+    unsigned next; /* states it may go to */
+} states[JOB_STATE_MAX_] = {
+    [JOB_QUEUED] = {"queued",
+                    BIT(WAITING) | BIT(PAUSED) | BIT(ACTIVE) | BIT(FAILED) | BIT(CANCELLED)},
+    [JOB_WAITING] = {"waiting", BIT(QUEUED) | BIT(PAUSED) | BIT(CANCELLED)},
+    [JOB_PAUSED] = {"paused", BIT(QUEUED) | BIT(WAITING) | BIT(CANCELLED)},
+    [JOB_ACTIVE] = {"active", BIT(QUEUED) | BIT(WAITING) | BIT(PAUSED) | BIT(DONE) | BIT(FAILED) |
+                                  BIT(CANCELLED)},
+    [JOB_DONE] = {"done", 0},
+    [JOB_FAILED] = {"failed", BIT(QUEUED)},
+    [JOB_CANCELLED] = {"cancelled", BIT(QUEUED)},
+    [JOB_STAGED] = {"queued", BIT(QUEUED) | BIT(PAUSED) | BIT(CANCELLED)},
+};
+
+const char *job_state_name(enum job_state s) {
+    return (unsigned)s < JOB_STATE_MAX_ ? states[s].name : NULL;
+}
+
+int job_state_parse(const char *s, enum job_state *ret) {
+    for (unsigned i = 0; i < JOB_STATE_MAX_; i++)
+        if (streq(s, states[i].name)) {
+            *ret = (enum job_state)i;
+            return 0;
+        }
+    return -EINVAL;
+}
+
+bool job_state_may(enum job_state from, enum job_state to) {
+    return (unsigned)from < JOB_STATE_MAX_ && (unsigned)to < JOB_STATE_MAX_ &&
+           states[from].next & 1u << to;
+}
+
+bool job_state_ended(enum job_state s) {
+    return s == JOB_DONE || s == JOB_FAILED || s == JOB_CANCELLED;
+}
+
+void job_result_done(struct job_result *r) {
+    free(r->output);
+    free(r->message);
+    free(r->effective_url);
+    free(r->content_type);
+    *r = (struct job_result){.size = -1};
+}
+
+struct job *job_free(struct job *j) {
+    if (!j)
+        return NULL;
+    free(j->url);
+    free(j->host);
+    free(j->body);
+    job_result_done(&j->result);
+    free(j);
+    return NULL;
+}
+
+void job_free_many(struct job **jobs, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        job_free(jobs[i]);
+    free(jobs);
+}
+
+void job_spec_done(struct job_spec *s) {
+    free(s->output);
+    free(s->user_agent);
+    free(s->referer);
+    free(s->tag);
+    for (size_t i = 0; i < s->n_headers; i++)
+        free(s->headers[i]);
+    free(s->headers);
+    *s = (struct job_spec){.retries = -1};
+}

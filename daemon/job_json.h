@@ -1,0 +1,59 @@
+/*
+ * job_json.h - jobs from JSON, validated, and back.
+ *
+ * One table of keys drives parsing, error messages and the list of known keys; tests/unit compares
+ * it with the published schema (job.schema.json).
+ */
+#ifndef DLD_JOB_JSON_H
+#define DLD_JOB_JSON_H
+
+#include <jansson.h>
+
+#include "common/buf.h"
+#include "daemon/job.h"
+
+/* Why a job was refused, for a person: `jobs[3].max_size: expected ...`. */
+struct job_error {
+    int64_t index;  /* of the job in the submission, -1: not about one job */
+    char text[512]; /* place and sentence */
+};
+
+/* A job as it goes into the store. */
+struct job_new {
+    char *url, *host; /* canonical, "host:port" */
+    char *body;       /* NULL when the job has no other keys */
+    int priority;
+};
+void job_new_done(struct job_new *j);
+
+/* Validates one object of a job file. defaults is the object of that name or NULL; a key of the job
+ * beats it, header by header for `headers`. place is what to call the job in errors, as "jobs[3]"
+ * or "" for a lone object; index goes into *err. Returns 0, -EINVAL with *err filled, or -ENOMEM.
+ */
+int job_new_parse(const json_t *object, const json_t *defaults, const char *place, int64_t index,
+                  struct job_new *ret, struct job_error *err);
+
+/* Validates the keys of a `defaults` object ("defaults.retries: expected ..."; url and urls don't
+ * belong there). */
+int job_defaults_check(const json_t *defaults, struct job_error *err);
+
+/* A stored body into a spec: 0, -EBADMSG for what no version of dld wrote, -ENOMEM. body may be
+ * NULL. */
+int job_spec_parse(const char *body, struct job_spec *ret);
+
+/* What a running transfer adds to its row. */
+struct job_progress {
+    uint64_t bytes, speed;
+    int64_t total; /* -1 unknown */
+};
+
+/* Writes the job as the JSON object that clients get: the keys id batch index url state attempts
+ * http_status bytes size output error{name,message} worker created started finished effective_url
+ * content_type, then `skipped` and `due` where they apply, then the keys of its body that were
+ * asked for (on_conflict, priority, tag, headers, ...) except output, which is the path beneath the
+ * root (expanded for a job not yet done). progress may be NULL. The object's last brace is left to
+ * the caller, who may add keys: json_end(b, '}'). key as in buf.h. */
+void job_to_json(struct buf *b, const char *key, const struct job *j,
+                 const struct job_progress *progress);
+
+#endif

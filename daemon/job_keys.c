@@ -1,0 +1,234 @@
+#include "daemon/job_keys.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/text.h"
+#include "common/util.h"
+
+#define TIMEOUT_MAX_MSEC (UINT64_C(30) * 86400 * 1000)
+
+/* All strings of a job together must fit a record of wire.h. */
+#define USER_AGENT_MAX 1024
+#define REFERER_MAX 16384
+#define TAG_MAX 255
+
+const char *const job_key_names[KEY_MAX_ + 1] = {
+    [KEY_URL] = "url",           [KEY_OUTPUT] = "output",         [KEY_ON_CONFLICT] = "on_conflict",
+    [KEY_HEADERS] = "headers",   [KEY_USER_AGENT] = "user_agent", [KEY_REFERER] = "referer",
+    [KEY_PRIORITY] = "priority", [KEY_RETRIES] = "retries",       [KEY_TIMEOUT] = "timeout",
+    [KEY_TAG] = "tag",           [KEY_MAX_SIZE] = "max_size",
+};
+
+/* Whether the key can stand behind a dot. */
+static bool is_plain(const char *key) {
+    size_t n = strspn(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
+
+    return n > 0 && n <= 60 && !key[n];
+}
+
+int job_refuse(struct job_error *err, const char *place, const char *key, const char *fmt, ...) {
+    char quoted[TEXT_QUOTED_MAX];
+    size_t n = 0;
+    va_list ap;
+
+    if (key && is_plain(key))
+        n = (size_t)snprintf(err->text, sizeof(err->text), "%.100s%s%s: ", place, *place ? "." : "",
+                             key);
+    else if (key)
+        n = (size_t)snprintf(err->text, sizeof(err->text), "%.100s[%s]: ", place,
+                             text_quote(quoted, key, strlen(key)));
+    else if (*place)
+        n = (size_t)snprintf(err->text, sizeof(err->text), "%.200s: ", place);
+    va_start(ap, fmt);
+    vsnprintf(err->text + n, sizeof(err->text) - n, fmt, ap);
+    va_end(ap);
+    return -EINVAL;
+}
+
+/* The key being checked, and where to complain. */
+struct check {
+    const char *place;
+    enum job_key key;
+    struct job_error *err;
+};
+
+/* "expected WHAT, found VALUE" */
+static int expected(const struct check *c, const char *what, const json_t *v) {
+    char found[TEXT_QUOTED_MAX];
+
+    return job_refuse(c->err, c->place, job_key_names[c->key], "expected %s, found %s", what,
+                      job_value_text(found, v));
+}
+
+const char *job_value_text(char ret[TEXT_QUOTED_MAX], const json_t *v) {
+    switch (json_typeof(v)) {
+    case JSON_STRING:
+        return text_quote(ret, json_string_value(v), json_string_length(v));
+    case JSON_INTEGER:
+        snprintf(ret, TEXT_QUOTED_MAX, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
+        return ret;
+    case JSON_REAL:
+        snprintf(ret, TEXT_QUOTED_MAX, "%g", json_real_value(v));
+        return ret;
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "an array";
+    case JSON_NULL:
+        return "null";
+    default:
+        return json_is_true(v) ? "true" : "false";
+    }
+}
+
+/* A string of 1 to max bytes that shows as it is. */
+static int check_string(const struct check *c, const json_t *v, size_t max,
+                        struct job_values *ret) {
+    const char *s = json_string_value(v), *key = job_key_names[c->key];
+    size_t n = json_string_length(v);
+    char quoted[TEXT_QUOTED_MAX];
+
+    if (!s)
+        return expected(c, "a string", v);
+    if (n == 0 || n > max)
+        return job_refuse(c->err, c->place, key, "expected 1 to %zu bytes, found %zu", max, n);
+    if (!text_is_printable(s, n))
+        return job_refuse(c->err, c->place, key, "control characters are not allowed, found %s",
+                          text_quote(quoted, s, n));
+    ret->text[c->key] = s;
+    return 0;
+}
+
+static int check_integer(const struct check *c, const json_t *v, int min, int max, int *ret) {
+    json_int_t n = json_integer_value(v);
+    char what[64];
+
+    if (!json_is_integer(v) || n < min || n > max) {
+        snprintf(what, sizeof(what), "an integer from %d to %d", min, max);
+        return expected(c, what, v);
+    }
+    *ret = (int)n;
+    return 0;
+}
+
+static int check_output(const struct check *c, const json_t *v, struct job_values *ret) {
+    const char *why;
+    char quoted[TEXT_QUOTED_MAX];
+    size_t n = json_string_length(v);
+
+    if (!json_is_string(v))
+        return expected(c, "a string", v);
+    if (strlen(json_string_value(v)) != n)
+        why = "control characters are not allowed in it";
+    else if (output_check(json_string_value(v), &why) == 0) {
+        ret->text[c->key] = json_string_value(v);
+        return 0;
+    }
+    return job_refuse(c->err, c->place, "output", n ? "%s, found %s" : "%s", why,
+                      text_quote(quoted, json_string_value(v), n));
+}
+
+static int check_on_conflict(const struct check *c, const json_t *v, struct job_values *ret) {
+    if (!json_is_string(v) || on_conflict_parse(json_string_value(v), &ret->on_conflict) < 0)
+        return expected(c, "\"fail\", \"overwrite\", \"rename\" or \"skip\"", v);
+    return 0;
+}
+
+static int check_timeout(const struct check *c, const json_t *v, struct job_values *ret) {
+    double msec = 0;
+    uint64_t usec;
+
+    if (json_is_number(v))
+        msec = json_number_value(v) * 1000;
+    else if (json_is_string(v) && parse_duration(json_string_value(v), &usec) == 0)
+        msec = (double)usec / (double)USEC_PER_MSEC;
+    if (!(msec >= 1 && msec <= (double)TIMEOUT_MAX_MSEC))
+        return expected(c, "seconds, from 0.001 to 2592000 (30 days), as 90, 1.5 or \"2min\"", v);
+    ret->timeout_msec = (uint64_t)llround(msec);
+    return 0;
+}
+
+static int check_max_size(const struct check *c, const json_t *v, struct job_values *ret) {
+    uint64_t n = 0;
+
+    if (json_is_integer(v) && json_integer_value(v) > 0)
+        n = (uint64_t)json_integer_value(v);
+    else if (json_is_string(v) && parse_size(json_string_value(v), &n) < 0)
+        n = 0;
+    if (n == 0 || n > INT64_MAX)
+        return expected(c, "a number of bytes above 0, as 20000000 or \"20M\"", v);
+    ret->max_size = n;
+    return 0;
+}
+
+static int check_value(const struct check *c, const json_t *v, struct job_values *ret) {
+    switch (c->key) {
+    case KEY_URL: /* url_parse() looks at the rest */
+        if (!json_is_string(v))
+            return expected(c, "a string", v);
+        ret->text[KEY_URL] = json_string_value(v);
+        return 0;
+    case KEY_OUTPUT:
+        return check_output(c, v, ret);
+    case KEY_ON_CONFLICT:
+        return check_on_conflict(c, v, ret);
+    case KEY_HEADERS:
+        if (!json_is_object(v))
+            return expected(c, "an object of names and values", v);
+        ret->headers = v;
+        return job_headers_check(v, c->place, c->err);
+    case KEY_USER_AGENT:
+        return check_string(c, v, USER_AGENT_MAX, ret);
+    case KEY_REFERER:
+        return check_string(c, v, REFERER_MAX, ret);
+    case KEY_PRIORITY:
+        return check_integer(c, v, -100, 100, &ret->priority);
+    case KEY_RETRIES:
+        return check_integer(c, v, 0, 1000, &ret->retries);
+    case KEY_TIMEOUT:
+        return check_timeout(c, v, ret);
+    case KEY_TAG:
+        return check_string(c, v, TAG_MAX, ret);
+    default:
+        return check_max_size(c, v, ret);
+    }
+}
+
+static int refuse_unknown(const char *key, const char *place, struct job_error *err) {
+    const char *near = nearest(key, job_key_names);
+    char list[200];
+    size_t n = 0;
+
+    if (near)
+        return job_refuse(err, place, key, "unknown key; did you mean \"%s\"?", near);
+    for (int k = 0; k < KEY_MAX_; k++)
+        n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s", k ? ", " : "", job_key_names[k]);
+    return job_refuse(err, place, key, "unknown key; the keys are %s", list);
+}
+
+int job_keys_read(const json_t *object, const char *place, struct job_values *v,
+                  struct job_error *err) {
+    const char *name;
+    json_t *value;
+
+    json_object_foreach((json_t *)object, name, value) {
+        struct check c = {.place = place, .key = KEY_URL, .err = err};
+        int r;
+
+        while (c.key < KEY_MAX_ && !streq(name, job_key_names[c.key]))
+            c.key++;
+        if (c.key == KEY_MAX_)
+            return refuse_unknown(name, place, err);
+        r = check_value(&c, value, v);
+        if (r < 0)
+            return r;
+        v->given |= 1u << c.key;
+    }
+    return 0;
+}

@@ -1,0 +1,379 @@
+#include "daemon/master.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "daemon/control.h"
+#include "daemon/dispatch.h"
+#include "daemon/methods.h"
+#include "daemon/pool.h"
+#include "daemon/state_dir.h"
+#include "daemon/store.h"
+#include "daemon/watch.h"
+
+#define WINDOW_HOSTS 4096
+#define WINDOW_JOBS 16384
+#define START_FAILURES 3
+#define DRAIN_TIMEOUT (5 * USEC_PER_SEC) /* for answers under way when stopping */
+#define STATUS_INTERVAL (5 * USEC_PER_SEC)
+
+struct master {
+    const struct config *config;
+    sd_event *event;
+    struct state_lock lock;
+    int root_fd;
+    struct store *store;
+    struct dispatch *dispatch;
+    struct pool *pool;
+    struct watches *watches;
+    struct control *control;
+    struct methods methods;
+    bool own_socket; /* the path is this process's to remove */
+    bool failed;
+    unsigned stop_signals;
+    uint64_t drain_deadline;
+    uint64_t status_sent;
+};
+
+/* ---- systemd ---- */
+
+/* Tells the service manager what is going on, when something does: never a timer's business. */
+static void notify_status(struct master *m) {
+    const uint64_t *n = store_counts(m->store);
+    uint64_t now = now_usec(CLOCK_MONOTONIC), speed;
+    unsigned n_active;
+
+    if (now - m->status_sent < STATUS_INTERVAL)
+        return;
+    m->status_sent = now;
+    n_active = dispatch_n_active(m->dispatch, 0, &speed);
+    sd_notifyf(0, "STATUS=%u active, %llu queued, %llu waiting, %llu done, %llu failed", n_active,
+               (unsigned long long)(n[JOB_QUEUED] - MIN(n[JOB_QUEUED], (uint64_t)n_active)),
+               (unsigned long long)n[JOB_WAITING], (unsigned long long)n[JOB_DONE],
+               (unsigned long long)n[JOB_FAILED]);
+}
+
+/* ---- stopping: workers first, then the answers, then the loop ---- */
+
+static void on_drained(void *userdata, int error, const struct store_batch *batch);
+
+/* Ends the loop when no request waits for an answer of the store. */
+static void drain(struct master *m) {
+    bool late = now_usec(CLOCK_MONOTONIC) > m->drain_deadline;
+
+    if (!late && store_batch_get(m->store, 0, on_drained, m) == 0)
+        return;
+    sd_event_exit(m->event, m->failed ? -EIO : 0);
+}
+
+/* The store answers in order: all that was asked before has been answered. */
+static void on_drained(void *userdata, int error, const struct store_batch *batch) {
+    struct master *m = userdata;
+
+    (void)error;
+    (void)batch;
+    if (control_n_requests(m->control) > 0)
+        drain(m);
+    else
+        sd_event_exit(m->event, m->failed ? -EIO : 0);
+}
+
+static void on_stopped(void *userdata) {
+    struct master *m = userdata;
+
+    watches_stop(m->watches);
+    m->drain_deadline = now_usec(CLOCK_MONOTONIC) + DRAIN_TIMEOUT;
+    drain(m);
+}
+
+static void master_stop(struct master *m) {
+    if (m->methods.stopping)
+        return;
+    m->methods.stopping = true;
+    sd_notify(0, "STOPPING=1\nSTATUS=Stopping: transfers are given back to the queue");
+    control_stop(m->control);
+    dispatch_stop(m->dispatch);
+    pool_stop(m->pool, m->config->master.stop_grace);
+}
+
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
+    struct master *m = userdata;
+
+    (void)source;
+    m->stop_signals++;
+    log_info("stopping: %s", strsignal((int)si->ssi_signo));
+    if (m->stop_signals > 1)
+        pool_kill(m->pool);
+    else
+        master_stop(m);
+    return 0;
+}
+
+/* ---- what the parts report ---- */
+
+static void on_ready(void *userdata) {
+    struct master *m = userdata;
+
+    dispatch_start(m->dispatch, m->store, m->pool);
+    sd_notifyf(0, "READY=1\nSTATUS=Ready: %u workers", m->config->master.workers);
+    log_info("ready: %u workers, socket %s, state %s, output %s", m->config->master.workers,
+             m->config->socket_path, m->config->state_dir, m->config->output.root);
+}
+
+static void on_workers_failed(void *userdata) {
+    struct master *m = userdata;
+
+    log_error("workers can't be started; giving up");
+    m->failed = true;
+    master_stop(m);
+}
+
+static void on_job_ended(void *userdata, const struct job *job) {
+    struct master *m = userdata;
+
+    watches_job_ended(m->watches, job);
+    notify_status(m);
+}
+
+static void on_client_gone(void *userdata, struct client *client) {
+    struct master *m = userdata;
+
+    watches_client_gone(m->watches, client);
+}
+
+/* ---- starting ---- */
+
+static int open_store(struct master *m) {
+    struct store_handlers handlers = {.ready = dispatch_on_ready, .userdata = m->dispatch};
+    _cleanup_free_ char *why = NULL;
+    int r = store_open(&m->store, m->event, m->config->state_dir, &handlers, &why);
+
+    if (r < 0)
+        log_error("%s", why ? why : strerror(-r));
+    return r;
+}
+
+static int start_pool(struct master *m) {
+    const struct config *c = m->config;
+    struct pool_settings settings = {
+        .n_workers = c->master.workers,
+        .root_fd = m->root_fd,
+        .lock_fd = m->lock.workers,
+        .start_failures = START_FAILURES,
+        .config =
+            {
+                .transfers = c->worker.transfers,
+                .fsync = (uint8_t)c->transfer.fsync,
+                .sync_interval_usec = c->transfer.sync_interval,
+                .connect_timeout_usec = c->transfer.connect_timeout,
+                .low_speed_limit = c->transfer.low_speed_limit,
+                .low_speed_time_usec = c->transfer.low_speed_time,
+                .max_redirects = c->transfer.max_redirects,
+                .file_mode = c->output.mode,
+                .dir_mode = c->output.dir_mode,
+                .store_id = store_id(m->store),
+            },
+    };
+    struct pool_handlers handlers = {
+        .ready = on_ready,
+        .failed = on_workers_failed,
+        .stopped = on_stopped,
+        .userdata = m,
+        .jobs =
+            {
+                .room = dispatch_on_room,
+                .find = dispatch_on_find,
+                .fetched = dispatch_on_fetched,
+                .result = dispatch_on_result,
+                .lost = dispatch_on_lost,
+                .userdata = m->dispatch,
+            },
+    };
+    int r = pool_new(&m->pool, m->event, &settings, &handlers);
+
+    if (r == -ENOENT)
+        log_error("the program dld-worker is not there: it belongs beside dld, or in ../libexec/dld");
+    else if (r < 0)
+        log_error("workers can't be started: %s", strerror(-r));
+    return r;
+}
+
+static int start_dispatch(struct master *m) {
+    const struct config *c = m->config;
+    struct dispatch_settings settings = {
+        .limits = {.max_active = c->host.connections,
+                   .max_hosts = WINDOW_HOSTS,
+                   .max_jobs = WINDOW_JOBS},
+        .policy = {.retries = c->retry.count,
+                   .base = c->retry.base,
+                   .max = c->retry.max,
+                   .crash_limit = c->master.crash_limit},
+        .ended = on_job_ended,
+        .userdata = m,
+    };
+
+    return dispatch_new(&m->dispatch, m->event, &settings);
+}
+
+/* The socket that systemd passed, or one of our own. */
+static int listening_socket(struct master *m) {
+    const struct config *c = m->config;
+    int n = sd_listen_fds(1), fd;
+
+    if (n > 1) {
+        log_error("%d sockets were passed, one is expected (see dld.socket)", n);
+        return -EINVAL;
+    }
+    if (n == 1) {
+        fd = SD_LISTEN_FDS_START;
+        if (sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) <= 0) {
+            log_error("the socket that was passed is not a listening AF_UNIX stream socket");
+            return -EINVAL;
+        }
+        return fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : fd;
+    }
+    fd = control_listen(c->socket_path, c->control.mode, c->control.group);
+    m->own_socket = fd >= 0;
+    if (fd == -EADDRINUSE)
+        log_error("another daemon listens on %s; stop it, or give this one another with --socket",
+                  c->socket_path);
+    else if (fd < 0)
+        log_error("%s can't be listened on: %s", c->socket_path, strerror(-fd));
+    return fd;
+}
+
+static int start_control(struct master *m) {
+    struct control_settings settings = {
+        .max_line = m->config->control.max_line,
+        .methods = methods_table,
+        .client_gone = on_client_gone,
+        .method_userdata = &m->methods,
+        .userdata = m,
+    };
+    int fd = listening_socket(m), r;
+
+    if (fd < 0)
+        return fd;
+    m->methods = (struct methods){
+        .store = m->store,
+        .dispatch = m->dispatch,
+        .pool = m->pool,
+        .watches = m->watches,
+        .started = now_usec(CLOCK_MONOTONIC),
+    };
+    r = control_new(&m->control, m->event, fd, &settings);
+    if (r < 0)
+        log_error("the control socket can't be served: %s", strerror(-r));
+    return r;
+}
+
+static int open_directories(struct master *m) {
+    const struct config *c = m->config;
+    int r = make_directories(c->state_dir, 0700);
+
+    if (r < 0) {
+        log_error("the state directory %s can't be made: %s", c->state_dir, strerror(-r));
+        return r;
+    }
+    r = state_dir_lock(c->state_dir, &m->lock);
+    if (r < 0)
+        return r;
+    r = make_directories(c->output.root, c->output.dir_mode);
+    if (r == 0) {
+        m->root_fd = open(c->output.root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        r = m->root_fd < 0 ? -errno : 0;
+    }
+    if (r < 0)
+        log_error("the output root %s can't be used: %s", c->output.root, strerror(-r));
+    return r;
+}
+
+static int start_loop(struct master *m) {
+    int r = sd_event_default(&m->event);
+
+    if (r >= 0)
+        r = sd_event_add_signal(m->event, NULL, SIGTERM, on_signal, m);
+    if (r >= 0)
+        r = sd_event_add_signal(m->event, NULL, SIGINT, on_signal, m);
+    if (r >= 0)
+        r = sd_event_set_watchdog(m->event, true);
+    if (r < 0)
+        log_error("the event loop can't be set up: %s", strerror(-r));
+    return r < 0 ? r : 0;
+}
+
+/* sd-event wants the signals that it handles blocked in every thread; workers start with an empty mask. */
+static int block_signals(void) {
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGCHLD);
+    return sigprocmask(SIG_BLOCK, &set, NULL) < 0 ? -errno : 0;
+}
+
+static void raise_fd_limit(void) {
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static int master_start(struct master *m) {
+    int r = block_signals();
+
+    raise_fd_limit();
+    if (r == 0)
+        r = open_directories(m);
+    if (r == 0)
+        r = start_loop(m);
+    if (r == 0)
+        r = start_dispatch(m);
+    if (r == 0)
+        r = open_store(m);
+    if (r == 0) {
+        m->watches = watches_new(m->store);
+        r = m->watches ? 0 : -ENOMEM;
+    }
+    if (r == 0)
+        r = start_pool(m);
+    if (r == 0)
+        r = start_control(m);
+    return r;
+}
+
+/* The control first: its clients refer to the rest. */
+static void master_done(struct master *m) {
+    control_free(m->control);
+    watches_free(m->watches);
+    pool_free(m->pool);
+    store_close(m->store);
+    dispatch_free(m->dispatch);
+    sd_event_unref(m->event);
+    close_fd(m->root_fd);
+    if (m->own_socket)
+        unlink(m->config->socket_path);
+    state_dir_unlock(&m->lock);
+}
+
+int master_run(const struct config *config) {
+    struct master m = {.config = config, .root_fd = -1, .lock = {.master = -1, .workers = -1}};
+    int r = master_start(&m);
+
+    if (r == 0) {
+        if (config->transfer.fsync == FSYNC_NEVER)
+            log_notice("fsync = never: files may be lost in a power cut though their jobs are done");
+        r = sd_event_loop(m.event);
+    }
+    master_done(&m);
+    return r;
+}

@@ -1,0 +1,12 @@
+/*
+ * master.h - the master process: puts the parts together and runs the loop.
+ */
+#ifndef DLD_MASTER_H
+#define DLD_MASTER_H
+
+#include "daemon/config.h"
+
+/* Runs until told to stop by SIGTERM or SIGINT. 0, or a negative errno with what went wrong in the log. */
+int master_run(const struct config *config);
+
+#endif

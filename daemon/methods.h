@@ -1,0 +1,42 @@
+/*
+ * methods.h - what clients can ask for: one function for each method of dld-control(7).
+ *
+ * They validate parameters, ask the store and the dispatcher, and write answers. methods_submit.c,
+ * methods_query.c (list, show, status), methods_change.c (cancel, retry, wait).
+ */
+#ifndef DLD_METHODS_H
+#define DLD_METHODS_H
+
+#include "daemon/control.h"
+#include "daemon/dispatch.h"
+#include "daemon/pool.h"
+#include "daemon/store.h"
+#include "daemon/watch.h"
+
+/* Passed to every method as userdata. */
+struct methods {
+    struct store *store;
+    struct dispatch *dispatch;
+    struct pool *pool;
+    struct watches *watches;
+    uint64_t started; /* CLOCK_MONOTONIC usec */
+    bool stopping;    /* nothing new is taken */
+};
+
+extern const struct control_method methods_table[];
+
+void method_submit(struct request *request, const json_t *params, void *userdata);
+void method_wait(struct request *request, const json_t *params, void *userdata);
+void method_list(struct request *request, const json_t *params, void *userdata);
+void method_show(struct request *request, const json_t *params, void *userdata);
+void method_status(struct request *request, const json_t *params, void *userdata);
+void method_cancel(struct request *request, const json_t *params, void *userdata);
+void method_retry(struct request *request, const json_t *params, void *userdata);
+
+/* Answers a request that the store refused: error is a negative errno. */
+void request_fail_store(struct request *request, int error);
+
+/* Answers a request for which there was no memory. */
+void request_fail_memory(struct request *request);
+
+#endif

@@ -1,0 +1,261 @@
+#include "daemon/methods.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A request that moves jobs to another state, in steps of the store. */
+struct change {
+    struct methods *methods;
+    struct request *request;
+    struct params_choice choice;
+    enum job_state to; /* CANCELLED or QUEUED */
+    int64_t *active;   /* ids that the workers were told to drop; in order */
+    size_t n_active;
+    int64_t after;     /* the store's cursor */
+    uint64_t n_changed;
+    int64_t *left; /* of choice.ids: those that did not change */
+    size_t n_left;
+};
+
+static void change_free(struct change *c) {
+    params_choice_done(&c->choice);
+    free(c->active);
+    free(c->left);
+    free(c);
+}
+
+static void change_fail(struct change *c, int error) {
+    if (error == -ENOENT)
+        request_fail(c->request, RPC_NOT_FOUND, "there is no such batch");
+    else
+        request_fail_store(c->request, error);
+    change_free(c);
+}
+
+/* ---- those who wait for jobs that were cancelled while no worker had them ---- */
+
+static void on_cancelled_rows(void *userdata, int error, const struct store_list *list) {
+    struct methods *m = userdata;
+
+    if (error < 0)
+        return;
+    for (size_t i = 0; i < list->n_jobs; i++)
+        watches_job_ended(m->watches, list->jobs[i]);
+    job_free_many(list->jobs, list->n_jobs);
+}
+
+static void tell_watchers(struct methods *m, const int64_t *ids, size_t n) {
+    struct store_filter filter = {.state = JOB_CANCELLED, .ids = ids, .n_ids = n, .limit = n};
+
+    if (n > 0 && watches_any(m->watches))
+        store_list(m->store, &filter, on_cancelled_rows, m);
+}
+
+/* ---- the answer ---- */
+
+static bool contains(const int64_t *ids, size_t n, int64_t id) {
+    for (size_t low = 0, high = n; low < high;) {
+        size_t middle = low + (high - low) / 2;
+
+        if (ids[middle] == id)
+            return true;
+        if (ids[middle] < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return false;
+}
+
+static bool listed(const struct store_list *list, int64_t id) {
+    for (size_t i = 0; i < list->n_jobs; i++)
+        if (list->jobs[i]->id == id)
+            return true;
+    return false;
+}
+
+/* The ids left that the store has, or has not. */
+static void write_left(struct change *c, struct buf *b, const char *key, const struct store_list *found,
+                       bool has) {
+    json_begin(b, key, '[');
+    for (size_t i = 0; i < c->n_left; i++)
+        if (listed(found, c->left[i]) == has)
+            json_int(b, NULL, c->left[i]);
+    json_end(b, ']');
+}
+
+static void change_answer(struct change *c, const struct store_list *found) {
+    struct buf *b = request_reply(c->request);
+    bool cancel = c->to == JOB_CANCELLED;
+
+    json_begin(b, "result", '{');
+    json_int(b, cancel ? "cancelled" : "retried", (int64_t)(c->n_changed + c->n_active));
+    if (c->choice.ids) {
+        write_left(c, b, "missing", found, false);
+        write_left(c, b, cancel ? "ended" : "unended", found, true);
+    }
+    json_end(b, '}');
+    request_done(c->request);
+    change_free(c);
+}
+
+static void on_left(void *userdata, int error, const struct store_list *list) {
+    struct change *c = userdata;
+
+    if (error < 0) {
+        change_fail(c, error);
+        return;
+    }
+    change_answer(c, list);
+    job_free_many(list->jobs, list->n_jobs);
+}
+
+static void change_done(struct change *c) {
+    struct store_filter filter = {
+        .state = -1, .ids = c->left, .n_ids = c->n_left, .limit = c->n_left};
+    struct store_list none = {.n_jobs = 0};
+    int r = 0;
+
+    if (c->n_left == 0)
+        change_answer(c, &none);
+    else if ((r = store_list(c->methods->store, &filter, on_left, c)) < 0)
+        change_fail(c, r);
+}
+
+/* ---- the change ---- */
+
+static void change_step(struct change *c);
+
+static void leave_out(struct change *c, const int64_t *ids, size_t n) {
+    size_t kept = 0;
+
+    for (size_t i = 0; i < c->n_left; i++)
+        if (!contains(ids, n, c->left[i]))
+            c->left[kept++] = c->left[i];
+    c->n_left = kept;
+}
+
+static void on_changed(void *userdata, int error, const int64_t *ids, size_t n, int64_t next) {
+    struct change *c = userdata;
+
+    if (error < 0) {
+        change_fail(c, error);
+        return;
+    }
+    c->n_changed += n;
+    leave_out(c, ids, n);
+    if (c->to == JOB_CANCELLED) {
+        dispatch_cancelled(c->methods->dispatch, ids, n);
+        tell_watchers(c->methods, ids, n);
+    }
+    c->after = next;
+    if (next)
+        change_step(c);
+    else
+        change_done(c);
+}
+
+static void change_step(struct change *c) {
+    struct store_filter filter = {
+        .batch = c->choice.batch,
+        .state = c->to == JOB_QUEUED && c->choice.all ? JOB_FAILED : -1,
+        .ids = c->choice.ids,
+        .n_ids = c->choice.n_ids,
+        .after = c->after,
+        .limit = STORE_STEP,
+        .except = c->active,
+        .n_except = c->n_active,
+    };
+    int r = store_change(c->methods->store, &filter, c->to, on_changed, c);
+
+    if (r < 0)
+        change_fail(c, r);
+}
+
+static void on_batch_known(void *userdata, int error, const struct store_batch *batch) {
+    struct change *c = userdata;
+
+    if (error == 0 && !batch->complete)
+        error = -ENOENT;
+    if (error < 0)
+        change_fail(c, error);
+    else
+        change_step(c);
+}
+
+static int compare(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* What runs is the workers' to drop. */
+static int cancel_active(struct change *c) {
+    struct dispatch_choice choice = {
+        .ids = c->choice.ids, .n_ids = c->choice.n_ids, .batch = c->choice.batch};
+
+    c->active = dispatch_cancel(c->methods->dispatch, &choice, &c->n_active);
+    if (!c->active)
+        return -ENOMEM;
+    qsort(c->active, c->n_active, sizeof(*c->active), compare);
+    leave_out(c, c->active, c->n_active);
+    return 0;
+}
+
+static void change_start(struct request *request, const json_t *params, struct methods *m,
+                         enum job_state to) {
+    struct change *c = calloc(1, sizeof(*c));
+    struct params_error err;
+    int r = 0;
+
+    if (!c) {
+        request_fail_memory(request);
+        return;
+    }
+    *c = (struct change){.methods = m, .request = request, .to = to};
+    if (params_choice(params, &c->choice, &err) < 0) {
+        request_fail(request, RPC_INVALID_PARAMS, "%s", err.text);
+        change_free(c);
+        return;
+    }
+    if (c->choice.ids) {
+        c->left = malloc(c->choice.n_ids * sizeof(*c->left));
+        if (c->left)
+            memcpy(c->left, c->choice.ids, c->choice.n_ids * sizeof(*c->left));
+        c->n_left = c->left ? c->choice.n_ids : 0;
+        r = c->left ? 0 : -ENOMEM;
+    }
+    if (r == 0 && to == JOB_CANCELLED)
+        r = cancel_active(c);
+    if (r == 0 && c->choice.batch)
+        r = store_batch_get(m->store, c->choice.batch, on_batch_known, c);
+    else if (r == 0)
+        change_step(c);
+    if (r < 0)
+        change_fail(c, r);
+}
+
+void method_cancel(struct request *request, const json_t *params, void *userdata) {
+    change_start(request, params, userdata, JOB_CANCELLED);
+}
+
+void method_retry(struct request *request, const json_t *params, void *userdata) {
+    change_start(request, params, userdata, JOB_QUEUED);
+}
+
+void method_wait(struct request *request, const json_t *params, void *userdata) {
+    static const char *const known[] = {"ids", "batch", "all", "events", NULL};
+    struct methods *m = userdata;
+    struct params_choice choice;
+    struct params_error err;
+    bool events = false;
+
+    if (params_only(params, known, &err) < 0 || params_bool(params, "events", &events, &err) < 0 ||
+        params_choice(params, &choice, &err) < 0)
+        request_fail(request, RPC_INVALID_PARAMS, "%s", err.text);
+    else if (m->stopping)
+        request_fail(request, RPC_STOPPING, "the daemon is stopping; the jobs stay in the queue");
+    else
+        watches_wait(m->watches, request, &choice, events);
+}

@@ -1,0 +1,43 @@
+/*
+ * params.h - the parameters of a request, validated.
+ *
+ * Each returns 0 (also where the key is absent: *io stays) or -EINVAL with a sentence in err.
+ */
+#ifndef DLD_PARAMS_H
+#define DLD_PARAMS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct params_error {
+    char text[256];
+};
+
+/* Nothing but these keys (ended by NULL). */
+int params_only(const json_t *params, const char *const *known, struct params_error *err);
+
+int params_int(const json_t *params, const char *key, int64_t min, int64_t max, int64_t *io,
+               struct params_error *err);
+int params_bool(const json_t *params, const char *key, bool *io, struct params_error *err);
+
+/* *io becomes the params' own string. */
+int params_str(const json_t *params, const char *key, size_t max_bytes, const char **io,
+               struct params_error *err);
+
+/* An array of positive numbers: *io becomes a new array of *io_n, not empty. */
+int params_ids(const json_t *params, const char *key, size_t max, int64_t **io, size_t *io_n,
+               struct params_error *err);
+
+/* Which jobs: exactly one of ids, batch, all. */
+struct params_choice {
+    int64_t *ids; /* owned, sorted, without doubles; NULL: not by ids */
+    size_t n_ids;
+    int64_t batch; /* 0: not by batch */
+    bool all;
+};
+int params_choice(const json_t *params, struct params_choice *ret, struct params_error *err);
+void params_choice_done(struct params_choice *c);
+
+#endif

@@ -1,0 +1,354 @@
+#include "daemon/pool.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+#include <utlist.h>
+
+#include "common/log.h"
+#include "daemon/pool_worker.h"
+#include "daemon/spawn.h"
+
+#define RATE_WINDOW (50 * USEC_PER_MSEC)
+
+int pool_new(struct pool **ret, sd_event *event, const struct pool_settings *settings,
+             const struct pool_handlers *handlers) {
+    struct pool *p = calloc(1, sizeof(*p) + settings->n_workers * sizeof(p->workers[0]));
+    int r = 0;
+
+    if (!p)
+        return -ENOMEM;
+    p->event = event;
+    p->settings = *settings;
+    p->handlers = *handlers;
+    p->n_workers = settings->n_workers;
+    for (unsigned i = 0; i < p->n_workers; i++)
+        p->workers[i] = (struct pool_worker){.pool = p, .number = i + 1};
+    p->store_id = strdup(settings->config.store_id);
+    if (!p->store_id)
+        r = -ENOMEM;
+    if (r == 0)
+        r = spawn_find_worker(&p->program);
+    for (unsigned i = 0; i < p->n_workers && r >= 0; i++)
+        r = worker_start(&p->workers[i]);
+    if (r < 0) {
+        pool_free(p);
+        return r;
+    }
+    *ret = p;
+    return 0;
+}
+
+struct pool *pool_free(struct pool *p) {
+    if (!p)
+        return NULL;
+    for (unsigned i = 0; i < p->n_workers; i++) {
+        struct pool_worker *w = &p->workers[i];
+
+        if (w->pid > 0) {
+            kill(w->pid, SIGKILL);
+            waitpid(w->pid, NULL, 0);
+        }
+        worker_clear(w);
+    }
+    sd_event_source_disable_unref(p->stop_timer);
+    free(p->store_id);
+    free(p->program);
+    free(p);
+    return NULL;
+}
+
+/* ---- what workers say ---- */
+
+static void announce_when_ready(struct pool *p) {
+    if (p->announced)
+        return;
+    for (unsigned i = 0; i < p->n_workers; i++)
+        if (p->workers[i].state != WORKER_READY)
+            return;
+    p->announced = true;
+    p->handlers.ready(p->handlers.userdata);
+}
+
+static int worker_hello(struct pool_worker *w, const void *payload, size_t len) {
+    struct wire_hello m;
+    int r = wire_get_hello(payload, len, &m);
+
+    if (r < 0)
+        return r;
+    if (m.wire_version != WIRE_VERSION) {
+        log_error("%s is version %s and speaks protocol %u, this is dld " DLD_VERSION
+                  " with protocol %u: is an upgrade half done? Install both and restart",
+                  w->pool->program, m.program_version, m.wire_version, WIRE_VERSION);
+        return -EPROTO;
+    }
+    w->state = WORKER_READY;
+    w->timer = sd_event_source_disable_unref(w->timer);
+    announce_when_ready(w->pool);
+    w->pool->handlers.jobs.room(w->pool->handlers.jobs.userdata);
+    return 0;
+}
+
+/* The job of that id, if this worker holds it. */
+static struct pool_job *worker_job(struct pool_worker *w, int64_t id) {
+    struct pool_job *job = w->pool->handlers.jobs.find(w->pool->handlers.jobs.userdata, id);
+
+    return job && job->worker == w ? job : NULL;
+}
+
+static void slot_freed(struct pool_worker *w, struct pool_job *job) {
+    struct affinity *a = &w->affinity[job->affinity % AFFINITY_HOSTS];
+
+    if (job->fetched)
+        return;
+    job->fetched = true;
+    w->n_slots_used--;
+    w->rate_now++;
+    if (a->hash == job->affinity && a->active > 0)
+        a->active--;
+}
+
+static int worker_fetched(struct pool_worker *w, const void *payload, size_t len) {
+    struct pool *p = w->pool;
+    struct pool_job *job;
+    int64_t id;
+    int r = wire_get_id(payload, len, &id);
+
+    if (r < 0)
+        return r;
+    job = worker_job(w, id);
+    if (!job || job->fetched)
+        return -EBADMSG;
+    slot_freed(w, job);
+    p->handlers.jobs.fetched(p->handlers.jobs.userdata, job);
+    p->handlers.jobs.room(p->handlers.jobs.userdata);
+    return 0;
+}
+
+static int worker_result(struct pool_worker *w, const void *payload, size_t len) {
+    struct pool *p = w->pool;
+    struct wire_result m;
+    struct pool_job *job;
+    int r = wire_get_result(payload, len, &m);
+
+    if (r < 0)
+        return r;
+    job = worker_job(w, m.id);
+    if (!job)
+        return -EBADMSG;
+    slot_freed(w, job);
+    worker_drop_job(w, job);
+    w->n_done++;
+    p->handlers.jobs.result(p->handlers.jobs.userdata, job, &m);
+    p->handlers.jobs.room(p->handlers.jobs.userdata);
+    return 0;
+}
+
+int worker_record(void *userdata, uint8_t type, const void *payload, size_t len) {
+    struct pool_worker *w = userdata;
+
+    if (w->state == WORKER_DYING)
+        return 0;
+    if (w->state == WORKER_STARTING)
+        return type == WIRE_HELLO ? worker_hello(w, payload, len) : -EBADMSG;
+    switch (type) {
+    case WIRE_FETCHED:
+        return worker_fetched(w, payload, len);
+    case WIRE_RESULT:
+        return worker_result(w, payload, len);
+    default:
+        return -EBADMSG;
+    }
+}
+
+/* ---- giving out jobs ---- */
+
+/* Jobs that it may have beyond its slots: as many as it went through in the last window, so that a fast one never idles and none wait
+ * behind slow transfers. */
+static unsigned worker_ahead(struct pool_worker *w) {
+    uint64_t now;
+
+    if (sd_event_now(w->pool->event, CLOCK_MONOTONIC, &now) < 0)
+        return 0;
+    if (now - w->rate_since >= RATE_WINDOW) {
+        w->rate_before = now - w->rate_since < 2 * RATE_WINDOW ? w->rate_now : 0;
+        w->rate_now = 0;
+        w->rate_since = now;
+    }
+    return MIN(MAX(w->rate_before, w->rate_now), w->pool->settings.config.transfers);
+}
+
+/* How many more jobs the worker takes: first into free slots, then ahead. */
+static unsigned worker_room(struct pool_worker *w, bool ahead) {
+    unsigned slots = w->pool->settings.config.transfers + (ahead ? worker_ahead(w) : 0);
+
+    if (w->state != WORKER_READY || w->stopping)
+        return 0;
+    return slots > w->n_slots_used ? slots - w->n_slots_used : 0;
+}
+
+bool pool_has_room(struct pool *p) {
+    for (unsigned i = 0; i < p->n_workers; i++)
+        if (worker_room(&p->workers[i], true) > 0)
+            return true;
+    return false;
+}
+
+static bool has_idle_connection(const struct pool_worker *w, uint32_t hash) {
+    const struct affinity *a = &w->affinity[hash % AFFINITY_HOSTS];
+
+    return a->hash == hash && a->active < a->open;
+}
+
+static struct pool_worker *choose(struct pool *p, uint32_t hash, bool ahead) {
+    struct pool_worker *best = NULL;
+    bool best_connected = false;
+
+    for (unsigned i = 0; i < p->n_workers; i++) {
+        struct pool_worker *w = &p->workers[i];
+        bool connected = has_idle_connection(w, hash);
+
+        if (worker_room(w, ahead) == 0)
+            continue;
+        if (!best || connected > best_connected ||
+            (connected == best_connected && w->n_slots_used < best->n_slots_used)) {
+            best = w;
+            best_connected = connected;
+        }
+    }
+    return best;
+}
+
+static void affinity_note(struct pool_worker *w, uint32_t hash) {
+    struct affinity *a = &w->affinity[hash % AFFINITY_HOSTS];
+
+    if (a->hash != hash)
+        *a = (struct affinity){.hash = hash};
+    if (a->active < UINT16_MAX)
+        a->active++;
+    a->open = MAX(a->open, a->active);
+}
+
+int pool_start(struct pool *p, struct pool_job *job, const char *host, const struct wire_job *message) {
+    struct pool_worker *w;
+    uint32_t hash;
+    int r;
+
+    HASH_JEN(host, strlen(host), hash);
+    w = choose(p, hash, false);
+    if (!w)
+        w = choose(p, hash, true);
+    if (!w)
+        return -EAGAIN;
+    r = wire_put_job(chan_buf(w->chan), message);
+    if (r < 0)
+        return r;
+    chan_queued(w->chan);
+    job->worker = w;
+    job->last_worker = w->number;
+    job->affinity = hash;
+    job->fetched = false;
+    DL_APPEND(w->jobs, job);
+    w->n_jobs++;
+    w->n_slots_used++;
+    affinity_note(w, hash);
+    return 0;
+}
+
+void pool_cancel(struct pool *p, struct pool_job *job) {
+    (void)p;
+    if (wire_put_cancel(chan_buf(job->worker->chan), job->id) < 0)
+        worker_kill(job->worker);
+    else
+        chan_queued(job->worker->chan);
+}
+
+/* ---- stopping ---- */
+
+void pool_kill(struct pool *p) {
+    for (unsigned i = 0; i < p->n_workers; i++)
+        worker_kill(&p->workers[i]);
+}
+
+static int on_grace_over(sd_event_source *source, uint64_t usec, void *userdata) {
+    (void)source;
+    (void)usec;
+    pool_kill(userdata);
+    return 0;
+}
+
+void pool_stop(struct pool *p, uint64_t grace_usec) {
+    bool any = false;
+
+    p->stopping = true;
+    for (unsigned i = 0; i < p->n_workers; i++) {
+        struct pool_worker *w = &p->workers[i];
+
+        w->timer = sd_event_source_disable_unref(w->timer);
+        w->stopping = true;
+        if (w->state == WORKER_DOWN)
+            continue;
+        any = true;
+        if (w->state == WORKER_STARTING || wire_put_stop(chan_buf(w->chan)) < 0)
+            worker_kill(w);
+        else
+            chan_queued(w->chan);
+    }
+    if (!any)
+        p->handlers.stopped(p->handlers.userdata);
+    else if (sd_event_add_time_relative(p->event, &p->stop_timer, CLOCK_MONOTONIC, grace_usec, 0,
+                                        on_grace_over, p) < 0)
+        pool_kill(p);
+}
+
+/* ---- for showing ---- */
+
+unsigned pool_n_workers(const struct pool *p) {
+    return p->n_workers;
+}
+
+void pool_worker_info(const struct pool *p, unsigned i, struct pool_worker_info *ret) {
+    static const char *const states[] = {
+        [WORKER_DOWN] = "backoff",
+        [WORKER_STARTING] = "starting",
+        [WORKER_READY] = "ready",
+        [WORKER_DYING] = "stopping",
+    };
+    const struct pool_worker *w = &p->workers[i];
+
+    *ret = (struct pool_worker_info){
+        .number = w->number,
+        .pid = w->pid,
+        .state = states[w->state],
+        .jobs = w->n_jobs,
+        .done = w->n_done,
+        .restarts = w->restarts,
+    };
+    for (uint32_t row = 0; w->scoreboard && row < p->settings.config.transfers; row++)
+        if (atomic_load_explicit(&w->scoreboard->rows[row].job, memory_order_relaxed) > 0) {
+            ret->active++;
+            ret->speed += atomic_load_explicit(&w->scoreboard->rows[row].speed, memory_order_relaxed);
+        }
+}
+
+int pool_progress(const struct pool_job *job, struct pool_progress *ret) {
+    const struct pool_worker *w = job->worker;
+
+    if (!w || !w->scoreboard)
+        return -ENOENT;
+    for (uint32_t i = 0; i < w->pool->settings.config.transfers; i++) {
+        const struct scoreboard_row *row = &w->scoreboard->rows[i];
+
+        if (atomic_load_explicit(&row->job, memory_order_relaxed) != job->id)
+            continue;
+        ret->bytes = MIN(atomic_load_explicit(&row->bytes, memory_order_relaxed), (uint64_t)INT64_MAX);
+        ret->speed = MIN(atomic_load_explicit(&row->speed, memory_order_relaxed), (uint64_t)INT64_MAX);
+        ret->total = MAX(atomic_load_explicit(&row->total, memory_order_relaxed), INT64_C(-1));
+        return 0;
+    }
+    return -ENOENT;
+}

@@ -1,0 +1,104 @@
+/*
+ * pool.h - the worker processes: started before they are needed, given jobs, replaced when they die.
+ *
+ * A worker is distrusted. What it says counts only for jobs that it holds; a message that can't be understood, or
+ * comes before HELLO, gets it killed. A job given to a worker comes back exactly once: in result(), or
+ * in lost() if the worker dies first.
+ */
+#ifndef DLD_POOL_H
+#define DLD_POOL_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+#include <systemd/sd-event.h>
+
+#include "common/scoreboard.h"
+#include "common/wire.h"
+
+struct pool;
+struct pool_worker;
+
+/* Embedded in the owner's struct of a job. */
+struct pool_job {
+    int64_t id;
+    struct pool_worker *worker; /* NULL: with none */
+    unsigned last_worker;       /* number of the one that has it or had it last, from 1; 0: none had */
+    unsigned affinity;          /* the pool's */
+    bool fetched;               /* its slot is free again; the result is to come */
+    struct pool_job *prev, *next; /* the pool's: all jobs of a worker */
+};
+
+/* About jobs. */
+struct pool_job_handlers {
+    void (*room)(void *userdata);     /* pool_has_room() may have become true */
+    struct pool_job *(*find)(void *userdata, int64_t id); /* NULL: no such job */
+    void (*fetched)(void *userdata, struct pool_job *job);
+    void (*result)(void *userdata, struct pool_job *job, const struct wire_result *result);
+    /* The worker died (or was killed) holding the job. to_blame: by a fault of its own while it ran this job. */
+    void (*lost)(void *userdata, struct pool_job *job, bool to_blame);
+    void *userdata;
+};
+
+/* About workers. */
+struct pool_handlers {
+    void (*ready)(void *userdata);   /* every worker has said HELLO; once */
+    void (*stopped)(void *userdata); /* after pool_stop(): all workers are gone */
+    void (*failed)(void *userdata);  /* workers can't be started at all; logged */
+    void *userdata;
+    struct pool_job_handlers jobs;
+};
+
+struct pool_settings {
+    unsigned n_workers;
+    struct wire_config config; /* store_id is copied */
+    int root_fd, lock_fd;      /* the caller's, open as long as the pool is */
+    unsigned start_failures;   /* of one worker in a row before the first HELLO of any: then failed() */
+};
+
+/* Starts the workers. 0 or a negative errno (-ENOENT: the program dld-worker was not found). */
+int pool_new(struct pool **ret, sd_event *event, const struct pool_settings *settings,
+             const struct pool_handlers *handlers);
+
+/* Kills what is left. Jobs don't come back from this. Takes NULL, returns NULL. */
+struct pool *pool_free(struct pool *p);
+
+/* Would pool_start() find a worker with a free slot, or one that goes through jobs so fast that it may be given some ahead? */
+bool pool_has_room(struct pool *p);
+
+/* Gives the job to the worker that has an idle connection to the host and room, else to the one with the fewest jobs. host is "host:port". 0; -EAGAIN: no
+ * room; -EMSGSIZE: the job can't be encoded; -ENOMEM. */
+int pool_start(struct pool *p, struct pool_job *job, const char *host, const struct wire_job *message);
+
+/* Asks the worker to drop the job; its result tells what came of it. */
+void pool_cancel(struct pool *p, struct pool_job *job);
+
+/* Starts no more; workers give up their jobs (results RELEASED) and exit; what has not exited at the end of
+ * grace_usec is killed. stopped() follows. */
+void pool_stop(struct pool *p, uint64_t grace_usec);
+
+/* Kills all workers at once; their jobs come back as lost. */
+void pool_kill(struct pool *p);
+
+/* ---- for showing ---- */
+
+struct pool_worker_info {
+    unsigned number;
+    pid_t pid;         /* 0: none now */
+    const char *state; /* "starting", "ready", "backoff", "stopping" */
+    unsigned jobs;     /* with it */
+    unsigned active;   /* transfers running */
+    uint64_t speed;    /* bytes a second */
+    uint64_t done;     /* results it gave, all its lives */
+    unsigned restarts;
+};
+unsigned pool_n_workers(const struct pool *p);
+void pool_worker_info(const struct pool *p, unsigned i, struct pool_worker_info *ret);
+
+/* The scoreboard's row for a job: what its transfer has now. -ENOENT: none runs it yet. */
+struct pool_progress {
+    uint64_t bytes, speed;
+    int64_t total; /* -1 unknown */
+};
+int pool_progress(const struct pool_job *job, struct pool_progress *ret);
+
+#endif

@@ -1,0 +1,232 @@
+#include "daemon/pool_worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <utlist.h>
+
+#include "common/backoff.h"
+#include "common/exitcode.h"
+#include "common/log.h"
+#include "daemon/spawn.h"
+
+#define HELLO_TIMEOUT (10 * USEC_PER_SEC)
+#define SHORT_LIFE (10 * USEC_PER_SEC) /* a worker that dies sooner is started again more slowly */
+#define RESTART_BASE (200 * USEC_PER_MSEC)
+#define RESTART_MAX (30 * USEC_PER_SEC)
+
+void worker_clear(struct pool_worker *w) {
+    w->chan = chan_free(w->chan);
+    w->scoreboard = scoreboard_unmap(w->scoreboard, w->pool->settings.config.transfers);
+    w->child = sd_event_source_disable_unref(w->child);
+    w->timer = sd_event_source_disable_unref(w->timer);
+    w->pid = 0;
+    w->state = WORKER_DOWN;
+    w->stopping = w->misbehaved = false;
+    memset(w->affinity, 0, sizeof(w->affinity));
+}
+
+void worker_kill(struct pool_worker *w) {
+    if (w->pid > 0 && w->state != WORKER_DYING) {
+        kill(w->pid, SIGKILL);
+        w->state = WORKER_DYING;
+    }
+}
+
+void worker_drop_job(struct pool_worker *w, struct pool_job *job) {
+    DL_DELETE(w->jobs, job);
+    w->n_jobs--;
+    job->worker = NULL;
+}
+
+static void log_death(const struct pool_worker *w, const siginfo_t *si) {
+    struct log_about about = {.worker = (int)w->number, .msg_id = MSG_WORKER_DIED};
+
+    if (w->stopping)
+        return;
+    if (si->si_code == CLD_EXITED)
+        log_about(LOG_WARNING, &about, "worker %u (pid %d) exited with %d (%s); it held %u jobs",
+                  w->number, w->pid, si->si_status, worker_exit_meaning(si->si_status), w->n_jobs);
+    else
+        log_about(LOG_WARNING, &about, "worker %u (pid %d) was killed by signal %d (%s)%s; it held %u jobs",
+                  w->number, w->pid, si->si_status, strsignal(si->si_status),
+                  w->misbehaved ? " for a message that makes no sense" : "", w->n_jobs);
+}
+
+/* Did the process die by a fault of its own? SIGKILL and SIGTERM come from outside. */
+static bool died_of_itself(const struct pool_worker *w, const siginfo_t *si) {
+    if (w->stopping)
+        return false;
+    if (w->misbehaved || si->si_code == CLD_EXITED)
+        return true;
+    return si->si_status != SIGKILL && si->si_status != SIGTERM && si->si_status != SIGINT;
+}
+
+static bool job_running(const struct pool_job *job) {
+    struct pool_progress p;
+
+    return pool_progress(job, &p) == 0;
+}
+
+static void return_jobs(struct pool_worker *w, bool at_fault) {
+    const struct pool_job_handlers *jobs = &w->pool->handlers.jobs;
+
+    while (w->jobs) {
+        struct pool_job *job = w->jobs;
+        bool to_blame = at_fault && job_running(job);
+
+        worker_drop_job(w, job);
+        jobs->lost(jobs->userdata, job, to_blame);
+    }
+    w->n_slots_used = 0;
+}
+
+static bool pool_all_down(const struct pool *p) {
+    for (unsigned i = 0; i < p->n_workers; i++)
+        if (p->workers[i].state != WORKER_DOWN)
+            return false;
+    return true;
+}
+
+/* The one place where a worker's end is acted upon. */
+static int on_child(sd_event_source *source, const siginfo_t *si, void *userdata) {
+    struct pool_worker *w = userdata;
+    struct pool *p = w->pool;
+    bool at_fault;
+
+    (void)source;
+    chan_drain(w->chan); /* what it said before it died still counts */
+    at_fault = died_of_itself(w, si);
+    log_death(w, si);
+    w->failures = now_usec(CLOCK_MONOTONIC) - w->started < SHORT_LIFE ? w->failures + 1 : 0;
+    return_jobs(w, at_fault);
+    worker_clear(w);
+    if (p->stopping) {
+        if (pool_all_down(p))
+            p->handlers.stopped(p->handlers.userdata);
+    } else if (!p->announced && w->failures >= p->settings.start_failures) {
+        p->handlers.failed(p->handlers.userdata);
+    } else {
+        w->restarts++;
+        worker_start_or_wait(w);
+    }
+    return 0;
+}
+
+static void on_chan_closed(void *userdata, int error) {
+    struct pool_worker *w = userdata;
+
+    if (error < 0 && !w->stopping) {
+        log_error("worker %u (pid %d): %s on its channel; it is killed", w->number, w->pid,
+                  error == -EBADMSG ? "a message that makes no sense" : strerror(-error));
+        w->misbehaved = true;
+    }
+    /* One that stops closes its end on its way out, and is left to finish. */
+    if (!w->stopping || error < 0)
+        worker_kill(w);
+}
+
+static int on_hello_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
+    struct pool_worker *w = userdata;
+
+    (void)source;
+    (void)usec;
+    log_error("worker %u (pid %d) did not say hello in time; it is killed", w->number, w->pid);
+    w->misbehaved = true;
+    worker_kill(w);
+    return 0;
+}
+
+static int on_restart(sd_event_source *source, uint64_t usec, void *userdata) {
+    (void)source;
+    (void)usec;
+    worker_start_or_wait(userdata);
+    return 0;
+}
+
+static int worker_timer(struct pool_worker *w, uint64_t delay, sd_event_time_handler_t fn) {
+    w->timer = sd_event_source_disable_unref(w->timer);
+    return sd_event_add_time_relative(w->pool->event, &w->timer, CLOCK_MONOTONIC, delay, 0, fn, w);
+}
+
+/* Both ends of the channel; ours becomes w->chan, the worker's is returned in *ret. */
+static int worker_channel(struct pool_worker *w, int *ret) {
+    _cleanup_close_ int theirs = -1;
+    int fds[2], r;
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+        return -errno;
+    theirs = fds[1];
+    r = chan_new(&w->chan, w->pool->event, fds[0], worker_record, on_chan_closed, w);
+    if (r < 0)
+        return r;
+    *ret = TAKE_FD(theirs);
+    return 0;
+}
+
+static int worker_greet(struct pool_worker *w) {
+    struct wire_hello hello = {.wire_version = WIRE_VERSION, .program_version = DLD_VERSION};
+    struct wire_config config = w->pool->settings.config;
+    int r;
+
+    config.worker = w->number;
+    config.store_id = w->pool->store_id;
+    r = wire_put_hello(chan_buf(w->chan), &hello);
+    if (r == 0)
+        r = wire_put_config(chan_buf(w->chan), &config);
+    chan_queued(w->chan);
+    return r;
+}
+
+int worker_start(struct pool_worker *w) {
+    struct pool *p = w->pool;
+    _cleanup_close_ int theirs = -1, board = -1;
+    int r;
+
+    r = worker_channel(w, &theirs);
+    if (r == 0)
+        r = scoreboard_create(p->settings.config.transfers, &w->scoreboard, &board);
+    if (r == 0)
+        r = worker_greet(w);
+    if (r == 0) {
+        int fds[] = {theirs, board, p->settings.root_fd, p->settings.lock_fd};
+
+        r = spawn_worker(p->program, fds, ELEMENTSOF(fds), &w->pid);
+    }
+    if (r == 0) {
+        w->state = WORKER_STARTING;
+        w->started = now_usec(CLOCK_MONOTONIC);
+        r = sd_event_add_child(p->event, &w->child, w->pid, WEXITED, on_child, w);
+    }
+    if (r >= 0)
+        r = worker_timer(w, HELLO_TIMEOUT, on_hello_timeout);
+    if (r < 0) {
+        if (w->pid > 0) {
+            kill(w->pid, SIGKILL);
+            waitpid(w->pid, NULL, 0);
+        }
+        worker_clear(w);
+    }
+    return r;
+}
+
+void worker_start_or_wait(struct pool_worker *w) {
+    /* The first death of a worker that served well costs no time. */
+    bool wait = w->failures > 1 && !w->timer;
+    int r = 0;
+
+    w->timer = sd_event_source_disable_unref(w->timer);
+    if (!wait)
+        r = worker_start(w);
+    if (r < 0) {
+        log_error("worker %u can't be started: %s; trying again", w->number, strerror(-r));
+        w->failures++;
+        wait = true;
+    }
+    if (wait && worker_timer(w, backoff_delay(w->failures - 1, RESTART_BASE, RESTART_MAX, UINT32_MAX),
+                             on_restart) < 0)
+        log_error("worker %u is lost: no memory for a timer", w->number);
+}

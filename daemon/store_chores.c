@@ -1,0 +1,133 @@
+#include "daemon/store_chores.h"
+
+#include <errno.h>
+
+#include "common/util.h"
+#include "daemon/store_batch.h"
+
+/* Rows in one step: requests that come in the meantime wait for about as many microseconds, times three. */
+#define STEP_ROWS 2000
+
+/* A client that comes back later than this to go on with a batch has to send it from the start. */
+#define OPEN_MAX_USEC (UINT64_C(24) * 3600 * USEC_PER_SEC)
+
+void chores_note_due(struct db *db, uint64_t due) {
+    db->chores_at = MIN(db->chores_at, due);
+}
+
+void chores_note_open(struct db *db, uint64_t touched) {
+    db->chores_at = MIN(db->chores_at, touched + OPEN_MAX_USEC);
+}
+
+/* Steps a statement that returns the host and rank of each row that it made QUEUED. */
+static int ready_collect(struct db *db, sqlite3_stmt *st, uint64_t *ret_n) {
+    uint64_t n = 0;
+    int r;
+
+    while ((r = db_step(db, st)) > 0) {
+        r = db_note_ready(db, (const char *)sqlite3_column_text(st, 0), sqlite3_column_int64(st, 1));
+        if (r < 0)
+            break;
+        n++;
+    }
+    *ret_n = n;
+    return r;
+}
+
+static int due_step(struct db *db, uint64_t now, uint64_t *next) {
+    _cleanup_(db_resetp) sqlite3_stmt *move = db_statement(db, ST_JOBS_DUE);
+    _cleanup_(db_resetp) sqlite3_stmt *first = db_statement(db, ST_DUE_FIRST);
+    uint64_t n;
+    int r;
+
+    sqlite3_bind_int64(move, 1, (int64_t)now);
+    sqlite3_bind_int(move, 2, STEP_ROWS);
+    r = ready_collect(db, move, &n);
+    if (r < 0)
+        return r;
+    db->now.counts[JOB_WAITING] -= n;
+    db->now.counts[JOB_QUEUED] += n;
+    r = db_step(db, first);
+    if (r > 0)
+        *next = MIN(*next, (uint64_t)sqlite3_column_int64(first, 0));
+    return MIN(r, 0);
+}
+
+static int release_step(struct db *db, uint64_t now, uint64_t *next) {
+    _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(db, ST_JOBS_RELEASE);
+    int64_t first, last;
+    struct batch b;
+    uint64_t n;
+    int r = batch_first(db, BATCH_RELEASING, &b);
+
+    if (r <= 0)
+        return r;
+    *next = 0;
+    r = batch_run_next(db, &b, b.cursor, &first, &last);
+    if (r < 0)
+        return r;
+    if (r > 0) {
+        b.cursor = MIN(last, first + STEP_ROWS - 1);
+        sqlite3_bind_int64(st, 1, first);
+        sqlite3_bind_int64(st, 2, b.cursor);
+        r = ready_collect(db, st, &n);
+        if (r < 0)
+            return r;
+    } else
+        b.phase = BATCH_VISIBLE;
+    b.touched = now; /* the next step is another batch's */
+    return batch_put_phase(db, &b);
+}
+
+static int delete_step(struct db *db, struct batch *b) {
+    sqlite3_stmt *st = db_statement(db, ST_JOBS_DELETE);
+    int64_t first, last;
+    int r = batch_run_next(db, b, b->cursor, &first, &last);
+
+    if (r < 0)
+        return r;
+    if (r == 0)
+        return batch_delete(db, b);
+    b->cursor = MIN(last, first + STEP_ROWS - 1);
+    sqlite3_bind_int64(st, 1, first);
+    sqlite3_bind_int64(st, 2, b->cursor);
+    r = db_exec(db, st);
+    return r < 0 ? r : batch_put_phase(db, b);
+}
+
+static int expire_step(struct db *db, uint64_t now, uint64_t *next) {
+    struct batch b;
+    int r = batch_first(db, BATCH_EXPIRED, &b);
+
+    if (r > 0) {
+        *next = 0;
+        return delete_step(db, &b);
+    }
+    if (r == 0)
+        r = batch_first(db, BATCH_OPEN, &b);
+    if (r <= 0)
+        return r;
+    if (b.touched + OPEN_MAX_USEC > now) {
+        *next = MIN(*next, b.touched + OPEN_MAX_USEC);
+        return 0;
+    }
+    *next = 0;
+    b.phase = BATCH_EXPIRED;
+    return batch_put_phase(db, &b);
+}
+
+static int chores_run(struct db *db, struct request *r) {
+    uint64_t now = now_usec(CLOCK_REALTIME), next = USEC_INFINITY;
+    int k = due_step(db, now, &next);
+
+    (void)r;
+    if (k >= 0)
+        k = release_step(db, now, &next);
+    if (k >= 0)
+        k = expire_step(db, now, &next);
+    if (k >= 0)
+        db->chores_at = next;
+    return k;
+}
+
+const struct request_kind chores_kind = {.name = "housekeeping", .run = chores_run};

@@ -1,0 +1,276 @@
+/* Asking for jobs and batches, and changing many at a time. */
+
+#include <errno.h>
+
+#include "common/util.h"
+#include "daemon/store.h"
+#include "daemon/store_batch.h"
+#include "daemon/store_request.h"
+#include "daemon/store_row.h"
+#include "daemon/store_scan.h"
+
+#define STATES_ALL (STATE_BIT(JOB_STATE_MAX_) - 1)
+#define STATES_ENDED (STATE_BIT(JOB_DONE) | STATE_BIT(JOB_FAILED) | STATE_BIT(JOB_CANCELLED))
+
+/* ---- list ---- */
+
+struct list {
+    struct request request;
+    struct scan_filter filter;
+    store_list_fn *fn;
+    void *userdata;
+    struct store_list answer;
+    size_t attempts_room;
+};
+
+static int attempts_read(struct db *db, struct list *q, int64_t job) {
+    _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(db, ST_ATTEMPTS_GET);
+    struct store_list *a = &q->answer;
+    int r;
+
+    sqlite3_bind_int64(st, 1, job);
+    while ((r = db_step(db, st)) > 0) {
+        if (a->n_attempts == q->attempts_room) {
+            size_t room = MAX(q->attempts_room * 2, 8u);
+            void *p = reallocarray(a->attempts, room, sizeof(*a->attempts));
+
+            if (!p)
+                return -ENOMEM;
+            a->attempts = p;
+            q->attempts_room = room;
+        }
+        r = row_result_read(st, &a->attempts[a->n_attempts].result);
+        if (r < 0)
+            return r;
+        a->attempts[a->n_attempts++].job = job;
+    }
+    return r;
+}
+
+static int list_add(struct db *db, struct list *q, int64_t id) {
+    _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(db, ST_JOB_GET);
+    struct store_list *a = &q->answer;
+
+    sqlite3_bind_int64(st, 1, id);
+    int r = db_step(db, st);
+    if (r > 0)
+        r = row_job_read(st, &a->jobs[a->n_jobs]);
+    if (r < 0)
+        return r;
+    a->n_jobs++;
+    return q->filter.f.history ? attempts_read(db, q, id) : 0;
+}
+
+static int list_run(struct db *db, struct request *r) {
+    struct list *q = (struct list *)r;
+    _cleanup_(scan_done) struct scan found = {0};
+    int k = scan_run(db, &q->filter, STATES_ALL, &found);
+
+    if (k < 0)
+        return k;
+    q->answer.jobs = calloc(found.n + 1, sizeof(*q->answer.jobs));
+    if (!q->answer.jobs)
+        return -ENOMEM;
+    for (size_t i = 0; i < found.n && k >= 0; i++)
+        k = list_add(db, q, found.found[i].id);
+    q->answer.next = found.next;
+    return k;
+}
+
+static void list_clear(struct request *r) {
+    struct list *q = (struct list *)r;
+    struct store_list *a = &q->answer;
+
+    job_free_many(a->jobs, a->n_jobs);
+    for (size_t i = 0; i < a->n_attempts; i++)
+        job_result_done(&a->attempts[i].result);
+    free(a->attempts);
+    *a = (struct store_list){0};
+    q->attempts_room = 0;
+}
+
+static void list_deliver(struct request *r) {
+    struct list *q = (struct list *)r;
+
+    q->fn(q->userdata, r->error, &q->answer);
+    q->answer.jobs = NULL; /* the callee's */
+    q->answer.n_jobs = 0;
+}
+
+static void list_free(struct request *r) {
+    struct list *q = (struct list *)r;
+
+    scan_filter_done(&q->filter);
+    free(q);
+}
+
+static const struct request_kind list_kind = {
+    "list", list_run, list_clear, list_deliver, list_free,
+};
+
+int store_list(struct store *s, const struct store_filter *filter, store_list_fn *fn,
+               void *userdata) {
+    struct list *q = calloc(1, sizeof(*q));
+
+    if (!q || scan_filter_copy(&q->filter, filter) < 0) {
+        free(q);
+        return -ENOMEM;
+    }
+    q->request.kind = &list_kind;
+    q->fn = fn;
+    q->userdata = userdata;
+    store_enqueue(s, &q->request);
+    return 0;
+}
+
+/* ---- change ---- */
+
+struct change {
+    struct request request;
+    struct scan_filter filter;
+    enum job_state to;
+    store_change_fn *fn;
+    void *userdata;
+    int64_t *ids;
+    size_t n;
+    int64_t next;
+};
+
+static int job_cancel(struct db *db, int64_t id, uint64_t now) {
+    sqlite3_stmt *st = db_statement(db, ST_JOB_CANCEL);
+
+    sqlite3_bind_int64(st, 1, id);
+    sqlite3_bind_int64(st, 2, (int64_t)now);
+    return db_exec(db, st);
+}
+
+/* What made it fail becomes an attempt among others, and it starts anew. */
+static int job_retry(struct db *db, int64_t id) {
+    _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(db, ST_JOB_RETRY);
+    sqlite3_stmt *keep = db_statement(db, ST_ATTEMPT_KEEP);
+
+    sqlite3_bind_int64(keep, 1, id);
+    int r = row_attempt_keep(db, keep, id);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(st, 1, id);
+    r = db_step(db, st);
+    if (r <= 0)
+        return r;
+    return db_note_ready(db, (const char *)sqlite3_column_text(st, 0), sqlite3_column_int64(st, 1));
+}
+
+static int change_run(struct db *db, struct request *r) {
+    struct change *q = (struct change *)r;
+    _cleanup_(scan_done) struct scan found = {0};
+    bool cancel = q->to == JOB_CANCELLED;
+    unsigned from = cancel ? ~STATES_ENDED : STATE_BIT(JOB_FAILED) | STATE_BIT(JOB_CANCELLED);
+    uint64_t now = now_usec(CLOCK_REALTIME);
+    int k = scan_run(db, &q->filter, from, &found);
+
+    if (k < 0)
+        return k;
+    q->ids = calloc(found.n + 1, sizeof(*q->ids));
+    if (!q->ids)
+        return -ENOMEM;
+    for (size_t i = 0; i < found.n; i++) {
+        const struct scan_found *f = &found.found[i];
+
+        k = cancel ? job_cancel(db, f->id, now) : job_retry(db, f->id);
+        if (k >= 0)
+            k = db_note_move(db, f->batch, f->state, q->to, 0);
+        if (k < 0)
+            return k;
+        q->ids[q->n++] = f->id;
+    }
+    q->next = found.next;
+    return 0;
+}
+
+static void change_clear(struct request *r) {
+    struct change *q = (struct change *)r;
+
+    free(q->ids);
+    q->ids = NULL;
+    q->n = 0;
+    q->next = 0;
+}
+
+static void change_deliver(struct request *r) {
+    struct change *q = (struct change *)r;
+
+    q->fn(q->userdata, r->error, q->ids, q->n, q->next);
+}
+
+static void change_free(struct request *r) {
+    struct change *q = (struct change *)r;
+
+    scan_filter_done(&q->filter);
+    free(q);
+}
+
+static const struct request_kind change_kind = {
+    "change", change_run, change_clear, change_deliver, change_free,
+};
+
+int store_change(struct store *s, const struct store_filter *filter, enum job_state to,
+                 store_change_fn *fn, void *userdata) {
+    struct change *q = calloc(1, sizeof(*q));
+
+    if (!q || scan_filter_copy(&q->filter, filter) < 0) {
+        free(q);
+        return -ENOMEM;
+    }
+    q->request.kind = &change_kind;
+    q->to = to;
+    q->fn = fn;
+    q->userdata = userdata;
+    store_enqueue(s, &q->request);
+    return 0;
+}
+
+/* ---- batch ---- */
+
+struct batch_get {
+    struct request request;
+    int64_t id;
+    store_batch_fn *fn;
+    void *userdata;
+    struct store_batch batch;
+};
+
+static int batch_get_run(struct db *db, struct request *r) {
+    struct batch_get *q = (struct batch_get *)r;
+    struct batch b;
+    int k = batch_by_id(db, q->id, &b);
+
+    if (k == 0 || (k > 0 && b.phase == BATCH_EXPIRED))
+        r->error = -ENOENT;
+    else if (k > 0)
+        q->batch = b.seen;
+    return MIN(k, 0);
+}
+
+static void batch_get_deliver(struct request *r) {
+    struct batch_get *q = (struct batch_get *)r;
+
+    q->fn(q->userdata, r->error, &q->batch);
+}
+
+static void batch_get_free(struct request *r) {
+    free(r);
+}
+
+static const struct request_kind batch_get_kind = {
+    "batch", batch_get_run, NULL, batch_get_deliver, batch_get_free,
+};
+
+int store_batch_get(struct store *s, int64_t id, store_batch_fn *fn, void *userdata) {
+    struct batch_get *q = calloc(1, sizeof(*q));
+
+    if (!q)
+        return -ENOMEM;
+    *q = (struct batch_get){{.kind = &batch_get_kind}, .id = id, .fn = fn, .userdata = userdata};
+    store_enqueue(s, &q->request);
+    return 0;
+}

@@ -1,0 +1,112 @@
+#include "daemon/store_row.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "common/util.h"
+
+enum { FLAG_SKIPPED = 1 };
+
+#define ATTEMPTS_KEPT 100 /* of one job */
+
+/* Where the columns of the result are: bound from 7, read from 0 alone and from 12 in a job's row. */
+enum { BIND_RESULT = 7, READ_RESULT = 12 };
+
+void row_result_bind(sqlite3_stmt *st, const struct job_result *r) {
+    int at = BIND_RESULT;
+
+    db_bind_number(st, at++, r->http_status);
+    db_bind_number(st, at++, (int64_t)r->bytes);
+    if (r->size >= 0)
+        sqlite3_bind_int64(st, at++, r->size);
+    else
+        sqlite3_bind_null(st, at++);
+    db_bind_number(st, at++, r->error);
+    db_bind_number(st, at++, r->worker);
+    db_bind_number(st, at++, r->skipped ? FLAG_SKIPPED : 0);
+    db_bind_number(st, at++, (int64_t)r->started);
+    db_bind_number(st, at++, (int64_t)r->finished);
+    db_bind_text(st, at++, r->output);
+    db_bind_text(st, at++, r->message);
+    db_bind_text(st, at++, r->effective_url);
+    db_bind_text(st, at++, r->content_type);
+}
+
+/* false: out of memory. */
+static bool text_read(sqlite3_stmt *st, int at, char **ret) {
+    const void *text = sqlite3_column_text(st, at);
+    size_t n;
+
+    *ret = NULL;
+    if (!text)
+        return sqlite3_column_type(st, at) == SQLITE_NULL;
+    n = (size_t)sqlite3_column_bytes(st, at);
+    *ret = malloc(n + 1);
+    if (!*ret)
+        return false;
+    memcpy(*ret, text, n + 1);
+    return true;
+}
+
+static int result_read(sqlite3_stmt *st, int at, struct job_result *ret) {
+    struct job_result r = {0};
+
+    r.http_status = (unsigned)sqlite3_column_int64(st, at);
+    r.bytes = (uint64_t)sqlite3_column_int64(st, at + 1);
+    r.size = sqlite3_column_type(st, at + 2) == SQLITE_NULL ? -1 : sqlite3_column_int64(st, at + 2);
+    r.error = (unsigned)sqlite3_column_int64(st, at + 3);
+    r.worker = (unsigned)sqlite3_column_int64(st, at + 4);
+    r.skipped = sqlite3_column_int64(st, at + 5) & FLAG_SKIPPED;
+    r.started = (uint64_t)sqlite3_column_int64(st, at + 6);
+    r.finished = (uint64_t)sqlite3_column_int64(st, at + 7);
+    if (!text_read(st, at + 8, &r.output) || !text_read(st, at + 9, &r.message) ||
+        !text_read(st, at + 10, &r.effective_url) || !text_read(st, at + 11, &r.content_type)) {
+        job_result_done(&r);
+        return -ENOMEM;
+    }
+    *ret = r;
+    return 0;
+}
+
+int row_result_read(sqlite3_stmt *st, struct job_result *ret) {
+    return result_read(st, 0, ret);
+}
+
+int row_job_read(sqlite3_stmt *st, struct job **ret) {
+    _cleanup_(job_freep) struct job *j = calloc(1, sizeof(*j));
+
+    if (!j)
+        return -ENOMEM;
+    j->id = sqlite3_column_int64(st, 0);
+    j->state = (enum job_state)sqlite3_column_int(st, 1);
+    if (j->state < 0 || j->state >= JOB_STATE_MAX_)
+        return -EUCLEAN;
+    if (j->state == JOB_STAGED)
+        j->state = JOB_QUEUED;
+    j->batch = sqlite3_column_int64(st, 2);
+    j->index = (uint64_t)sqlite3_column_int64(st, 3);
+    j->rank = sqlite3_column_int64(st, 4);
+    j->created = (uint64_t)sqlite3_column_int64(st, 5);
+    j->due = (uint64_t)sqlite3_column_int64(st, 9);
+    j->attempts = (unsigned)sqlite3_column_int64(st, 10);
+    j->crashes = (unsigned)sqlite3_column_int64(st, 11);
+    if (!text_read(st, 6, &j->host) || !text_read(st, 7, &j->url) || !text_read(st, 8, &j->body))
+        return -ENOMEM;
+    if (result_read(st, READ_RESULT, &j->result) < 0)
+        return -ENOMEM;
+    *ret = TAKE_PTR(j);
+    return 0;
+}
+
+int row_attempt_keep(struct db *db, sqlite3_stmt *st, int64_t job) {
+    int r = db_step(db, st);
+    int64_t n = r > 0 ? sqlite3_column_int64(st, 0) : 0;
+
+    sqlite3_reset(st);
+    if (r <= 0 || n <= ATTEMPTS_KEPT)
+        return MIN(r, 0);
+    st = db_statement(db, ST_ATTEMPTS_TRIM);
+    sqlite3_bind_int64(st, 1, job);
+    sqlite3_bind_int64(st, 2, n - ATTEMPTS_KEPT);
+    return db_exec(db, st);
+}

@@ -1,0 +1,194 @@
+#include "daemon/store_scan.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "common/util.h"
+#include "daemon/store_batch.h"
+
+/* ---- filters ---- */
+
+static int id_compare(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* NULL with n > 0: out of memory. */
+static int64_t *ids_sorted(const int64_t *ids, size_t n) {
+    int64_t *copy = reallocarray(NULL, MAX(n, 1u), sizeof(*ids));
+
+    if (!copy || n == 0)
+        return copy;
+    memcpy(copy, ids, n * sizeof(*ids));
+    qsort(copy, n, sizeof(*copy), id_compare);
+    return copy;
+}
+
+int scan_filter_copy(struct scan_filter *ret, const struct store_filter *f) {
+    struct scan_filter c = {.f = *f};
+
+    if (f->ids)
+        c.ids = ids_sorted(f->ids, f->n_ids);
+    if (f->except)
+        c.except = ids_sorted(f->except, f->n_except);
+    if ((f->ids && !c.ids) || (f->except && !c.except)) {
+        scan_filter_done(&c);
+        return -ENOMEM;
+    }
+    c.f.ids = c.ids;
+    c.f.except = c.except;
+    if (c.f.limit == 0 || c.f.limit > STORE_STEP)
+        c.f.limit = STORE_STEP;
+    *ret = c;
+    return 0;
+}
+
+void scan_filter_done(struct scan_filter *f) {
+    free(f->ids);
+    free(f->except);
+    *f = (struct scan_filter){0};
+}
+
+/* ---- scanning ---- */
+
+struct walk {
+    struct db *db;
+    const struct store_filter *f;
+    unsigned states;
+    struct scan *out;
+    size_t room;   /* in out */
+    size_t looked; /* at rows, or ids that have none */
+    /* Whether the batch of the last STAGED row is complete: they come in long runs. */
+    int64_t staged_batch;
+    bool staged_shown;
+};
+
+static void walk_init(struct walk *w, struct db *db, const struct store_filter *f, unsigned states,
+                      struct scan *out) {
+    *w = (struct walk){.db = db, .f = f, .states = states, .out = out};
+    if (f->state >= 0)
+        w->states &= STATE_BIT(f->state);
+}
+
+/* 1: yes, 0: no. */
+static int staged_shown(struct walk *w, int64_t batch) {
+    struct batch b;
+
+    if (w->staged_batch != batch) {
+        int r = batch_by_id(w->db, batch, &b);
+        if (r < 0)
+            return r;
+        w->staged_batch = batch;
+        w->staged_shown = r > 0 && b.seen.complete;
+    }
+    return w->staged_shown;
+}
+
+/* 1: meant, 0: not. */
+static int row_matches(struct walk *w, const struct scan_found *row) {
+    enum job_state shown = row->state == JOB_STAGED ? JOB_QUEUED : row->state;
+
+    if (!(w->states & STATE_BIT(shown)) || (w->f->batch != 0 && row->batch != w->f->batch))
+        return 0;
+    if (w->f->except &&
+        bsearch(&row->id, w->f->except, w->f->n_except, sizeof(row->id), id_compare))
+        return 0;
+    return row->state == JOB_STAGED ? staged_shown(w, row->batch) : 1;
+}
+
+/* Looks at the statement's row. 1: go on, 0: enough, and the cursor is set. */
+static int row_look(struct walk *w, sqlite3_stmt *st) {
+    struct scan_found row = {
+        .id = sqlite3_column_int64(st, 0),
+        .state = (enum job_state)(sqlite3_column_int(st, 1) & (JOB_STATE_MAX_ - 1)),
+        .batch = sqlite3_column_int64(st, 2),
+    };
+    struct scan *out = w->out;
+    int r = row_matches(w, &row);
+
+    if (r < 0)
+        return r;
+    if (r > 0 && out->n == w->room) {
+        size_t room = MAX(w->room * 2, 16u);
+        void *p = reallocarray(out->found, room, sizeof(*out->found));
+
+        if (!p)
+            return -ENOMEM;
+        out->found = p;
+        w->room = room;
+    }
+    if (r > 0)
+        out->found[out->n++] = row;
+    if (++w->looked < STORE_STEP && out->n < w->f->limit)
+        return 1;
+    out->next = row.id;
+    return 0;
+}
+
+/* The rows of ids first..last. 1: go on, 0: enough. */
+static int range_walk(struct walk *w, int64_t first, int64_t last) {
+    _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(w->db, ST_JOB_SCAN);
+    int r;
+
+    sqlite3_bind_int64(st, 1, first);
+    sqlite3_bind_int64(st, 2, last);
+    while ((r = db_step(w->db, st)) > 0) {
+        r = row_look(w, st);
+        if (r <= 0)
+            return r;
+    }
+    return r < 0 ? r : 1;
+}
+
+static int batch_walk(struct walk *w) {
+    int64_t first, last = w->f->after;
+    struct batch b;
+    int r = batch_by_id(w->db, w->f->batch, &b);
+
+    if (r <= 0 || !b.seen.complete)
+        return MIN(r, 0);
+    while ((r = batch_run_next(w->db, &b, last, &first, &last)) > 0) {
+        r = range_walk(w, first, last);
+        if (r <= 0)
+            return r;
+    }
+    return r;
+}
+
+static int ids_walk(struct walk *w) {
+    for (size_t i = 0; i < w->f->n_ids; i++) {
+        _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(w->db, ST_JOB_BRIEF);
+        int64_t id = w->f->ids[i];
+
+        if (id <= w->f->after || (i > 0 && id == w->f->ids[i - 1]))
+            continue;
+        sqlite3_bind_int64(st, 1, id);
+        int r = db_step(w->db, st);
+        if (r > 0 && row_look(w, st) == 0)
+            return 0;
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int scan_run(struct db *db, const struct scan_filter *filter, unsigned states, struct scan *ret) {
+    const struct store_filter *f = &filter->f;
+    struct walk w;
+    int r;
+
+    walk_init(&w, db, f, states, ret);
+    if (f->ids)
+        r = ids_walk(&w);
+    else if (f->batch != 0)
+        r = batch_walk(&w);
+    else
+        r = f->after < INT64_MAX ? range_walk(&w, MAX(f->after, 0) + 1, INT64_MAX) : 0;
+    return MIN(r, 0);
+}
+
+void scan_done(struct scan *s) {
+    free(s->found);
+    *s = (struct scan){0};
+}

@@ -1,0 +1,40 @@
+/*
+ * store_scan.h - which jobs a filter means, found in bounded steps.
+ *
+ * Private to the store.
+ */
+#ifndef DLD_STORE_SCAN_H
+#define DLD_STORE_SCAN_H
+
+#include "daemon/store_sqlite.h"
+
+#define STATE_BIT(state) (1u << (state))
+
+/* A copy of a filter that lives as long as its request: ids and except are sorted. */
+struct scan_filter {
+    struct store_filter f;
+    int64_t *ids, *except; /* owned; what f points to */
+};
+
+/* 0 or -ENOMEM. */
+int scan_filter_copy(struct scan_filter *ret, const struct store_filter *f);
+void scan_filter_done(struct scan_filter *f);
+
+struct scan_found {
+    int64_t id, batch;
+    enum job_state state; /* as in the row */
+};
+
+struct scan {
+    struct scan_found *found; /* in order of id */
+    size_t n;
+    int64_t next; /* cursor, 0: no more */
+};
+
+/* Looks at up to STORE_STEP rows for those that the filter means and whose state is in `states` (STATE_BIT()s; QUEUED takes in
+ * STAGED, where the batch is complete). *ret is zeroed before and scan_done() frees it, also on failure.
+ * 0 or a negative errno. */
+int scan_run(struct db *db, const struct scan_filter *filter, unsigned states, struct scan *ret);
+void scan_done(struct scan *s);
+
+#endif

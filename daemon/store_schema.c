@@ -1,0 +1,190 @@
+#include "daemon/store_schema.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "common/util.h"
+
+/* The partial indexes and the statements name these states by number. */
+_Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_CANCELLED == 6 && JOB_STAGED == 7,
+               "numbers of job states are kept in the store");
+
+/*
+ * Element v makes version v + 1 out of version v. To change the schema append an element; never touch one that
+ * was in a release. It runs in one transaction on a store of any size, so prefer new tables and new columns
+ * (free, ALTER TABLE ADD COLUMN) to rewritten rows.
+ *
+ * jobs: a job that has not ended takes a row and one index entry. state is enum job_state without ACTIVE. Results are
+ * NULL until there are any; NULL means 0 for numbers and unknown for size. The hosts of queued jobs are found by
+ * the index jobs_ready, which also gives them in order of (rank, id).
+ *
+ * batches: phase is enum batch_phase, touched when the last chunk came or the last step was done.
+ * Jobs of a batch have ids first_id..last_id; where count says that there are gaps (chunks of others came in between), the
+ * runs without gaps are in batch_runs.
+ *
+ * attempts: those that failed and were followed by another; n counts up for each job.
+ */
+static const char *const migrations[] = {
+    "CREATE TABLE meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;"
+    "INSERT INTO meta VALUES('next_job', 1), ('next_batch', 1),"
+    " ('store_id', lower(hex(randomblob(16))));"
+
+    "CREATE TABLE counters(state INTEGER PRIMARY KEY, n INTEGER NOT NULL);"
+    "INSERT INTO counters VALUES(0,0), (1,0), (2,0), (3,0), (4,0), (5,0), (6,0), (7,0);"
+
+    "CREATE TABLE batches(id INTEGER PRIMARY KEY, uid INTEGER NOT NULL, submit_key TEXT,"
+    " phase INTEGER NOT NULL, created INTEGER, touched INTEGER, finished INTEGER,"
+    " count INTEGER NOT NULL, done INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0,"
+    " cancelled INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,"
+    " first_id INTEGER, last_id INTEGER, cursor INTEGER);"
+    "CREATE UNIQUE INDEX batches_key ON batches(uid, submit_key) WHERE submit_key IS NOT NULL;"
+    "CREATE INDEX batches_unfinished ON batches(phase, touched) WHERE phase <> 2;"
+    "CREATE TABLE batch_runs(batch INTEGER, last_id INTEGER, first_id INTEGER NOT NULL,"
+    " PRIMARY KEY(batch, last_id)) WITHOUT ROWID;"
+
+    "CREATE TABLE jobs(id INTEGER PRIMARY KEY, state INTEGER NOT NULL, batch INTEGER NOT NULL,"
+    " idx INTEGER NOT NULL, rank INTEGER NOT NULL, created INTEGER NOT NULL, host TEXT NOT NULL,"
+    " url TEXT NOT NULL, body TEXT, due INTEGER, attempts INTEGER, crashes INTEGER,"
+    " http_status INTEGER, bytes INTEGER, size INTEGER, error INTEGER, worker INTEGER,"
+    " flags INTEGER, started INTEGER, finished INTEGER, output TEXT, message TEXT,"
+    " effective_url TEXT, content_type TEXT);"
+    "CREATE INDEX jobs_ready ON jobs(host, rank) WHERE state = 0;"
+    "CREATE INDEX jobs_waiting ON jobs(due) WHERE state = 1;"
+
+    "CREATE TABLE attempts(job INTEGER, n INTEGER, http_status INTEGER, bytes INTEGER,"
+    " size INTEGER, error INTEGER, worker INTEGER, flags INTEGER, started INTEGER,"
+    " finished INTEGER, output TEXT, message TEXT, effective_url TEXT, content_type TEXT,"
+    " PRIMARY KEY(job, n)) WITHOUT ROWID;",
+};
+
+static void why(char **ret_why, const char *fmt, ...) _printf_(2, 3);
+
+static void why(char **ret_why, const char *fmt, ...) {
+    va_list ap;
+
+    va_start(ap, fmt);
+    if (vasprintf(ret_why, fmt, ap) < 0)
+        *ret_why = NULL;
+    va_end(ap);
+}
+
+static int failed(sqlite3 *sqlite, const char *path, char **ret_why) {
+    int code = sqlite3_extended_errcode(sqlite);
+
+    switch (code & 0xff) {
+    case SQLITE_NOTADB:
+    case SQLITE_CORRUPT:
+        why(ret_why,
+            "%s is damaged or not a queue of dld (%s): restore it from a backup, or move it away"
+            " to start with an empty queue",
+            path, sqlite3_errmsg(sqlite));
+        return -EUCLEAN;
+    case SQLITE_BUSY:
+        why(ret_why, "%s is in use by another program: end that one first", path);
+        return -EBUSY;
+    case SQLITE_NOMEM:
+        return -ENOMEM;
+    case SQLITE_FULL:
+        why(ret_why, "%s can't be written, its file system is full: make room there", path);
+        return -ENOSPC;
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+        why(ret_why,
+            "%s can't be written (%s): check the permissions of the file and its directory", path,
+            sqlite3_errmsg(sqlite));
+        return -EACCES;
+    default:
+        why(ret_why, "%s can't be used: %s (SQLite error %d)", path, sqlite3_errmsg(sqlite), code);
+        return -EIO;
+    }
+}
+
+static int pragma_number(sqlite3 *sqlite, const char *sql, int64_t *ret) {
+    sqlite3_stmt *st;
+
+    if (sqlite3_prepare_v2(sqlite, sql, -1, &st, NULL) != SQLITE_OK)
+        return -EIO;
+    int r = sqlite3_step(st);
+    if (r == SQLITE_ROW)
+        *ret = sqlite3_column_int64(st, 0);
+    sqlite3_finalize(st);
+    return r == SQLITE_ROW ? 0 : -EIO;
+}
+
+/* Which schema the file has, 0 for an empty one. */
+static int version_read(sqlite3 *sqlite, const char *path, int64_t *ret, char **ret_why) {
+    int64_t application = 0, version = 0, objects = 0;
+
+    if (pragma_number(sqlite, "PRAGMA application_id", &application) < 0 ||
+        pragma_number(sqlite, "PRAGMA user_version", &version) < 0 ||
+        pragma_number(sqlite, "SELECT count(*) FROM sqlite_schema", &objects) < 0)
+        return failed(sqlite, path, ret_why);
+
+    if (objects > 0 ? application != SCHEMA_APPLICATION_ID || version < 1 : version > 0) {
+        why(ret_why,
+            "%s is a database of another program: give dld a state directory of its own, or move"
+            " the file away",
+            path);
+        return -EINVAL;
+    }
+    if (version > (int64_t)ELEMENTSOF(migrations)) {
+        why(ret_why,
+            "%s was written by a newer dld (schema %lld; this one, " DLD_VERSION ", knows up to %zu):"
+            " start that dld again, or move the file away to start with an empty queue",
+            path, (long long)version, ELEMENTSOF(migrations));
+        return -ENOTSUP;
+    }
+    *ret = version;
+    return 0;
+}
+
+/* WAL: a commit is one sequential write and one sync, and readers don't matter. FULL: the sync happens. The
+ * connection keeps the file locked (EXCLUSIVE), so that the log's index lives in this process's memory instead of a
+ * mapped file, a program that looks into the queue can't hold up checkpoints, and a commit needs no locking calls. */
+static const char *const settings[] = {
+    "PRAGMA auto_vacuum = INCREMENTAL", /* has an effect only before the first table */
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA wal_autocheckpoint = 0", /* db_checkpoint() does it, when nobody waits */
+    "PRAGMA journal_size_limit = 67108864",
+    "PRAGMA cache_size = -8000",
+    "PRAGMA secure_delete = FAST",
+    "PRAGMA foreign_keys = OFF",
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA cell_size_check = ON",
+};
+
+static int settings_apply(sqlite3 *sqlite) {
+    for (size_t i = 0; i < ELEMENTSOF(settings); i++)
+        if (sqlite3_exec(sqlite, settings[i], NULL, NULL, NULL) != SQLITE_OK)
+            return -EIO;
+    return 0;
+}
+
+static int migrate(sqlite3 *sqlite, int64_t version) {
+    char sql[128];
+
+    if (sqlite3_exec(sqlite, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK ||
+        sqlite3_exec(sqlite, migrations[version], NULL, NULL, NULL) != SQLITE_OK)
+        return -EIO;
+    snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %lld; COMMIT",
+             SCHEMA_APPLICATION_ID, (long long)version + 1);
+    return sqlite3_exec(sqlite, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : -EIO;
+}
+
+int schema_prepare(sqlite3 *sqlite, const char *path, char **ret_why) {
+    int64_t version = 0;
+
+    if (sqlite3_exec(sqlite, "PRAGMA locking_mode = EXCLUSIVE", NULL, NULL, NULL) != SQLITE_OK)
+        return failed(sqlite, path, ret_why);
+    int r = version_read(sqlite, path, &version, ret_why);
+    if (r < 0)
+        return r;
+    if (settings_apply(sqlite) < 0)
+        return failed(sqlite, path, ret_why);
+    for (; version < (int64_t)ELEMENTSOF(migrations); version++)
+        if (migrate(sqlite, version) < 0)
+            return failed(sqlite, path, ret_why);
+    return 0;
+}

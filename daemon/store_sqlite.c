@@ -1,0 +1,419 @@
+#define HASH_NONFATAL_OOM 1
+#include "daemon/store_sqlite.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "common/util.h"
+#include "daemon/store_batch.h"
+#include "daemon/store_row.h"
+#include "daemon/store_schema.h"
+
+/* Pages in the log (of 4 KiB) at which it is moved into the database: each page is moved once however often
+ * it was written to the log, and a start after a crash reads all of it. */
+#define CHECKPOINT_FRAMES 8192
+
+#define NEXT_ATTEMPT "ifnull((SELECT max(n) FROM attempts WHERE job = ?1), 0) + 1"
+
+static const char *const statement_sql[ST_MAX_] = {
+    [ST_BEGIN] = "BEGIN",
+    [ST_COMMIT] = "COMMIT",
+    [ST_ROLLBACK] = "ROLLBACK",
+    [ST_META_SET] = "UPDATE meta SET value = ?2 WHERE name = ?1",
+    [ST_COUNTER_SET] = "UPDATE counters SET n = ?2 WHERE state = ?1",
+
+    [ST_BATCH_ADD] = "UPDATE batches SET done = done + ?2, failed = failed + ?3,"
+                     " cancelled = cancelled + ?4, bytes = bytes + ?5, finished ="
+                     " iif(done + ?2 + failed + ?3 + cancelled + ?4 = count, ?6, NULL)"
+                     " WHERE id = ?1",
+    [ST_BATCH_BY_ID] = "SELECT " BATCH_COLUMNS " FROM batches WHERE id = ?1",
+    [ST_BATCH_BY_KEY] = "SELECT " BATCH_COLUMNS " FROM batches WHERE uid = ?1 AND submit_key = ?2",
+    [ST_BATCH_FIRST] = "SELECT " BATCH_COLUMNS " FROM batches WHERE phase <> 2 AND phase = ?1"
+                       " ORDER BY touched LIMIT 1",
+    [ST_BATCH_PUT] =
+        "INSERT INTO batches(id, uid, submit_key, phase, created, touched, finished, count,"
+        " first_id, last_id, cursor) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+        " ON CONFLICT(id) DO UPDATE SET phase = ?4, touched = ?6, finished = ?7,"
+        " count = ?8, first_id = ?9, last_id = ?10, cursor = ?11",
+    [ST_BATCH_PUT_PHASE] = "UPDATE batches SET phase = ?2, cursor = ?3, touched = ?4,"
+                           " submit_key = iif(?2 = 3, NULL, submit_key) WHERE id = ?1",
+    [ST_BATCH_DELETE] = "DELETE FROM batches WHERE id = ?1",
+    [ST_RUN_NEXT] = "SELECT first_id, last_id FROM batch_runs WHERE batch = ?1 AND last_id > ?2"
+                    " ORDER BY last_id LIMIT 1",
+    [ST_RUN_INSERT] = "INSERT INTO batch_runs(batch, first_id, last_id) VALUES(?1, ?2, ?3)",
+    [ST_RUN_EXTEND] = "UPDATE batch_runs SET last_id = ?3 WHERE batch = ?1 AND last_id = ?2",
+    [ST_RUNS_DELETE] = "DELETE FROM batch_runs WHERE batch = ?1",
+
+    [ST_JOB_INSERT] = "INSERT INTO jobs(id, state, batch, idx, rank, created, host, url, body)"
+                      " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    [ST_JOB_GET] = "SELECT " JOB_COLUMNS " FROM jobs WHERE id = ?1",
+    [ST_JOB_BRIEF] = "SELECT id, state, batch FROM jobs WHERE id = ?1",
+    [ST_JOB_SCAN] = "SELECT id, state, batch FROM jobs WHERE id >= ?1 AND id <= ?2 ORDER BY id",
+    [ST_JOB_PUT] = "UPDATE jobs SET state = ?3, due = ?4, attempts = ?5, crashes = ?6, (" //
+        RESULT_COLUMNS ") = (?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
+                   " WHERE id = ?1 AND state = ?2",
+    [ST_JOB_REQUEUE] = "UPDATE jobs SET state = 0, due = NULL, attempts = ?3, crashes = ?4"
+                       " WHERE id = ?1 AND state = ?2",
+    [ST_JOB_CANCEL] = "UPDATE jobs SET state = 6, due = NULL, finished = ?2, error = NULL,"
+                      " message = NULL WHERE id = ?1",
+    [ST_JOB_RETRY] = "UPDATE jobs SET state = 0, attempts = NULL, crashes = NULL, (" RESULT_COLUMNS
+                     ") = (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)"
+                     " WHERE id = ?1 RETURNING host, rank",
+    [ST_JOBS_RELEASE] = "UPDATE jobs SET state = 0 WHERE id >= ?1 AND id <= ?2 AND state = 7"
+                        " RETURNING host, rank",
+    [ST_JOBS_DUE] = "UPDATE jobs SET state = 0, due = NULL WHERE id IN (SELECT id FROM jobs"
+                    " WHERE state = 1 AND due <= ?1 ORDER BY due LIMIT ?2) RETURNING host, rank",
+    [ST_JOBS_DELETE] = "DELETE FROM jobs WHERE id >= ?1 AND id <= ?2",
+    [ST_DUE_FIRST] = "SELECT due FROM jobs WHERE state = 1 ORDER BY due LIMIT 1",
+
+    /* Two statements, because SQLite seeks by a row value only up to the last named column of an
+     * index: behind (rank, id) it would read all ids of that rank, and a batch has one rank. */
+    [ST_FETCH_SAME_RANK] = "SELECT " JOB_COLUMNS " FROM jobs WHERE state = 0 AND host = ?1"
+                           " AND rank = ?2 AND id > ?3 ORDER BY id LIMIT ?4",
+    [ST_FETCH_HIGHER_RANK] = "SELECT " JOB_COLUMNS " FROM jobs WHERE state = 0 AND host = ?1"
+                             " AND rank > ?2 ORDER BY rank, id LIMIT ?4",
+    [ST_HOST_NEXT] = "SELECT host FROM jobs WHERE state = 0 AND host > ?1 ORDER BY host LIMIT 1",
+
+    [ST_ATTEMPT_PUT] = "INSERT INTO attempts(job, n, " RESULT_COLUMNS ") VALUES(?1, " NEXT_ATTEMPT
+                       ", ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18) RETURNING n",
+    [ST_ATTEMPT_KEEP] = "INSERT INTO attempts(job, n, " RESULT_COLUMNS ") SELECT id, " NEXT_ATTEMPT
+                        ", " RESULT_COLUMNS " FROM jobs WHERE id = ?1 AND error > 0 RETURNING n",
+    [ST_ATTEMPTS_TRIM] = "DELETE FROM attempts WHERE job = ?1 AND n <= ?2",
+    [ST_ATTEMPTS_GET] =
+        "SELECT " RESULT_COLUMNS " FROM attempts WHERE job = ?1 ORDER BY n",
+};
+
+/* ---- errors ---- */
+
+int db_error(struct db *db) {
+    int system = sqlite3_system_errno(db->sqlite), code = sqlite3_extended_errcode(db->sqlite);
+
+    snprintf(db->error, sizeof(db->error), "%s (SQLite %d)", sqlite3_errmsg(db->sqlite), code);
+    if (code == SQLITE_IOERR_NOMEM)
+        return -ENOMEM;
+    switch (code & 0xff) {
+    case SQLITE_FULL:
+        return -ENOSPC;
+    case SQLITE_NOMEM:
+        return -ENOMEM;
+    case SQLITE_READONLY:
+        return -EROFS;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return -EUCLEAN;
+    case SQLITE_IOERR:
+        /* A quota or a limit on the size of files is a full disk to whoever has it. */
+        return system == EDQUOT || system == EFBIG || system == ENOSPC ? -ENOSPC : -EIO;
+    default:
+        return -EIO;
+    }
+}
+
+const char *db_error_text(struct db *db) {
+    return db->error;
+}
+
+/* ---- statements ---- */
+
+sqlite3_stmt *db_statement(struct db *db, enum statement n) {
+    return db->statements[n];
+}
+
+void db_resetp(sqlite3_stmt **st) {
+    sqlite3_reset(*st);
+}
+
+int db_step(struct db *db, sqlite3_stmt *st) {
+    switch (sqlite3_step(st)) {
+    case SQLITE_ROW:
+        return 1;
+    case SQLITE_DONE:
+        return 0;
+    default:
+        return db_error(db);
+    }
+}
+
+int db_exec(struct db *db, sqlite3_stmt *st) {
+    int r = db_step(db, st);
+
+    sqlite3_reset(st);
+    return MIN(r, 0);
+}
+
+/* Binding can't fail here: the numbers are in range, and static text is not copied. */
+void db_bind_text(sqlite3_stmt *st, int at, const char *s) {
+    if (s)
+        sqlite3_bind_text(st, at, s, (int)strlen(s), SQLITE_STATIC);
+    else
+        sqlite3_bind_null(st, at);
+}
+
+void db_bind_number(sqlite3_stmt *st, int at, int64_t n) {
+    if (n != 0)
+        sqlite3_bind_int64(st, at, n);
+    else
+        sqlite3_bind_null(st, at);
+}
+
+/* ---- changes ---- */
+
+int db_note_ready(struct db *db, const char *host, int64_t rank) {
+    struct db_ready *e = db->ready_last;
+
+    if (!e || !streq(e->host, host))
+        HASH_FIND_STR(db->ready_hash, host, e);
+    if (!e) {
+        e = malloc(sizeof(*e) + strlen(host) + 1);
+        if (!e)
+            return -ENOMEM;
+        strcpy(e->host, host);
+        e->rank = rank;
+        HASH_ADD_STR(db->ready_hash, host, e);
+        if (!e->hh.tbl) {
+            free(e);
+            return -ENOMEM;
+        }
+        DL_APPEND(db->ready, e);
+    }
+    e->rank = MIN(e->rank, rank);
+    db->ready_last = e;
+    return 0;
+}
+
+struct db_ready *db_take_ready(struct db *db) {
+    HASH_CLEAR(hh, db->ready_hash);
+    db->ready_last = NULL;
+    return TAKE_PTR(db->ready);
+}
+
+void db_ready_free(struct db_ready *list) {
+    struct db_ready *e, *next;
+
+    DL_FOREACH_SAFE(list, e, next) {
+        free(e);
+    }
+}
+
+/* What is STAGED and moves is in a complete batch, so it is counted as QUEUED. */
+static enum job_state counted(enum job_state s) {
+    return s == JOB_STAGED ? JOB_QUEUED : s;
+}
+
+int db_note_move(struct db *db, int64_t batch, enum job_state from, enum job_state to,
+                 uint64_t bytes) {
+    db->now.counts[counted(from)]--;
+    db->now.counts[counted(to)]++;
+    if (!job_state_ended(from) && !job_state_ended(to))
+        return 0;
+    return batch_note_end(db, batch, from, to, bytes);
+}
+
+/* ---- transactions ---- */
+
+int db_begin(struct db *db) {
+    db->committed = db->now;
+    db->error[0] = '\0';
+    return db_exec(db, db_statement(db, ST_BEGIN));
+}
+
+void db_rollback(struct db *db) {
+    /* SQLite has done it already for some errors. */
+    if (!sqlite3_get_autocommit(db->sqlite))
+        db_exec(db, db_statement(db, ST_ROLLBACK));
+    db->now = db->committed;
+    batch_deltas_drop(db);
+    db_ready_free(db_take_ready(db));
+    db->chores_at = 0; /* it may have been set by what is undone now */
+}
+
+static int meta_set(struct db *db, const char *name, int64_t value) {
+    sqlite3_stmt *st = db_statement(db, ST_META_SET);
+
+    db_bind_text(st, 1, name);
+    sqlite3_bind_int64(st, 2, value);
+    return db_exec(db, st);
+}
+
+static int numbers_write(struct db *db) {
+    const struct db_numbers *now = &db->now, *then = &db->committed;
+    sqlite3_stmt *st = db_statement(db, ST_COUNTER_SET);
+    int r = 0;
+
+    for (int i = 0; i < JOB_STATE_MAX_ && r >= 0; i++) {
+        if (now->counts[i] == then->counts[i])
+            continue;
+        sqlite3_bind_int(st, 1, i);
+        sqlite3_bind_int64(st, 2, (int64_t)now->counts[i]);
+        r = db_exec(db, st);
+    }
+    if (r >= 0 && now->next_job != then->next_job)
+        r = meta_set(db, "next_job", now->next_job);
+    if (r >= 0 && now->next_batch != then->next_batch)
+        r = meta_set(db, "next_batch", now->next_batch);
+    return r;
+}
+
+int db_commit(struct db *db) {
+    int r = batch_deltas_write(db);
+
+    if (r >= 0)
+        r = numbers_write(db);
+    db->wrote = sqlite3_txn_state(db->sqlite, "main") == SQLITE_TXN_WRITE;
+    if (r >= 0)
+        r = db_exec(db, db_statement(db, ST_COMMIT));
+    return r;
+}
+
+static int on_commit(void *userdata, sqlite3 *sqlite, const char *name, int frames) {
+    struct db *db = userdata;
+
+    (void)sqlite;
+    (void)name;
+    db->wal_frames = frames;
+    return SQLITE_OK;
+}
+
+void db_checkpoint(struct db *db) {
+    if (db->wal_frames < db->checkpoint_at)
+        return;
+    if (sqlite3_wal_checkpoint_v2(db->sqlite, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) ==
+        SQLITE_OK)
+        db->checkpoint_at = CHECKPOINT_FRAMES;
+    else
+        db->checkpoint_at = db->wal_frames + CHECKPOINT_FRAMES;
+    db->wal_frames = 0;
+}
+
+/* ---- opening ---- */
+
+static int statements_prepare(struct db *db) {
+    for (int i = 0; i < ST_MAX_; i++)
+        if (sqlite3_prepare_v3(db->sqlite, statement_sql[i], -1, SQLITE_PREPARE_PERSISTENT,
+                               &db->statements[i], NULL) != SQLITE_OK)
+            return db_error(db);
+    return 0;
+}
+
+static int number_read(sqlite3_stmt *st, int64_t *ret) {
+    if (sqlite3_step(st) != SQLITE_ROW)
+        return -EUCLEAN;
+    *ret = sqlite3_column_int64(st, 0);
+    return 0;
+}
+
+static void finalizep(sqlite3_stmt **st) {
+    sqlite3_finalize(*st);
+}
+
+static int meta_read(struct db *db) {
+    _cleanup_(finalizep) sqlite3_stmt *st = NULL;
+    const char *text;
+
+    if (sqlite3_prepare_v2(db->sqlite, "SELECT value FROM meta WHERE name = ?1", -1, &st, NULL) !=
+        SQLITE_OK)
+        return db_error(db);
+    db_bind_text(st, 1, "next_job");
+    if (number_read(st, &db->now.next_job) < 0)
+        return -EUCLEAN;
+    sqlite3_reset(st);
+    db_bind_text(st, 1, "next_batch");
+    if (number_read(st, &db->now.next_batch) < 0)
+        return -EUCLEAN;
+    sqlite3_reset(st);
+    db_bind_text(st, 1, "store_id");
+    text = sqlite3_step(st) == SQLITE_ROW ? (const char *)sqlite3_column_text(st, 0) : NULL;
+    if (!text || strlen(text) != STORE_ID_LENGTH)
+        return -EUCLEAN;
+    strcpy(db->id, text);
+    return 0;
+}
+
+static int counters_read(struct db *db) {
+    _cleanup_(finalizep) sqlite3_stmt *st = NULL;
+    int r;
+
+    if (sqlite3_prepare_v2(db->sqlite, "SELECT state, n FROM counters", -1, &st, NULL) != SQLITE_OK)
+        return db_error(db);
+    while ((r = db_step(db, st)) > 0) {
+        int state = sqlite3_column_int(st, 0);
+
+        if (state < 0 || state >= JOB_STATE_MAX_)
+            return -EUCLEAN;
+        db->now.counts[state] = (uint64_t)sqlite3_column_int64(st, 1);
+    }
+    return r;
+}
+
+/* Made here and not by SQLite, because nobody else may read what is in it: URLs and headers carry secrets. The log
+ * beside it gets the same mode. */
+static int file_make(const char *path) {
+    _cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+
+    return fd < 0 ? -errno : 0;
+}
+
+static int db_load(struct db *db, const char *path, char **ret_why) {
+    int r = file_make(path);
+
+    if (r < 0) {
+        if (asprintf(ret_why, "%s can't be opened: %s", path, strerror(-r)) < 0)
+            *ret_why = NULL;
+        return r;
+    }
+    if (sqlite3_open_v2(path, &db->sqlite,
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+                        NULL) != SQLITE_OK)
+        return db->sqlite ? db_error(db) : -ENOMEM;
+    r = schema_prepare(db->sqlite, path, ret_why);
+    if (r < 0)
+        return r;
+    r = statements_prepare(db);
+    if (r >= 0)
+        r = meta_read(db);
+    if (r >= 0)
+        r = counters_read(db);
+    if (r < 0 && asprintf(ret_why,
+                          "%s is damaged (%s): restore it from a backup, or move it away to start"
+                          " with an empty queue",
+                          path, db_error_text(db)) < 0)
+        *ret_why = NULL;
+    return r;
+}
+
+static void db_closep(struct db **db) {
+    db_close(*db);
+}
+
+int db_open(struct db **ret, const char *dir, char **ret_why) {
+    _cleanup_(db_closep) struct db *db = calloc(1, sizeof(*db));
+    _cleanup_free_ char *path = NULL;
+    int r;
+
+    *ret_why = NULL;
+    if (!db || asprintf(&path, "%s/queue.db", dir) < 0)
+        return -ENOMEM;
+    r = db_load(db, path, ret_why);
+    if (r < 0)
+        return r;
+    db->checkpoint_at = CHECKPOINT_FRAMES;
+    sqlite3_wal_hook(db->sqlite, on_commit, db);
+    *ret = TAKE_PTR(db);
+    return 0;
+}
+
+struct db *db_close(struct db *db) {
+    if (!db)
+        return NULL;
+    for (int i = 0; i < ST_MAX_; i++)
+        sqlite3_finalize(db->statements[i]);
+    sqlite3_close(db->sqlite);
+    batch_deltas_drop(db);
+    db_ready_free(db_take_ready(db));
+    free(db);
+    return NULL;
+}

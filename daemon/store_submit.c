@@ -1,0 +1,198 @@
+/* Submitting: chunks of jobs into batches. */
+
+#include <errno.h>
+#include <string.h>
+
+#include "common/util.h"
+#include "daemon/store.h"
+#include "daemon/store_batch.h"
+#include "daemon/store_chores.h"
+#include "daemon/store_request.h"
+#include "daemon/store_sqlite.h"
+
+#define IDS_MAX 1000 /* a batch of more doesn't list them */
+
+struct submit {
+    struct request request;
+    struct store_chunk *chunk;
+    store_submit_fn *fn;
+    void *userdata;
+    struct store_batch batch;
+    int64_t *ids;
+};
+
+void store_chunk_free(struct store_chunk *c) {
+    if (!c)
+        return;
+    for (size_t i = 0; i < c->n_jobs; i++)
+        job_new_done(&c->jobs[i]);
+    free(c->jobs);
+    free(c->submit_key);
+    free(c);
+}
+
+/* Whether the chunk goes with what the batch has; new ones have nothing. */
+static bool chunk_fits(const struct store_chunk *c, const struct store_batch *b) {
+    uint64_t end;
+
+    if (!c->submit_key && (c->offset != 0 || !c->last))
+        return false;
+    if (__builtin_add_overflow(c->offset, c->n_jobs, &end))
+        return false;
+    if (end > b->count)
+        return c->offset == b->count && !b->complete;
+    return !c->last || end == b->count;
+}
+
+static int jobs_insert(struct db *db, const struct store_chunk *c, const struct batch *b,
+                       enum job_state state) {
+    sqlite3_stmt *st = db_statement(db, ST_JOB_INSERT);
+
+    for (size_t i = 0; i < c->n_jobs; i++) {
+        const struct job_new *j = &c->jobs[i];
+        int64_t rank = (int64_t)c->created - j->priority * (int64_t)JOB_PRIORITY_STEP;
+
+        sqlite3_bind_int64(st, 1, db->now.next_job + (int64_t)i);
+        sqlite3_bind_int(st, 2, state);
+        sqlite3_bind_int64(st, 3, b->seen.id);
+        sqlite3_bind_int64(st, 4, (int64_t)(c->offset + i));
+        sqlite3_bind_int64(st, 5, rank);
+        sqlite3_bind_int64(st, 6, (int64_t)c->created);
+        db_bind_text(st, 7, j->host);
+        db_bind_text(st, 8, j->url);
+        db_bind_text(st, 9, j->body);
+        int r = db_exec(db, st);
+        if (r >= 0 && state == JOB_QUEUED)
+            r = db_note_ready(db, j->host, rank);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int chunk_insert(struct db *db, const struct store_chunk *c, struct batch *b,
+                        enum job_state state) {
+    int64_t first = db->now.next_job;
+    int r;
+
+    if (c->n_jobs == 0)
+        return 0;
+    r = jobs_insert(db, c, b, state);
+    if (r < 0)
+        return r;
+    db->now.next_job += (int64_t)c->n_jobs;
+    return batch_extend(db, b, first, db->now.next_job - 1);
+}
+
+static void batch_complete(struct db *db, struct batch *b, bool at_once) {
+    b->seen.complete = true;
+    b->phase = at_once ? BATCH_VISIBLE : BATCH_RELEASING;
+    if (b->seen.count == 0)
+        b->seen.finished = b->seen.created;
+    db->now.counts[JOB_QUEUED] += b->seen.count;
+    if (!at_once)
+        db->chores_at = 0;
+}
+
+/* Adds the chunk, which fits, to the batch, which may be new. */
+static int chunk_take(struct db *db, const struct store_chunk *c, struct batch *b) {
+    bool is_new = b->seen.id == 0, at_once = is_new && c->last;
+    int r;
+
+    if (is_new) {
+        b->seen.id = db->now.next_batch++;
+        b->seen.created = c->created;
+        b->uid = c->uid;
+        b->phase = BATCH_OPEN;
+    }
+    if (c->offset == b->seen.count) {
+        r = chunk_insert(db, c, b, at_once ? JOB_QUEUED : JOB_STAGED);
+        if (r < 0)
+            return r;
+    }
+    b->touched = c->created;
+    if (c->last)
+        batch_complete(db, b, at_once);
+    else
+        chores_note_open(db, b->touched);
+    return batch_put(db, b, c->submit_key);
+}
+
+static int ids_find(struct db *db, const struct batch *b, int64_t **ret) {
+    _cleanup_free_ int64_t *ids = NULL;
+    int64_t first, last = 0;
+    size_t n = 0;
+    int r;
+
+    if (!b->seen.complete || b->seen.count > IDS_MAX)
+        return 0;
+    ids = calloc(b->seen.count + 1, sizeof(*ids));
+    if (!ids)
+        return -ENOMEM;
+    while ((r = batch_run_next(db, b, last, &first, &last)) > 0)
+        for (int64_t id = first; id <= last && n < b->seen.count; id++)
+            ids[n++] = id;
+    if (r >= 0)
+        *ret = TAKE_PTR(ids);
+    return r;
+}
+
+static int submit_run(struct db *db, struct request *r) {
+    struct submit *q = (struct submit *)r;
+    const struct store_chunk *c = q->chunk;
+    struct batch b = {0};
+    int k = 0;
+
+    if (c->submit_key)
+        k = batch_by_key(db, c->uid, c->submit_key, &b);
+    if (k < 0)
+        return k;
+    if (!chunk_fits(c, &b.seen)) {
+        r->error = -EINVAL;
+        return 0;
+    }
+    if (b.seen.id == 0 || c->offset + c->n_jobs > b.seen.count || (c->last && !b.seen.complete)) {
+        k = chunk_take(db, c, &b);
+        if (k < 0)
+            return k;
+    }
+    q->batch = b.seen;
+    return ids_find(db, &b, &q->ids);
+}
+
+static void submit_clear(struct request *r) {
+    struct submit *q = (struct submit *)r;
+
+    free(q->ids);
+    q->ids = NULL;
+    q->batch = (struct store_batch){0};
+}
+
+static void submit_deliver(struct request *r) {
+    struct submit *q = (struct submit *)r;
+
+    q->fn(q->userdata, r->error, &q->batch, q->ids, q->ids ? q->batch.count : 0);
+}
+
+static void submit_free(struct request *r) {
+    struct submit *q = (struct submit *)r;
+
+    store_chunk_free(q->chunk);
+    free(q);
+}
+
+static const struct request_kind submit_kind = {
+    "submit", submit_run, submit_clear, submit_deliver, submit_free,
+};
+
+int store_submit(struct store *s, struct store_chunk *chunk, store_submit_fn *fn, void *userdata) {
+    struct submit *q = calloc(1, sizeof(*q));
+
+    if (!q) {
+        store_chunk_free(chunk);
+        return -ENOMEM;
+    }
+    *q = (struct submit){{.kind = &submit_kind}, .chunk = chunk, .fn = fn, .userdata = userdata};
+    store_enqueue(s, &q->request);
+    return 0;
+}
