@@ -1,0 +1,35 @@
+/*
+ * answer.h - judging how a transfer ended: is what came the file that was asked for?
+ *
+ * Two questions, asked in this order: what curl or the server complain of (a CURLcode, an error
+ * status) is turned into one of our errors with a sentence; and what curl calls success is checked
+ * again, for it lets pass answers that hold no file, or not the whole.
+ */
+#ifndef DLD_WORKER_ANSWER_H
+#define DLD_WORKER_ANSWER_H
+
+#include <curl/curl.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/worker/failure.h"
+
+/* What to judge by. */
+struct attempt {
+    CURL *easy;
+    CURLcode code;
+    const char *curl_text; /* CURLOPT_ERRORBUFFER, "" where curl had nothing to say */
+    const char *host;      /* "host:port" of the job's URL */
+    uint64_t received;     /* bytes of body */
+    uint64_t connect_timeout_usec, timeout_usec; /* as set, 0: none */
+    uint64_t low_speed_limit, low_speed_time_usec;
+};
+
+/* Does the body of an answer with this status belong in the file? Only of 200 and 203 is it a
+ * representation of what was asked for (RFC 9110 section 15.3). */
+bool answer_has_file(long status);
+
+/* Sets *ret_failure where the attempt did not end in the whole file. */
+void answer_judge(const struct attempt *a, struct failure *ret_failure);
+
+#endif

@@ -1,0 +1,370 @@
+#include "daemon/worker/desk.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <utlist.h>
+
+#include "common/exitcode.h"
+#include "common/log.h"
+#include "daemon/worker/dirs.h"
+#include "daemon/worker/publish.h"
+#include "daemon/worker/queue.h"
+#include "daemon/worker/session.h"
+#include "daemon/worker/target.h"
+#include "daemon/worker/task.h"
+#include "daemon/worker/transfer.h"
+
+/* Bytes of a body collected before they are written. */
+#define COLLECT_MAX (128 * KIB)
+#define COLLECT_MIN (16 * KIB)
+#define COLLECT_ALL (64 * MIB) /* of all slots together */
+
+/* Files in the publishing stage. Each has up to two descriptors, of all that the process may have.
+ */
+#define STAGE_MAX 1024u
+#define STAGE_MIN 64u
+#define STAGE_SHARE 4
+
+struct desk {
+    sd_event *event;
+    struct link *link;
+    struct scoreboard *board;
+    struct wire_config config;
+    char *store_id;
+
+    struct dirs *dirs;
+    struct session *session;
+    struct publisher *publisher; /* NULL with FSYNC_NEVER */
+    struct sink_settings sink;
+    struct transfer_settings transfer;
+
+    struct transfer **slots; /* a transfer is made when its slot is first used */
+    unsigned *free_slots;    /* the one used last on top: what it needs is still in the caches */
+    unsigned n_free;
+
+    struct task *tasks; /* by id */
+    struct queue *queue;
+    struct task *blocked; /* complete, without room in the publishing stage */
+    bool stopping;
+};
+
+/* ---- ends ---- */
+
+/* The job's last word. Slot and file must be given up already. */
+static void task_report(struct desk *d, struct task *t, enum wire_outcome outcome) {
+    char path[OUTPUT_MAX_BYTES + 1] = "";
+    struct wire_result result;
+
+    if (outcome == OUTCOME_DONE)
+        target_path(t, path);
+    task_result(t, outcome, path, &result);
+    link_send_result(d->link, &result);
+    HASH_DEL(d->tasks, t);
+    task_free(t);
+}
+
+static void task_report_ended(struct desk *d, struct task *t) {
+    task_report(d, t, t->failure.error == ERR_NONE ? OUTCOME_DONE : OUTCOME_FAILED);
+}
+
+/* A job that is not taken in hand at all. */
+static void report_untried(struct desk *d, int64_t id) {
+    struct wire_result result = {.id = id, .outcome = OUTCOME_RELEASED, .size = -1};
+
+    link_send_result(d->link, &result);
+}
+
+static void slot_release(struct desk *d, unsigned slot) {
+    transfer_release(d->slots[slot]);
+    d->free_slots[d->n_free++] = slot;
+}
+
+/* The parcel has been through the publisher, or through parcel_place(). */
+static void task_published(struct desk *d, struct task *t) {
+    const struct parcel *p = &t->parcel;
+
+    if (p->error < 0)
+        failure_set_output(&t->failure, p->error, t->job.output);
+    if (p->skipped)
+        t->size = -1; /* of the file that was there */
+    t->skipped = p->skipped;
+    task_report_ended(d, t);
+}
+
+/* ---- stages ---- */
+
+static void task_publish(struct desk *d, struct task *t) {
+    slot_release(d, t->slot);
+    if (!d->publisher) {
+        parcel_place(&t->parcel);
+        task_published(d, t);
+        return;
+    }
+    t->stage = TASK_PUBLISHING;
+    link_send_fetched(d->link, t->job.id);
+    publisher_put(d->publisher, &t->parcel);
+}
+
+static struct transfer *slot_transfer(struct desk *d, unsigned slot) {
+    if (!d->slots[slot])
+        d->slots[slot] = transfer_new(&d->transfer, &d->board->rows[slot]);
+    return d->slots[slot];
+}
+
+static void task_start(struct desk *d, struct task *t) {
+    unsigned slot = d->free_slots[d->n_free - 1];
+    struct transfer *transfer;
+
+    if (target_settled(d->dirs, d->store_id, t)) {
+        task_report_ended(d, t);
+        return;
+    }
+    transfer = slot_transfer(d, slot);
+    if (!transfer)
+        failure_set(&t->failure, ERR_INTERNAL, "out of memory");
+    if (!transfer || !transfer_start(transfer, t)) {
+        task_report_ended(d, t);
+        return;
+    }
+    d->n_free--;
+    t->slot = slot;
+    t->stage = TASK_RUNNING;
+}
+
+static void desk_fill(struct desk *d) {
+    struct task *t;
+
+    while (d->n_free > 0 && (t = queue_pop(d->queue)))
+        task_start(d, t);
+}
+
+static void on_transfer_ended(void *userdata, CURL *easy, CURLcode code) {
+    struct desk *d = userdata;
+    struct transfer *transfer = transfer_of(easy);
+    struct task *t = transfer_task(transfer);
+
+    if (!transfer_finish(transfer, code)) {
+        slot_release(d, t->slot);
+        task_report_ended(d, t);
+    } else if (!d->publisher || publisher_has_room(d->publisher)) {
+        task_publish(d, t);
+    } else {
+        t->stage = TASK_BLOCKED;
+        DL_APPEND(d->blocked, t);
+    }
+    desk_fill(d);
+}
+
+static void desk_end_if_idle(struct desk *d) {
+    if (d->stopping && !d->tasks)
+        sd_event_exit(d->event, WORKER_OK);
+}
+
+static void on_published(void *userdata, struct parcel *p) {
+    task_published(userdata, (struct task *)((char *)p - offsetof(struct task, parcel)));
+}
+
+static void on_stage_room(void *userdata) {
+    struct desk *d = userdata;
+
+    while (d->blocked && publisher_has_room(d->publisher)) {
+        struct task *t = d->blocked;
+
+        DL_DELETE(d->blocked, t);
+        task_publish(d, t);
+    }
+    desk_fill(d);
+    desk_end_if_idle(d);
+}
+
+static void on_expired(void *userdata, struct task *t) {
+    task_report(userdata, t, OUTCOME_RELEASED);
+}
+
+/* ---- what the master says ---- */
+
+int desk_job(struct desk *d, const struct wire_job *job) {
+    struct task *t = NULL;
+
+    HASH_FIND(hh, d->tasks, &job->id, sizeof(job->id), t);
+    if (t || HASH_COUNT(d->tasks) >= DESK_TASKS_MAX)
+        return -EBADMSG;
+    t = d->stopping ? NULL : task_new(job);
+    if (t) {
+        HASH_ADD(hh, d->tasks, job.id, sizeof(t->job.id), t);
+        if (!t->hh.tbl)
+            t = task_free(t);
+    }
+    if (!t) {
+        report_untried(d, job->id);
+        return 0;
+    }
+    queue_push(d->queue, t);
+    desk_fill(d);
+    return 0;
+}
+
+/* Takes the job out of wherever it is; false: it is being published, and what comes of that counts.
+ */
+static bool task_withdraw(struct desk *d, struct task *t) {
+    switch (t->stage) {
+    case TASK_WAITING:
+        queue_remove(d->queue, t);
+        return true;
+    case TASK_RUNNING:
+        transfer_abort(d->slots[t->slot]);
+        slot_release(d, t->slot);
+        return true;
+    case TASK_BLOCKED:
+        DL_DELETE(d->blocked, t);
+        parcel_discard(&t->parcel);
+        slot_release(d, t->slot);
+        return true;
+    case TASK_PUBLISHING:
+        break;
+    }
+    return false;
+}
+
+int desk_cancel(struct desk *d, int64_t id) {
+    struct task *t = NULL;
+
+    HASH_FIND(hh, d->tasks, &id, sizeof(id), t);
+    /* Its result may have crossed the message. */
+    if (t && task_withdraw(d, t)) {
+        task_report(d, t, OUTCOME_CANCELLED);
+        desk_fill(d);
+    }
+    return 0;
+}
+
+int desk_stop(struct desk *d) {
+    struct task *t, *next;
+
+    d->stopping = true;
+    HASH_ITER(hh, d->tasks, t, next) {
+        if (task_withdraw(d, t))
+            task_report(d, t, OUTCOME_RELEASED);
+    }
+    if (d->publisher)
+        publisher_hurry(d->publisher);
+    desk_end_if_idle(d);
+    return 0;
+}
+
+/* ---- life ---- */
+
+static unsigned stage_capacity(void) {
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return STAGE_MIN;
+    return (unsigned)MAX(MIN(limit.rlim_cur / STAGE_SHARE, STAGE_MAX), STAGE_MIN);
+}
+
+static int setup_publisher(struct desk *d) {
+    struct publisher_settings settings = {
+        .mode = d->config.fsync,
+        .interval_usec = d->config.sync_interval_usec,
+        .capacity = stage_capacity(),
+        .dirs = d->dirs,
+        .on_done = on_published,
+        .on_room = on_stage_room,
+        .userdata = d,
+    };
+
+    if (settings.mode == FSYNC_NEVER)
+        return 0;
+    return publisher_new(&d->publisher, d->event, &settings);
+}
+
+static int setup_slots(struct desk *d) {
+    unsigned n = d->config.transfers;
+
+    d->slots = calloc(n, sizeof(*d->slots));
+    d->free_slots = calloc(n, sizeof(*d->free_slots));
+    if (!d->slots || !d->free_slots)
+        return -ENOMEM;
+    while (d->n_free < n) {
+        d->free_slots[d->n_free] = n - 1 - d->n_free;
+        d->n_free++;
+    }
+    d->sink = (struct sink_settings){
+        .dirs = d->dirs,
+        .file_mode = d->config.file_mode,
+        .store_id = d->store_id,
+        .buffer = MAX(MIN(COLLECT_ALL / n, COLLECT_MAX), COLLECT_MIN),
+    };
+    d->transfer = (struct transfer_settings){
+        .session = d->session,
+        .config = &d->config,
+        .sink = &d->sink,
+    };
+    return 0;
+}
+
+static int desk_setup(struct desk *d, int root_fd) {
+    int r;
+
+    d->store_id = strdup(d->config.store_id);
+    if (!d->store_id)
+        return -ENOMEM;
+    d->config.store_id = d->store_id;
+    r = dirs_new(&d->dirs, root_fd, d->config.dir_mode);
+    if (r == 0)
+        r = queue_new(&d->queue, d->event, on_expired, d);
+    if (r == 0)
+        r = session_new(&d->session, d->event, d->config.transfers, on_transfer_ended, d);
+    if (r == 0)
+        r = setup_slots(d);
+    if (r == 0)
+        r = setup_publisher(d);
+    if (r == 0)
+        session_set_heartbeat(d->session, &d->board->heartbeat);
+    return r;
+}
+
+int desk_new(struct desk **ret, sd_event *event, struct link *link, struct scoreboard *board,
+             int root_fd, const struct wire_config *config) {
+    struct desk *d = calloc(1, sizeof(*d));
+    int r;
+
+    if (!d)
+        return -ENOMEM;
+    d->event = event;
+    d->link = link;
+    d->board = board;
+    d->config = *config;
+    r = desk_setup(d, root_fd);
+    if (r < 0) {
+        desk_free(d);
+        return r;
+    }
+    *ret = d;
+    return 0;
+}
+
+struct desk *desk_free(struct desk *d) {
+    struct task *t, *next;
+
+    if (!d)
+        return NULL;
+    publisher_free(d->publisher);
+    HASH_ITER(hh, d->tasks, t, next) {
+        task_withdraw(d, t);
+        HASH_DEL(d->tasks, t);
+        task_free(t);
+    }
+    for (unsigned i = 0; d->slots && i < d->config.transfers; i++)
+        transfer_free(d->slots[i]);
+    session_free(d->session);
+    queue_free(d->queue);
+    dirs_free(d->dirs);
+    free(d->slots);
+    free(d->free_slots);
+    free(d->store_id);
+    free(d);
+    return NULL;
+}

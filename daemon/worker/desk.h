@@ -1,0 +1,41 @@
+/*
+ * desk.h - the jobs in this worker's hands, from the master's message to the report.
+ *
+ *     JOB -> waiting (queue) -> running (a slot's transfer) -> publishing (publisher) -> RESULT
+ *
+ * The desk is the only part that knows the others: it gives out slots, passes complete files on,
+ * and answers for every job exactly once. A slot is free again when the body is complete and the
+ * publisher has room for it; FETCHED tells the master so, unless the RESULT follows in the same
+ * turn.
+ */
+#ifndef DLD_WORKER_DESK_H
+#define DLD_WORKER_DESK_H
+
+#include <systemd/sd-event.h>
+
+#include "common/scoreboard.h"
+#include "common/wire.h"
+#include "daemon/worker/link.h"
+
+/* Jobs in hand at most: many times what any master has reason to send. */
+#define DESK_TASKS_MAX 65536
+
+struct desk;
+
+/* root_fd stays the caller's; config is copied; link and board outlive the desk. 0 or a negative
+ * errno. */
+int desk_new(struct desk **ret, sd_event *event, struct link *link, struct scoreboard *board,
+             int root_fd, const struct wire_config *config);
+
+/* Gives up what is left, without a word to the master. Takes NULL, returns NULL. */
+struct desk *desk_free(struct desk *d);
+
+/* For struct link_handlers. -EBADMSG: the job is here already, or they are too many. */
+int desk_job(struct desk *d, const struct wire_job *job);
+int desk_cancel(struct desk *d, int64_t id);
+
+/* Gives up every job but those that are being published, waits for these, and ends the loop with
+ * WORKER_OK. */
+int desk_stop(struct desk *d);
+
+#endif

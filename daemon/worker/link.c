@@ -1,0 +1,149 @@
+#include "daemon/worker/link.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/chan.h"
+#include "common/exitcode.h"
+#include "common/log.h"
+#include "common/util.h"
+
+struct link {
+    struct chan *chan;
+    struct link_handlers handlers;
+    bool greeted, configured;
+};
+
+static int on_hello(struct link *l, const void *payload, size_t len) {
+    struct wire_hello hello;
+    int r = wire_get_hello(payload, len, &hello);
+
+    if (r < 0)
+        return r;
+    if (hello.wire_version != WIRE_VERSION) {
+        log_error("the master (dld %s) speaks version %" PRIu32
+                  " of the worker protocol, this is dld-worker " DLD_VERSION
+                  " with version %d: install both from one build and restart dld",
+                  hello.program_version ? hello.program_version : "?", hello.wire_version,
+                  WIRE_VERSION);
+        _exit(WORKER_PROTOCOL);
+    }
+    l->greeted = true;
+    return 0;
+}
+
+static int on_config(struct link *l, const void *payload, size_t len) {
+    struct wire_config config;
+    int r = wire_get_config(payload, len, &config);
+
+    if (r < 0)
+        return r;
+    l->configured = true;
+    return l->handlers.config(l->handlers.userdata, &config);
+}
+
+static int on_job(struct link *l, const void *payload, size_t len) {
+    struct wire_job job;
+    int r = wire_get_job(payload, len, &job);
+
+    return r < 0 ? r : l->handlers.job(l->handlers.userdata, &job);
+}
+
+static int on_cancel(struct link *l, const void *payload, size_t len) {
+    int64_t id;
+    int r = wire_get_id(payload, len, &id);
+
+    return r < 0 ? r : l->handlers.cancel(l->handlers.userdata, id);
+}
+
+static int on_stop(struct link *l, const void *payload, size_t len) {
+    int r = wire_get_empty(payload, len);
+
+    return r < 0 ? r : l->handlers.stop(l->handlers.userdata);
+}
+
+static int on_record(void *userdata, uint8_t type, const void *payload, size_t len) {
+    struct link *l = userdata;
+
+    if (!l->greeted)
+        return type == WIRE_HELLO ? on_hello(l, payload, len) : -EBADMSG;
+    if (!l->configured)
+        return type == WIRE_CONFIG ? on_config(l, payload, len) : -EBADMSG;
+    switch (type) {
+    case WIRE_JOB:
+        return on_job(l, payload, len);
+    case WIRE_CANCEL:
+        return on_cancel(l, payload, len);
+    case WIRE_STOP:
+        return on_stop(l, payload, len);
+    default:
+        return -EBADMSG;
+    }
+}
+
+static void on_closed(void *userdata, int error) {
+    (void)userdata;
+    if (error == 0)
+        _exit(WORKER_OK);
+    log_error("the master sent something that makes no sense (%s); the worker ends",
+              strerror(-error));
+    _exit(WORKER_PROTOCOL);
+}
+
+/* Without its result the master would wait for a job for ever. */
+static _Noreturn void fail_send(int error) {
+    log_error("a message to the master can't be sent: %s; the worker ends", strerror(-error));
+    _exit(WORKER_FAILED);
+}
+
+int link_new(struct link **ret, sd_event *event, int fd, const struct link_handlers *handlers) {
+    struct wire_hello hello = {.wire_version = WIRE_VERSION, .program_version = DLD_VERSION};
+    struct link *l = calloc(1, sizeof(*l));
+    int r;
+
+    if (!l) {
+        close_fd(fd);
+        return -ENOMEM;
+    }
+    l->handlers = *handlers;
+    r = chan_new(&l->chan, event, fd, on_record, on_closed, l);
+    if (r == 0)
+        r = wire_put_hello(chan_buf(l->chan), &hello);
+    if (r < 0) {
+        link_free(l);
+        return r;
+    }
+    chan_queued(l->chan);
+    *ret = l;
+    return 0;
+}
+
+struct link *link_free(struct link *l) {
+    if (!l)
+        return NULL;
+    chan_free(l->chan);
+    free(l);
+    return NULL;
+}
+
+void link_send_fetched(struct link *l, int64_t id) {
+    int r = wire_put_fetched(chan_buf(l->chan), id);
+
+    if (r < 0)
+        fail_send(r);
+    chan_queued(l->chan);
+}
+
+void link_send_result(struct link *l, const struct wire_result *result) {
+    int r = wire_put_result(chan_buf(l->chan), result);
+
+    if (r < 0)
+        fail_send(r);
+    chan_queued(l->chan);
+}
+
+int link_flush(struct link *l, uint64_t timeout_usec) {
+    return chan_flush(l->chan, timeout_usec);
+}

@@ -1,0 +1,32 @@
+#include "daemon/worker/parcel.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "common/util.h"
+#include "daemon/worker/place.h"
+
+void part_name(char *ret, int64_t job) {
+    snprintf(ret, PART_NAME_MAX, ".dld-%" PRId64 ".part", job);
+}
+
+void parcel_discard(struct parcel *p) {
+    unlinkat(p->dir->fd, p->part, 0);
+    p->fd = close_fd(p->fd);
+}
+
+void parcel_place(struct parcel *p) {
+    int r = place_file(p->dir->fd, p->part, p->name, p->conflict, p->placed);
+
+    p->error = r < 0 ? r : 0;
+    p->skipped = r > 0;
+    if (r != 0)
+        parcel_discard(p);
+    p->fd = close_fd(p->fd);
+}
+
+void parcel_done(struct parcel *p) {
+    p->fd = close_fd(p->fd);
+    p->dir = dir_unref(p->dir);
+}

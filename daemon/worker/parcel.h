@@ -1,0 +1,44 @@
+/*
+ * parcel.h - a finished part file on its way to its name.
+ */
+#ifndef DLD_WORKER_PARCEL_H
+#define DLD_WORKER_PARCEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/naming.h"
+#include "daemon/worker/dirs.h"
+
+#define PART_NAME_MAX 40
+
+/* ".dld-ID.part", into PART_NAME_MAX bytes. */
+void part_name(char *ret, int64_t job);
+
+/* fd and dir are owned by the parcel. While the publisher has it, nobody else touches it. */
+struct parcel {
+    int fd; /* the part file, -1 once it is closed */
+    struct dir *dir;
+    char part[PART_NAME_MAX];
+    const char *name; /* wanted, in dir; the owner's, valid as long as the parcel */
+    enum on_conflict conflict;
+
+    /* What came of it. */
+    int error;    /* 0, or the negative errno that kept it from its name */
+    bool skipped; /* on_conflict is skip and a file was there */
+    char placed[NAME_MAX_BYTES + 1];
+
+    struct parcel *prev, *next;
+};
+
+/* Gives the file its name, or removes the part file when that fails or the name is skipped; fills
+ * in error, skipped and placed, and closes fd. */
+void parcel_place(struct parcel *p);
+
+/* After an error before placing: removes the part file and closes fd. */
+void parcel_discard(struct parcel *p);
+
+/* Closes what is open and gives up the directory; the part file is left. */
+void parcel_done(struct parcel *p);
+
+#endif

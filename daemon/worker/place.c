@@ -1,0 +1,132 @@
+#include "daemon/worker/place.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A number found free may be taken by someone faster; as often as this is no coincidence any more.
+ */
+#define NUMBER_TRIES 1000
+
+int place_taken(int dir_fd, const char *name) {
+    if (faccessat(dir_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        return 1;
+    return errno == ENOENT ? 0 : -errno;
+}
+
+static int number_taken(int dir_fd, const char *name, unsigned n) {
+    char numbered[NAME_MAX_BYTES + 1];
+
+    name_with_number(name, n, numbered);
+    return place_taken(dir_fd, numbered);
+}
+
+int place_free_number(int dir_fd, const char *name, unsigned after, unsigned *ret) {
+    unsigned taken = after, step = 1, free_one;
+    int r;
+
+    for (;;) {
+        free_one = taken + step;
+        if (free_one > PLACE_NUMBER_MAX)
+            return -EEXIST;
+        r = number_taken(dir_fd, name, free_one);
+        if (r < 0)
+            return r;
+        if (r == 0)
+            break;
+        taken = free_one;
+        step *= 2;
+    }
+    while (free_one - taken > 1) {
+        unsigned middle = taken + (free_one - taken) / 2;
+
+        r = number_taken(dir_fd, name, middle);
+        if (r < 0)
+            return r;
+        if (r > 0)
+            taken = middle;
+        else
+            free_one = middle;
+    }
+    *ret = free_one;
+    return 0;
+}
+
+static int is_directory(int dir_fd, const char *name) {
+    struct stat st;
+
+    if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    return S_ISDIR(st.st_mode) ? 1 : 0;
+}
+
+int place_check(int dir_fd, const char *name, enum on_conflict conflict) {
+    int r;
+
+    if (conflict != CONFLICT_FAIL && conflict != CONFLICT_SKIP)
+        return 0;
+    r = place_taken(dir_fd, name);
+    if (r <= 0)
+        return r;
+    if (conflict == CONFLICT_FAIL)
+        return -EEXIST;
+    r = is_directory(dir_fd, name);
+    if (r < 0)
+        return r;
+    return r > 0 ? -EISDIR : 1;
+}
+
+/* For file systems whose rename can't refuse to replace (NFS, some of FUSE): a second link can. */
+static int link_free(int dir_fd, const char *part, const char *name) {
+    if (linkat(dir_fd, part, dir_fd, name, 0) < 0)
+        return -errno;
+    unlinkat(dir_fd, part, 0); /* the file has its name; a second one left over does no harm */
+    return 0;
+}
+
+static int rename_free(int dir_fd, const char *part, const char *name) {
+    if (renameat2(dir_fd, part, dir_fd, name, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno == EINVAL || errno == ENOSYS)
+        return link_free(dir_fd, part, name);
+    return -errno;
+}
+
+static int rename_numbered(int dir_fd, const char *part, const char *name, char *ret_name) {
+    unsigned n = 0;
+    int r = rename_free(dir_fd, part, name);
+
+    for (int i = 0; r == -EEXIST && i < NUMBER_TRIES; i++) {
+        int found = place_free_number(dir_fd, name, n, &n);
+
+        if (found < 0)
+            return found;
+        name_with_number(name, n, ret_name);
+        r = rename_free(dir_fd, part, ret_name);
+    }
+    return r;
+}
+
+static int rename_over(int dir_fd, const char *part, const char *name) {
+    return renameat(dir_fd, part, dir_fd, name) < 0 ? -errno : 0;
+}
+
+int place_file(int dir_fd, const char *part, const char *name, enum on_conflict conflict,
+               char *ret_name) {
+    int r;
+
+    snprintf(ret_name, NAME_MAX_BYTES + 1, "%s", name);
+    if (conflict == CONFLICT_OVERWRITE)
+        return rename_over(dir_fd, part, name);
+    if (conflict == CONFLICT_RENAME)
+        return rename_numbered(dir_fd, part, name, ret_name);
+    r = rename_free(dir_fd, part, name);
+    if (r == -EEXIST && conflict == CONFLICT_SKIP) {
+        r = place_check(dir_fd, name, conflict);
+        return r == 0 ? rename_free(dir_fd, part, name) : r;
+    }
+    return r;
+}

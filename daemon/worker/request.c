@@ -1,0 +1,112 @@
+#include "daemon/worker/request.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "common/util.h"
+
+#define SCHEMES "http,https"
+#define USER_AGENT "dld/" DLD_VERSION
+
+/* Bytes that curl receives at once: large ones are fewer system calls. */
+#define RECEIVE_MAX (256 * KIB)
+#define RECEIVE_MIN (16 * KIB)
+#define RECEIVE_ALL (64 * MIB) /* of all slots together */
+
+static long to_ms(uint64_t usec) {
+    return (long)MIN((usec + USEC_PER_MSEC - 1) / USEC_PER_MSEC, (uint64_t)INT32_MAX);
+}
+
+static long to_seconds(uint64_t usec) {
+    return (long)MIN((usec + USEC_PER_SEC - 1) / USEC_PER_SEC, (uint64_t)INT32_MAX);
+}
+
+/* The first failure sticks. */
+#define SET(easy, code, option, value)                                                             \
+    do {                                                                                           \
+        if ((code) == CURLE_OK)                                                                    \
+            (code) = curl_easy_setopt((easy), (option), (value));                                  \
+    } while (0)
+
+int request_init(struct request *r, CURL *easy, const struct wire_config *config) {
+    uint64_t receive = RECEIVE_ALL / MAX(config->transfers, 1u);
+    CURLcode c = CURLE_OK;
+
+    *r = (struct request){.easy = easy};
+    SET(easy, c, CURLOPT_NOSIGNAL, 1L);
+    SET(easy, c, CURLOPT_PROXY, ""); /* none, whatever the environment says */
+    SET(easy, c, CURLOPT_PROTOCOLS_STR, SCHEMES);
+    SET(easy, c, CURLOPT_REDIR_PROTOCOLS_STR, SCHEMES);
+    SET(easy, c, CURLOPT_FOLLOWLOCATION, 1L);
+    SET(easy, c, CURLOPT_MAXREDIRS, (long)config->max_redirects);
+    SET(easy, c, CURLOPT_HTTP09_ALLOWED, 0L);
+    SET(easy, c, CURLOPT_USERAGENT, USER_AGENT);
+    /* The file gets the bytes as they are: no coding is asked for, and one that comes is not
+     * undone. */
+    SET(easy, c, CURLOPT_ACCEPT_ENCODING, "identity");
+    SET(easy, c, CURLOPT_HTTP_CONTENT_DECODING, 0L);
+    SET(easy, c, CURLOPT_TCP_KEEPALIVE, 1L);
+    SET(easy, c, CURLOPT_CONNECTTIMEOUT_MS, to_ms(config->connect_timeout_usec));
+    SET(easy, c, CURLOPT_LOW_SPEED_LIMIT, (long)MIN(config->low_speed_limit, (uint64_t)INT32_MAX));
+    SET(easy, c, CURLOPT_LOW_SPEED_TIME, to_seconds(config->low_speed_time_usec));
+    SET(easy, c, CURLOPT_BUFFERSIZE, (long)MAX(MIN(receive, RECEIVE_MAX), RECEIVE_MIN));
+    return c == CURLE_OK ? 0 : -ENOMEM;
+}
+
+void request_done(struct request *r) {
+    curl_slist_free_all(TAKE_PTR(r->headers));
+}
+
+/* curl takes "Name:" for "don't send this field", and "Name;" for one without a value. */
+static int add_header(struct request *r, const char *header) {
+    const char *colon = strchr(header, ':');
+    _cleanup_free_ char *empty = NULL;
+    struct curl_slist *list;
+
+    if (colon && colon[1 + strspn(colon + 1, " \t")] == '\0') {
+        empty = strndup(header, (size_t)(colon - header) + 1);
+        if (!empty)
+            return -ENOMEM;
+        empty[colon - header] = ';';
+    }
+    list = curl_slist_append(r->headers, empty ? empty : header);
+    if (!list)
+        return -ENOMEM;
+    r->headers = list;
+    return 0;
+}
+
+int request_fill(struct request *r, const struct wire_job *job, const struct address *address) {
+    bool https = address_is_https(address);
+    CURLcode c = CURLE_OK;
+
+    for (uint32_t i = 0; i < job->n_headers; i++)
+        if (add_header(r, job->headers[i]) < 0)
+            return -ENOMEM;
+    SET(r->easy, c, CURLOPT_URL, NULL); /* or the one before stays */
+    SET(r->easy, c, CURLOPT_CURLU, address->curl);
+    SET(r->easy, c, CURLOPT_TIMEOUT_MS, to_ms(job->timeout_usec));
+    /* Over TLS one handshake tells whether a single connection will do for all. Without TLS there
+     * is nothing to wait for. */
+    SET(r->easy, c, CURLOPT_HTTP_VERSION,
+        (long)(https ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+    SET(r->easy, c, CURLOPT_PIPEWAIT, https ? 1L : 0L);
+    if (job->user_agent)
+        SET(r->easy, c, CURLOPT_USERAGENT, job->user_agent);
+    if (job->referer)
+        SET(r->easy, c, CURLOPT_REFERER, job->referer);
+    if (r->headers)
+        SET(r->easy, c, CURLOPT_HTTPHEADER, r->headers);
+    return c == CURLE_OK ? 0 : -ENOMEM;
+}
+
+void request_clear(struct request *r, const struct wire_job *job) {
+    if (job->user_agent)
+        curl_easy_setopt(r->easy, CURLOPT_USERAGENT, USER_AGENT);
+    if (job->referer)
+        curl_easy_setopt(r->easy, CURLOPT_REFERER, NULL);
+    if (r->headers) {
+        curl_easy_setopt(r->easy, CURLOPT_HTTPHEADER, NULL);
+        curl_slist_free_all(TAKE_PTR(r->headers));
+    }
+}

@@ -1,0 +1,31 @@
+/*
+ * request.h - the options of an easy handle: what is the same for every job, and what a job asks
+ * for.
+ *
+ * Handles are not reset between jobs: what one job sets, request_clear() takes back.
+ */
+#ifndef DLD_WORKER_REQUEST_H
+#define DLD_WORKER_REQUEST_H
+
+#include <curl/curl.h>
+
+#include "common/wire.h"
+#include "daemon/worker/address.h"
+
+struct request {
+    CURL *easy;
+    struct curl_slist *headers; /* of this job; owned */
+};
+
+/* Once for each handle. 0 or -ENOMEM. */
+int request_init(struct request *r, CURL *easy, const struct wire_config *config);
+
+/* Frees what belongs to it; the handle is the caller's. */
+void request_done(struct request *r);
+
+/* For one job; address is that of its URL and must outlive the transfer. 0 or -ENOMEM;
+ * request_clear() must follow in both cases. */
+int request_fill(struct request *r, const struct wire_job *job, const struct address *address);
+void request_clear(struct request *r, const struct wire_job *job);
+
+#endif

@@ -1,0 +1,113 @@
+#include "daemon/worker/round.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "common/util.h"
+
+/* A directory above others that was synced in this round. */
+struct synced {
+    UT_hash_handle hh;
+    char path[];
+};
+
+static void sync_data(struct parcel *list) {
+    struct parcel *p;
+
+    /* All are set going before any is waited for. */
+    DL_FOREACH(list, p) sync_file_range(p->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    DL_FOREACH(list, p) {
+        if (fsync(p->fd) < 0) {
+            p->error = -errno;
+            parcel_discard(p);
+        }
+    }
+}
+
+static int sync_path(const struct dirs *dirs, const char *path) {
+    _cleanup_close_ int fd = dirs_open_fd(dirs, path);
+
+    if (fd < 0)
+        return fd;
+    return fsync(fd) < 0 ? -errno : 0;
+}
+
+/* Not remembering that it was synced, for want of memory, only costs another sync. */
+static void remember(struct synced **seen, const char *path, size_t len) {
+    struct synced *s = malloc(sizeof(*s) + len + 1);
+
+    if (!s)
+        return;
+    memcpy(s->path, path, len + 1);
+    HASH_ADD(hh, *seen, path, len, s);
+    if (!s->hh.tbl)
+        free(s);
+}
+
+static int sync_above(const struct dirs *dirs, const char *path, struct synced **seen) {
+    _cleanup_free_ char *above = strdup(path);
+    size_t len;
+
+    if (!above)
+        return -ENOMEM;
+    do {
+        struct synced *s = NULL;
+        int r;
+
+        len = path_dir_len(above);
+        above[len] = '\0';
+        HASH_FIND(hh, *seen, above, len, s);
+        if (s)
+            return 0; /* then so are those above it */
+        r = sync_path(dirs, above);
+        if (r < 0)
+            return r;
+        remember(seen, above, len);
+    } while (len > 0);
+    return 0;
+}
+
+static int sync_dir(const struct dirs *dirs, struct dir *dir, struct synced **seen) {
+    int r = 0;
+
+    if (fsync(dir->fd) < 0)
+        return -errno;
+    if (!dir->settled && *dir->path)
+        r = sync_above(dirs, dir->path, seen);
+    dir->settled = r == 0;
+    return r;
+}
+
+static void sync_dirs(struct parcel *list, const struct dirs *dirs, unsigned number) {
+    struct synced *seen = NULL, *s, *next;
+    struct parcel *p;
+
+    DL_FOREACH(list, p) {
+        if (p->error < 0 || p->skipped)
+            continue;
+        if (p->dir->synced_in != number) {
+            p->dir->synced_in = number;
+            p->dir->sync_error = sync_dir(dirs, p->dir, &seen);
+        }
+        p->error = p->dir->sync_error;
+    }
+    HASH_ITER(hh, seen, s, next) {
+        HASH_DEL(seen, s);
+        free(s);
+    }
+}
+
+void round_publish(struct parcel *list, const struct dirs *dirs, unsigned number) {
+    struct parcel *p;
+
+    sync_data(list);
+    DL_FOREACH(list, p) {
+        if (p->error == 0)
+            parcel_place(p);
+    }
+    sync_dirs(list, dirs, number);
+}

@@ -1,0 +1,45 @@
+/*
+ * session.h - the one curl session of a worker: a multi handle on the event loop.
+ *
+ * Connections, names and TLS sessions are kept between transfers for as long as the worker lives.
+ * The easy handles are the callers'; while one is in the session, only the session touches it.
+ *
+ * The sockets of curl are in an epoll set of their own, which is one source of the loop: what is
+ * ready at once is worked off in one turn, so that the results of that turn share a packet to the
+ * master.
+ */
+#ifndef DLD_WORKER_SESSION_H
+#define DLD_WORKER_SESSION_H
+
+#include <curl/curl.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+struct session;
+
+/* A transfer has ended and its handle is out of the session; never called from within session_add()
+ * or session_remove(). It may add others. */
+typedef void session_ended_fn(void *userdata, CURL *easy, CURLcode code);
+
+/* For up to transfers handles at once. curl_global_init() was called. 0 or a negative errno. */
+int session_new(struct session **ret, sd_event *event, unsigned transfers,
+                session_ended_fn *on_ended, void *userdata);
+
+/* All handles must be out of it, and those adopted cleaned up. Takes NULL, returns NULL. */
+struct session *session_free(struct session *s);
+
+/* Where to put the time (CLOCK_MONOTONIC, usec) whenever something happened; outlives the session.
+ */
+void session_set_heartbeat(struct session *s, _Atomic uint64_t *heartbeat);
+
+/* Sets the options of a new easy handle that tie it to this session. 0 or -ENOMEM. */
+int session_adopt(struct session *s, CURL *easy);
+
+/* Starts the transfer that the handle describes. 0 or -ENOMEM. */
+int session_add(struct session *s, CURL *easy);
+
+/* Gives up a transfer; doesn't wait for a name lookup in progress. */
+void session_remove(struct session *s, CURL *easy);
+
+#endif

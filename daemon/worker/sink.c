@@ -1,0 +1,144 @@
+#include "daemon/worker/sink.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/util.h"
+#include "daemon/worker/owner.h"
+
+void sink_init(struct sink *s, const struct sink_settings *settings) {
+    *s = (struct sink){.settings = settings, .fd = -1};
+}
+
+void sink_done(struct sink *s) {
+    sink_discard(s);
+    free(TAKE_PTR(s->buffer));
+}
+
+void sink_begin(struct sink *s, int64_t job, const char *output) {
+    s->job = job;
+    s->output = output;
+    s->used = 0;
+}
+
+/* A part file left over is removed, not truncated: it may be another link to a published file. */
+static int part_create(struct sink *s) {
+    const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    mode_t mode = s->settings->file_mode;
+
+    s->fd = openat(s->dir->fd, s->part, flags, mode);
+    if (s->fd < 0 && errno == EEXIST && unlinkat(s->dir->fd, s->part, 0) == 0)
+        s->fd = openat(s->dir->fd, s->part, flags, mode);
+    return s->fd < 0 ? -errno : 0;
+}
+
+static int sink_open(struct sink *s) {
+    struct dirs *dirs = s->settings->dirs;
+    int r = 0;
+
+    part_name(s->part, s->job);
+    /* Twice, as a directory that was kept open may have been removed. */
+    for (int i = 0; i < 2; i++) {
+        r = dirs_open(dirs, s->output, path_dir_len(s->output), true, &s->dir);
+        if (r < 0)
+            return r;
+        r = part_create(s);
+        if (r != -ENOENT)
+            break;
+        dirs_forget(dirs, s->dir);
+        s->dir = dir_unref(s->dir);
+    }
+    if (r < 0)
+        s->dir = dir_unref(s->dir);
+    return r;
+}
+
+static int write_all(int fd, const char *p, size_t n) {
+    while (n > 0) {
+        ssize_t written = write(fd, p, n);
+
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return -errno;
+        p += written;
+        n -= (size_t)written;
+    }
+    return 0;
+}
+
+static int sink_put(struct sink *s, const char *p, size_t n) {
+    int r = s->fd < 0 ? sink_open(s) : 0;
+
+    return r < 0 ? r : write_all(s->fd, p, n);
+}
+
+static int sink_flush(struct sink *s) {
+    size_t n = s->used;
+
+    s->used = 0;
+    return sink_put(s, s->buffer, n);
+}
+
+int sink_write(struct sink *s, const void *p, size_t n) {
+    size_t size = s->settings->buffer;
+    int r = 0;
+
+    if (n > size - s->used && s->used > 0)
+        r = sink_flush(s);
+    if (r < 0)
+        return r;
+    if (n >= size)
+        return sink_put(s, p, n);
+    if (!s->buffer) {
+        s->buffer = malloc(size);
+        if (!s->buffer)
+            return -ENOMEM;
+    }
+    memcpy(s->buffer + s->used, p, n);
+    s->used += n;
+    return 0;
+}
+
+/* Without the mark a file is as good; only a job done again after a crash won't know it. */
+static int sink_mark(const struct sink *s, unsigned http_status) {
+    static bool told;
+    int r = owner_mark(s->fd, s->settings->store_id, s->job, http_status);
+
+    if (r == -ENOTSUP || r == -EPERM || r == -ENOSYS) {
+        if (!told)
+            log_notice(
+                "the file system of the output has no extended attributes: a job interrupted by "
+                "a crash may leave a second copy of its file");
+        told = true;
+        return 0;
+    }
+    return r;
+}
+
+int sink_finish(struct sink *s, unsigned http_status, struct parcel *ret) {
+    size_t dir_len = path_dir_len(s->output);
+    int r = s->used > 0 || s->fd < 0 ? sink_flush(s) : 0;
+
+    if (r == 0)
+        r = sink_mark(s, http_status);
+    if (r < 0)
+        return r;
+    ret->fd = TAKE_FD(s->fd);
+    ret->dir = TAKE_PTR(s->dir);
+    ret->name = s->output + dir_len + (dir_len > 0 ? 1 : 0);
+    memcpy(ret->part, s->part, sizeof(ret->part));
+    return 0;
+}
+
+void sink_discard(struct sink *s) {
+    s->used = 0;
+    if (s->fd >= 0)
+        unlinkat(s->dir->fd, s->part, 0);
+    s->fd = close_fd(s->fd);
+    s->dir = dir_unref(s->dir);
+}

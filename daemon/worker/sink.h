@@ -1,0 +1,57 @@
+/*
+ * sink.h - where a body goes: a part file beside its target.
+ *
+ * Bytes are collected in a buffer, so that a small body is written once and a large one in large
+ * pieces. The part file is made when the first bytes have to be written, so that an answer without
+ * a body worth keeping leaves nothing behind. One sink serves one body at a time and is used again.
+ *
+ * Functions return 0 or a negative errno about the file.
+ */
+#ifndef DLD_WORKER_SINK_H
+#define DLD_WORKER_SINK_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "daemon/worker/dirs.h"
+#include "daemon/worker/parcel.h"
+
+/* The same for all sinks of a worker. */
+struct sink_settings {
+    struct dirs *dirs;
+    mode_t file_mode;     /* exactly, with umask 0 */
+    const char *store_id; /* for owner_mark() */
+    size_t buffer;        /* bytes collected before they are written */
+};
+
+struct sink {
+    const struct sink_settings *settings; /* the caller's, outlives the sink */
+    char *buffer;                         /* allocated when first needed */
+    size_t used;                          /* bytes in it */
+
+    int64_t job;
+    const char *output; /* path beneath the root, the caller's */
+    struct dir *dir;    /* NULL: not opened yet */
+    int fd;             /* the part file, -1: not made yet */
+    char part[PART_NAME_MAX];
+};
+
+void sink_init(struct sink *s, const struct sink_settings *settings);
+
+/* Frees everything; a part file is removed. */
+void sink_done(struct sink *s);
+
+/* Starts a body. Nothing is touched on disk yet. */
+void sink_begin(struct sink *s, int64_t job, const char *output);
+
+int sink_write(struct sink *s, const void *p, size_t n);
+
+/* The body is complete: the file is written to its end and marked as this job's, and handed to the
+ * parcel, with its wanted name. */
+int sink_finish(struct sink *s, unsigned http_status, struct parcel *ret);
+
+/* Gives the body up: removes the part file. */
+void sink_discard(struct sink *s);
+
+#endif

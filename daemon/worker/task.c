@@ -1,0 +1,74 @@
+#include "daemon/worker/task.h"
+
+#include <string.h>
+
+static size_t text_size(const char *s) {
+    return s ? strlen(s) + 1 : 0;
+}
+
+/* Copies a string to *to and moves *to behind it. */
+static const char *text_put(char **to, const char *s) {
+    size_t n = text_size(s);
+
+    if (!s)
+        return NULL;
+    *to += n;
+    return memcpy(*to - n, s, n);
+}
+
+struct task *task_new(const struct wire_job *job) {
+    size_t texts = text_size(job->url) + text_size(job->output) + text_size(job->user_agent) +
+                   text_size(job->referer);
+    struct task *t;
+    char *to;
+
+    for (uint32_t i = 0; i < job->n_headers; i++)
+        texts += text_size(job->headers[i]);
+    t = calloc(1, sizeof(*t) + texts);
+    if (!t)
+        return NULL;
+    to = (char *)(t + 1);
+    t->job = *job;
+    t->job.url = text_put(&to, job->url);
+    t->job.output = text_put(&to, job->output);
+    t->job.user_agent = text_put(&to, job->user_agent);
+    t->job.referer = text_put(&to, job->referer);
+    for (uint32_t i = 0; i < job->n_headers; i++)
+        t->job.headers[i] = text_put(&to, job->headers[i]);
+    t->arrived_usec = now_usec(CLOCK_MONOTONIC);
+    t->size = -1;
+    t->parcel.fd = -1;
+    return t;
+}
+
+struct task *task_free(struct task *t) {
+    if (!t)
+        return NULL;
+    parcel_done(&t->parcel);
+    free(t->effective_url);
+    free(t->content_type);
+    free(t);
+    return NULL;
+}
+
+void task_result(const struct task *t, enum wire_outcome outcome, const char *output,
+                 struct wire_result *ret) {
+    bool failed = outcome == OUTCOME_FAILED;
+
+    *ret = (struct wire_result){
+        .id = t->job.id,
+        .outcome = (uint8_t)outcome,
+        .error = failed ? (uint8_t)t->failure.error : ERR_NONE,
+        .transient = failed && t->failure.transient,
+        .skipped = outcome == OUTCOME_DONE && t->skipped,
+        .http_status = t->http_status,
+        .bytes = t->bytes,
+        .size = t->size,
+        .started_usec = t->started_usec,
+        .retry_after_usec = failed ? t->failure.retry_after_usec : 0,
+        .output = outcome == OUTCOME_DONE ? output : NULL,
+        .message = failed ? t->failure.message : NULL,
+        .effective_url = t->effective_url,
+        .content_type = t->content_type,
+    };
+}

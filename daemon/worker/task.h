@@ -1,0 +1,52 @@
+/*
+ * task.h - one job in this worker's hands, from JOB to RESULT.
+ */
+#ifndef DLD_WORKER_TASK_H
+#define DLD_WORKER_TASK_H
+
+#include "common/wire.h"
+#include "daemon/worker/failure.h"
+#include "daemon/worker/hash.h"
+#include "daemon/worker/parcel.h"
+
+enum task_stage {
+    TASK_WAITING, /* in the queue, for a slot */
+    TASK_RUNNING, /* a transfer has it */
+    TASK_BLOCKED, /* its body is complete, but the publishing stage has no room: keeps its slot */
+    TASK_PUBLISHING, /* the publisher has it */
+};
+
+struct task {
+    struct wire_job job; /* as it came; its strings lie behind this struct, in the same block */
+    enum task_stage stage;
+    uint64_t arrived_usec; /* CLOCK_MONOTONIC */
+    unsigned slot;         /* RUNNING, BLOCKED */
+    struct parcel parcel;  /* the file on its way to its name */
+
+    /* What is known of how it went; the transfer and the publisher fill it in. */
+    struct failure failure;
+    bool found_own; /* an earlier attempt had published it; nothing was fetched */
+    bool skipped;   /* on_conflict is skip and the file was there */
+    unsigned http_status;
+    uint64_t bytes;        /* of body received */
+    int64_t size;          /* of the file, -1 unknown */
+    uint64_t started_usec; /* CLOCK_REALTIME, 0: not begun */
+    char *effective_url;   /* owned; NULL where it is the job's */
+    char *content_type;    /* owned; NULL: none */
+
+    struct task *prev, *next; /* the queue's, or the list of those that are BLOCKED */
+    UT_hash_handle hh;        /* by job.id */
+};
+
+/* A copy of what the master sent; NULL when out of memory. */
+struct task *task_new(const struct wire_job *job);
+
+/* Takes NULL, returns NULL. */
+struct task *task_free(struct task *t);
+
+/* Fills in the message for the master. The strings in it are the task's or output, which is needed
+ * for OUTCOME_DONE only. */
+void task_result(const struct task *t, enum wire_outcome outcome, const char *output,
+                 struct wire_result *ret);
+
+#endif

@@ -1,0 +1,311 @@
+#include "daemon/worker/transfer.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/worker/address.h"
+#include "daemon/worker/answer.h"
+#include "daemon/worker/request.h"
+
+/* Bytes read of a body that nobody wants, to keep its connection for the next job. */
+#define DISCARD_MAX (64 * KIB)
+
+#define SHOW_EVERY (50 * USEC_PER_MSEC)
+#define SPEED_OVER (2 * USEC_PER_SEC) /* what is shown is the mean of so long at most */
+
+#define CONTENT_TYPE_MAX 255
+
+struct transfer {
+    const struct transfer_settings *settings;
+    struct scoreboard_row *row;
+    CURL *easy;
+    struct request request;
+    struct address address;
+    struct sink sink;
+    struct task *task; /* NULL: idle */
+    bool in_session;
+    bool body_begun;                /* of the answer that is not a redirect */
+    bool wanted;                    /* that body belongs in the file */
+    uint64_t discarded;             /* bytes of one that doesn't */
+    uint64_t shown_usec;            /* when the row was last updated */
+    uint64_t mark_usec, mark_bytes; /* where the measuring of speed began */
+    char curl_text[CURL_ERROR_SIZE];
+};
+
+/* ---- scoreboard ---- */
+
+#define ROW_SET(row, field, value)                                                                 \
+    atomic_store_explicit(&(row)->field, (value), memory_order_relaxed)
+
+static void row_begin(struct transfer *t) {
+    uint64_t now = now_usec(CLOCK_MONOTONIC);
+
+    t->shown_usec = t->mark_usec = now;
+    t->mark_bytes = 0;
+    ROW_SET(t->row, bytes, 0);
+    ROW_SET(t->row, total, -1);
+    ROW_SET(t->row, speed, 0);
+    ROW_SET(t->row, heartbeat, now);
+    ROW_SET(t->row, job, t->task->job.id);
+}
+
+static void row_update(struct transfer *t) {
+    uint64_t now = now_usec(CLOCK_MONOTONIC), bytes = t->task->bytes;
+
+    if (now - t->shown_usec < SHOW_EVERY)
+        return;
+    t->shown_usec = now;
+    ROW_SET(t->row, bytes, bytes);
+    ROW_SET(t->row, speed, (bytes - t->mark_bytes) * USEC_PER_SEC / (now - t->mark_usec));
+    ROW_SET(t->row, heartbeat, now);
+    if (now - t->mark_usec > SPEED_OVER) {
+        t->mark_usec = now;
+        t->mark_bytes = bytes;
+    }
+}
+
+/* ---- what curl calls ---- */
+
+static bool too_large(struct transfer *t, uint64_t bytes, const char *verb) {
+    const struct wire_job *job = &t->task->job;
+
+    if (job->max_size == 0 || bytes <= job->max_size)
+        return false;
+    failure_set(&t->task->failure, ERR_TOO_LARGE, "%s %s %llu bytes, max_size allows %llu",
+                t->address.url.host_key, verb, (unsigned long long)bytes,
+                (unsigned long long)job->max_size);
+    return true;
+}
+
+static long answer_status(const struct transfer *t) {
+    long status = 0;
+
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    return status;
+}
+
+static void body_begin(struct transfer *t) {
+    curl_off_t total = -1;
+
+    t->body_begun = true;
+    t->wanted = answer_has_file(answer_status(t));
+    curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &total);
+    ROW_SET(t->row, total, total);
+}
+
+/* Whether to go on reading a body that is not the file. */
+static bool discard(struct transfer *t, size_t n) {
+    t->discarded += n;
+    return t->discarded <= DISCARD_MAX;
+}
+
+static size_t on_body(char *p, size_t size, size_t n, void *userdata) {
+    struct transfer *t = userdata;
+    struct task *task = t->task;
+    int r;
+
+    (void)size; /* is 1 */
+    if (!t->body_begun)
+        body_begin(t);
+    if (!t->wanted)
+        return discard(t, n) ? n : CURL_WRITEFUNC_ERROR;
+    task->bytes += n;
+    if (too_large(t, task->bytes, "has sent"))
+        return CURL_WRITEFUNC_ERROR;
+    r = sink_write(&t->sink, p, n);
+    if (r < 0) {
+        failure_set_output(&task->failure, r, task->job.output);
+        return CURL_WRITEFUNC_ERROR;
+    }
+    row_update(t);
+    return n;
+}
+
+/* Sees what on_body() doesn't: lengths before the first byte, and the bodies of redirects. */
+static int on_progress(void *userdata, curl_off_t total, curl_off_t now, curl_off_t upload_total,
+                       curl_off_t upload_now) {
+    struct transfer *t = userdata;
+    long status;
+
+    (void)upload_total;
+    (void)upload_now;
+    if (t->body_begun || (total <= 0 && now <= (curl_off_t)DISCARD_MAX))
+        return 0;
+    status = answer_status(t);
+    if (answer_has_file(status))
+        return too_large(t, (uint64_t)total, "announced");
+    if (status < 300 || status >= 400 || now <= (curl_off_t)DISCARD_MAX)
+        return 0;
+    failure_set(&t->task->failure, ERR_REDIRECT, "%s does not end the body of its redirect",
+                t->address.url.host_key);
+    return 1;
+}
+
+/* ---- life ---- */
+
+static int transfer_setup(struct transfer *t) {
+    CURL *easy = t->easy;
+    int r;
+
+    if (!easy)
+        return -ENOMEM;
+    r = session_adopt(t->settings->session, easy);
+    if (r == 0)
+        r = request_init(&t->request, easy, t->settings->config);
+    if (r < 0)
+        return r;
+    if (curl_easy_setopt(easy, CURLOPT_PRIVATE, t) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->curl_text) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_WRITEDATA, t) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_XFERINFODATA, t) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L) != CURLE_OK)
+        return -ENOMEM;
+    return 0;
+}
+
+struct transfer *transfer_new(const struct transfer_settings *settings,
+                              struct scoreboard_row *row) {
+    struct transfer *t = calloc(1, sizeof(*t));
+
+    if (!t)
+        return NULL;
+    t->settings = settings;
+    t->row = row;
+    sink_init(&t->sink, settings->sink);
+    t->easy = curl_easy_init();
+    if (address_init(&t->address) < 0 || transfer_setup(t) < 0)
+        return transfer_free(t);
+    return t;
+}
+
+struct transfer *transfer_free(struct transfer *t) {
+    if (!t)
+        return NULL;
+    if (t->in_session)
+        transfer_abort(t);
+    curl_easy_cleanup(t->easy);
+    request_done(&t->request);
+    address_done(&t->address);
+    sink_done(&t->sink);
+    free(t);
+    return NULL;
+}
+
+struct transfer *transfer_of(CURL *easy) {
+    struct transfer *t = NULL;
+
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&t);
+    return t;
+}
+
+struct task *transfer_task(const struct transfer *t) {
+    return t->task;
+}
+
+bool transfer_start(struct transfer *t, struct task *task) {
+    int r;
+
+    task->started_usec = now_usec(CLOCK_REALTIME);
+    if (!address_set(&t->address, task->job.url, &task->failure))
+        return false;
+    r = request_fill(&t->request, &task->job, &t->address);
+    if (r == 0) {
+        t->task = task;
+        t->body_begun = t->wanted = false;
+        t->discarded = 0;
+        t->curl_text[0] = '\0';
+        sink_begin(&t->sink, task->job.id, task->job.output);
+        row_begin(t);
+        r = session_add(t->settings->session, t->easy);
+    }
+    if (r < 0) {
+        request_clear(&t->request, &task->job);
+        transfer_release(t);
+        failure_set(&task->failure, ERR_INTERNAL, "out of memory");
+        return false;
+    }
+    t->in_session = true;
+    return true;
+}
+
+/* What the report says of the answer, while the handle still knows it. A URL longer than any of
+ * ours may be is none that the master takes. */
+static int keep_facts(struct transfer *t, struct task *task) {
+    const char *type = NULL, *url = NULL;
+    long redirects = 0;
+
+    if (t->wanted)
+        task->size = atomic_load_explicit(&t->row->total, memory_order_relaxed);
+    task->http_status = (unsigned)answer_status(t);
+    curl_easy_getinfo(t->easy, CURLINFO_REDIRECT_COUNT, &redirects);
+    if (redirects > 0)
+        curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
+    curl_easy_getinfo(t->easy, CURLINFO_CONTENT_TYPE, &type);
+    if (url && strlen(url) > URL_MAX_LENGTH)
+        failure_set(&task->failure, ERR_REDIRECT, "redirected to a URL of %zu bytes", strlen(url));
+    else if (url && !(task->effective_url = strdup(url)))
+        return -ENOMEM;
+    if (type && !(task->content_type = strndup(type, CONTENT_TYPE_MAX)))
+        return -ENOMEM;
+    return 0;
+}
+
+static void judge(struct transfer *t, CURLcode code) {
+    const struct wire_config *config = t->settings->config;
+    struct attempt a = {
+        .easy = t->easy,
+        .code = code,
+        .curl_text = t->curl_text,
+        .host = t->address.url.host_key,
+        .received = t->task->bytes,
+        .connect_timeout_usec = config->connect_timeout_usec,
+        .timeout_usec = t->task->job.timeout_usec,
+        .low_speed_limit = config->low_speed_limit,
+        .low_speed_time_usec = config->low_speed_time_usec,
+    };
+
+    answer_judge(&a, &t->task->failure);
+}
+
+bool transfer_finish(struct transfer *t, CURLcode code) {
+    struct task *task = t->task;
+    struct failure *f = &task->failure;
+    int r;
+
+    t->in_session = false;
+    if (keep_facts(t, task) < 0)
+        failure_set(f, ERR_INTERNAL, "out of memory");
+    if (f->error == ERR_NONE)
+        judge(t, code);
+    request_clear(&t->request, &task->job);
+    if (f->error == ERR_NONE) {
+        r = sink_finish(&t->sink, task->http_status, &task->parcel);
+        if (r < 0)
+            failure_set_output(f, r, task->job.output);
+    }
+    if (f->error != ERR_NONE) {
+        sink_discard(&t->sink);
+        return false;
+    }
+    task->parcel.conflict = task->job.on_conflict;
+    task->size = (int64_t)task->bytes;
+    return true;
+}
+
+void transfer_abort(struct transfer *t) {
+    if (t->in_session) {
+        session_remove(t->settings->session, t->easy);
+        t->in_session = false;
+        t->task->http_status = (unsigned)answer_status(t);
+        request_clear(&t->request, &t->task->job);
+    }
+    sink_discard(&t->sink);
+    transfer_release(t);
+}
+
+void transfer_release(struct transfer *t) {
+    t->task = NULL;
+    ROW_SET(t->row, job, 0);
+}

@@ -1,0 +1,51 @@
+/*
+ * transfer.h - one attempt at one job: a slot's easy handle, its sink, and its row of the
+ * scoreboard.
+ *
+ * A transfer is made once for each slot and used for one job after the other. It doesn't know the
+ * master: how an attempt ended is in the task.
+ */
+#ifndef DLD_WORKER_TRANSFER_H
+#define DLD_WORKER_TRANSFER_H
+
+#include "common/scoreboard.h"
+#include "daemon/worker/session.h"
+#include "daemon/worker/sink.h"
+#include "daemon/worker/task.h"
+
+struct transfer;
+
+/* The callers', outlive the transfers. */
+struct transfer_settings {
+    struct session *session;
+    const struct wire_config *config;
+    const struct sink_settings *sink;
+};
+
+/* row is this slot's. NULL when out of memory. */
+struct transfer *transfer_new(const struct transfer_settings *settings, struct scoreboard_row *row);
+
+/* Gives up what it is at. Takes NULL, returns NULL. */
+struct transfer *transfer_free(struct transfer *t);
+
+/* Begins with the task. True: it is under way, and session_ended_fn will be called for it. False:
+ * it has failed already, as the task says. */
+bool transfer_start(struct transfer *t, struct task *task);
+
+/* The transfer that an easy handle belongs to. */
+struct transfer *transfer_of(CURL *easy);
+
+/* curl is through with it. True: the file is complete and in task->parcel. False: it failed, as the
+ * task says. The handle is free for another job, but the row still shows this one. */
+bool transfer_finish(struct transfer *t, CURLcode code);
+
+/* Gives up what is under way and removes the part file. */
+void transfer_abort(struct transfer *t);
+
+/* The slot is free: clears its row. */
+void transfer_release(struct transfer *t);
+
+/* The task it is at; NULL: none. */
+struct task *transfer_task(const struct transfer *t);
+
+#endif
