@@ -1,0 +1,114 @@
+#include "client/table.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "client/format.h"
+#include "client/print.h"
+
+#define LINE_MAX_BYTES MIB
+
+static void add_printable(struct buf *b, const char *s) {
+    format_printable(b, s ? s : "-");
+}
+
+/* A number into ret, "-" for none. */
+static const char *format_int(int64_t n, const char *prefix, char ret[static FORMAT_MAX]) {
+    if (n <= 0)
+        snprintf(ret, FORMAT_MAX, "-");
+    else
+        snprintf(ret, FORMAT_MAX, "%s%" PRId64, prefix, n);
+    return ret;
+}
+
+static const char *format_size(int64_t n, char ret[static FORMAT_MAX]) {
+    if (n >= 0)
+        return format_bytes((uint64_t)n, ret);
+    snprintf(ret, FORMAT_MAX, "-");
+    return ret;
+}
+
+static void add_output(struct buf *b, const json_t *job) {
+    const char *output = get_text(job, "output");
+
+    if (!output)
+        return;
+    buf_adds(b, " -> ");
+    add_printable(b, output);
+}
+
+void table_list_head(void) {
+    struct buf b = BUF_INIT(KIB);
+
+    buf_addf(&b, "%8s  %-9s  %4s  %9s  %s", "ID", "STATE", "HTTP", "SIZE", "URL -> OUTPUT");
+    print_line(&b);
+    buf_done(&b);
+}
+
+void table_list_row(const json_t *job, unsigned width) {
+    _cleanup_(buf_done) struct buf b = BUF_INIT(LINE_MAX_BYTES);
+    const char *state = get_text(job, "state"), *line;
+    char http[FORMAT_MAX], size[FORMAT_MAX];
+    int64_t bytes = get_int(job, "bytes", 0);
+
+    buf_addf(&b, "%8" PRId64 "  %-9.20s  %4s  %9s  ", get_int(job, "id", 0), state ? state : "-",
+             format_int(get_int(job, "http_status", 0), "", http),
+             format_size(get_int(job, "size", bytes > 0 ? bytes : -1), size));
+    add_printable(&b, get_text(job, "url"));
+    add_output(&b, job);
+    line = buf_cstr(&b);
+    if (line && width > 1 && format_width(line) > width) {
+        b.len = format_fit(line, width - 1);
+        buf_adds(&b, "…");
+    }
+    print_line(&b);
+}
+
+/* Seconds between the job's start and its end, -1 where there are none. */
+static double job_seconds(const json_t *job) {
+    double started = get_number(job, "started", -1), finished = get_number(job, "finished", -1);
+
+    return started >= 0 && finished >= started ? finished - started : -1;
+}
+
+void table_ended(const json_t *job) {
+    _cleanup_(buf_done) struct buf b = BUF_INIT(LINE_MAX_BYTES);
+    const char *state = get_text(job, "state");
+    const json_t *error = json_object_get(job, "error");
+    char worker[FORMAT_MAX], http[FORMAT_MAX], bytes[FORMAT_MAX], seconds[FORMAT_MAX];
+
+    buf_addf(&b, "%-6.20s  %-3s %-3s  %8s  %7s  ", state ? state : "-",
+             format_int(get_int(job, "worker", 0), "w", worker),
+             format_int(get_int(job, "http_status", 0), "", http),
+             format_size(get_int(job, "bytes", -1), bytes),
+             format_duration(job_seconds(job), seconds));
+    add_printable(&b, get_text(job, "url"));
+    if (json_is_object(error)) {
+        buf_adds(&b, "  ");
+        add_printable(&b, get_text(error, "name"));
+        buf_adds(&b, ": ");
+        add_printable(&b, get_text(error, "message"));
+    } else {
+        add_output(&b, job);
+    }
+    if (json_is_true(json_object_get(job, "skipped")))
+        buf_adds(&b, " (it was there; skipped)");
+    print_line(&b);
+}
+
+void table_sum(const json_t *sum) {
+    _cleanup_(buf_done) struct buf b = BUF_INIT(KIB);
+    int64_t done = get_int(sum, "done", 0), failed = get_int(sum, "failed", 0),
+            cancelled = get_int(sum, "cancelled", 0), all = done + failed + cancelled;
+    char bytes[FORMAT_MAX], seconds[FORMAT_MAX];
+
+    buf_addf(&b, "Downloaded %" PRId64 " of %" PRId64 " URL%s, %s in %s", done, all,
+             all == 1 ? "" : "s", format_size(get_int(sum, "bytes", 0), bytes),
+             format_duration(get_number(sum, "seconds", 0), seconds));
+    if (failed > 0)
+        buf_addf(&b, ", %" PRId64 " failed", failed);
+    if (cancelled > 0)
+        buf_addf(&b, ", %" PRId64 " cancelled", cancelled);
+    print_line(&b);
+}
