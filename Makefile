@@ -1,0 +1,119 @@
+# make                 build dld, dld-worker and dlctl into .build/
+# make demo            install what is missing, build, show it at work
+# make check           install what is missing, build, run all tests, again under ASan and UBSan
+# make bench           compare with other programs; bench-quick: in a minute
+# make install         DESTDIR= prefix=/usr/local sysconfdir=/etc
+# make SANITIZE=1 ...  with AddressSanitizer and UndefinedBehaviorSanitizer, into .build-sanitize/
+# make CC=clang ...    with another compiler (make clean first)
+
+prefix ?= /usr/local
+sysconfdir ?= /etc
+DESTDIR ?=
+
+CC ?= gcc
+PYTHON ?= /usr/bin/python3
+BUILD := .build$(if $(SANITIZE),-sanitize)
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes
+HARDENING := -fstack-protector-strong -fPIE -D_GLIBCXX_ASSERTIONS
+ifdef SANITIZE
+MODE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+else
+MODE := -O2 -g -D_FORTIFY_SOURCE=2
+endif
+CFLAGS ?=
+ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -I. $(WARNINGS) $(HARDENING) $(MODE) -pthread -MMD -MP $(CFLAGS)
+ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now,--as-needed -pthread $(MODE) $(LDFLAGS)
+
+# Each program is its main.c and what it needs of its folder and of common/.
+common := $(wildcard common/*.c)
+master := $(wildcard daemon/*.c)
+worker := $(wildcard daemon/worker/*.c)
+client := $(wildcard client/*.c)
+objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
+without_main = $(filter-out %/main.c,$(1))
+
+programs := $(BUILD)/dld $(BUILD)/dld-worker $(BUILD)/dlctl
+unit_tests := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
+
+MASTER_LIBS := -ljansson -lsqlite3 -linih -lsystemd -lm
+WORKER_LIBS := -lcurl -lsystemd -lm
+CLIENT_LIBS := -ljansson -lm
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all unit-tests check test demo bench bench-quick install clean
+
+all: $(programs)
+
+$(BUILD)/dld: $(call objects,$(master) $(common))
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(MASTER_LIBS)
+
+$(BUILD)/dld-worker: $(call objects,$(worker) $(common))
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(WORKER_LIBS)
+
+# common/log and chan need libsystemd, which the client does without: it takes from a library.
+$(BUILD)/common.a: $(call objects,$(common))
+	rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/dlctl: $(call objects,$(client)) $(BUILD)/common.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CLIENT_LIBS)
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+# ---- tests ----
+
+$(BUILD)/lib.a: $(call objects,$(call without_main,$(common) $(master) $(client)))
+	rm -f $@ && ar rcs $@ $^
+$(BUILD)/worker.a: $(call objects,$(call without_main,$(worker)))
+	rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/worker.a $(BUILD)/lib.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(WORKER_LIBS) $(MASTER_LIBS)
+
+unit-tests: $(unit_tests)
+
+# All tests, once plain and once under the sanitizers.
+check:
+	@tests/setup.sh check
+	@tests/check.sh $(MAKE)
+
+# One round of them; check.sh adds the rounds up.
+test: all unit-tests
+	@PYTHON=$(PYTHON) DLD_BUILD=$(CURDIR)/$(BUILD) DLD_SANITIZE=$(SANITIZE) tests/run.sh $(unit_tests)
+
+demo:
+	@tests/setup.sh demo
+	@$(MAKE) --no-print-directory all
+	@$(PYTHON) tests/demo/demo.py
+
+bench bench-quick:
+	@tests/setup.sh bench
+	@$(MAKE) --no-print-directory all
+	@$(PYTHON) tests/bench/bench.py $(if $(filter bench-quick,$@),--quick)
+
+# ---- installing ----
+
+install: all
+	install -D -t $(DESTDIR)$(prefix)/bin $(BUILD)/dld $(BUILD)/dlctl
+	install -D -t $(DESTDIR)$(prefix)/libexec/dld $(BUILD)/dld-worker
+	install -D -m 644 -t $(DESTDIR)$(prefix)/share/dld daemon/job.schema.json
+	install -D -m 644 -t $(DESTDIR)$(prefix)/share/man/man1 client/dlctl.1
+	install -D -m 644 -t $(DESTDIR)$(prefix)/share/man/man5 daemon/dld.conf.5
+	install -D -m 644 -t $(DESTDIR)$(prefix)/share/man/man7 daemon/dld-control.7
+	install -D -m 644 -t $(DESTDIR)$(prefix)/share/man/man8 daemon/dld.8
+	install -D -m 644 client/dlctl.bash $(DESTDIR)$(prefix)/share/bash-completion/completions/dlctl
+	install -D -m 644 systemd/dld.sysusers $(DESTDIR)$(prefix)/lib/sysusers.d/dld.conf
+	test -e $(DESTDIR)$(sysconfdir)/dld/dld.conf || \
+		install -D -m 644 -t $(DESTDIR)$(sysconfdir)/dld systemd/dld.conf
+	install -D -m 644 -t $(DESTDIR)$(prefix)/lib/systemd/system systemd/dld.service systemd/dld.socket
+	install -D -m 644 -t $(DESTDIR)$(prefix)/lib/systemd/user systemd/user/dld.service systemd/user/dld.socket
+	sed -i 's|/usr/bin/|$(prefix)/bin/|' $(DESTDIR)$(prefix)/lib/systemd/*/dld.service
+
+clean:
+	rm -rf .build .build-sanitize .build-clang
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

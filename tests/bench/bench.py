@@ -1,0 +1,140 @@
+#!/usr/bin/python3
+"""Times dld and its peers on the same work, in turn, on one machine; see README.md beside this file.
+
+WORKLOADS below says what is fetched and by whom: a new row of the table is a new entry there.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+from programs import Aria2, Curl, DldProgram, Wget2  # noqa: E402
+from report import write_report  # noqa: E402
+from servers import Failure, nginx_running, quit_on_signals  # noqa: E402
+
+
+class Workload:
+    """`count` files of `size` bytes, fetched by each of `programs`. Ratios are to the best of those
+    whose `peer` is true."""
+
+    def __init__(self, title, count, quick_count, size, programs):
+        self.title = title
+        self.count = count
+        self.quick_count = quick_count
+        self.size = size
+        self.programs = programs
+
+
+WORKLOADS = [
+    Workload(
+        "files of 10 KiB over HTTP/1.1",
+        count=20_000,
+        quick_count=5_000,
+        size=10 * 1024,
+        programs=[
+            DldProgram("dld, fsync = never", "never"),
+            DldProgram("dld, fsync = batch", "batch"),
+            Curl(50),
+            Curl(16),
+            Wget2(16),
+            Aria2(16),
+        ],
+    ),
+]
+
+ROUNDS, QUICK_ROUNDS = 5, 3
+FREE_MARGIN = 1 << 30
+
+
+def make_corpus(folder, count, size):
+    """Random data, so that nothing on the way can make less of it."""
+    folder.mkdir()
+    data = random.Random(1)
+    names = [f"f{i:06}.bin" for i in range(count)]
+    for name in names:
+        (folder / name).write_bytes(data.randbytes(size))
+    return names
+
+
+def check_space(work, count, size, runs):
+    """Nothing is deleted between runs: see README.md."""
+    needed = count * max(size, 4096) * (runs + 1) * 5 // 4 + FREE_MARGIN
+    if shutil.disk_usage(work).free < needed:
+        raise Failure(f"{work} needs {needed / 1e9:.0f} GB free; TMPDIR chooses another place")
+
+
+def check_output(corpus, folder):
+    """Every file is there, byte for byte, and nothing else is."""
+    done = subprocess.run(["diff", "-rq", corpus, folder], capture_output=True, text=True)
+    if done.returncode != 0:
+        lines = (done.stdout + done.stderr).splitlines()
+        raise Failure(f"{folder}: {len(lines)} differences, first: {lines[0]}")
+
+
+def run_rounds(workload, corpus, names, base_url, work, rounds, stack):
+    """{program: [Sample of each round]}, programs in turn within each round."""
+    for i, program in enumerate(workload.programs):
+        program.start(work / f"p{i}", stack)
+    samples = {program: [] for program in workload.programs}
+    for round_ in range(rounds):
+        for program in workload.programs:
+            program.prepare(base_url, names, round_)
+            os.sync()
+            sample = program.run()
+            check_output(corpus, program.output)
+            samples[program].append(sample)
+            note(f"  round {round_ + 1} of {rounds}: {program.name:24}{sample.seconds:7.2f} s")
+    return samples
+
+
+def run_workload(workload, quick):
+    """Its report as (title, number of files, {program: samples})."""
+    count = workload.quick_count if quick else workload.count
+    rounds = QUICK_ROUNDS if quick else ROUNDS
+    title = f"{count:,} {workload.title}, median of {rounds}"
+    note(title)
+    with ExitStack() as stack:
+        # /var/tmp: a disk, where /tmp may be memory
+        work = Path(
+            stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="dld-bench-", dir=os.environ.get("TMPDIR", "/var/tmp"))
+            )
+        )
+        check_space(work, count, workload.size, rounds * len(workload.programs))
+        names = make_corpus(work / "corpus", count, workload.size)
+        nginx = stack.enter_context(nginx_running(work / "nginx", work / "corpus"))
+        samples = run_rounds(workload, work / "corpus", names, nginx.url(), work, rounds, stack)
+    return title, count, samples
+
+
+def note(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="times dld beside its peers")
+    parser.add_argument("--quick", action="store_true", help="a quarter of the files, three rounds")
+    args = parser.parse_args()
+    quit_on_signals()
+    start = time.monotonic()
+    results = [run_workload(w, args.quick) for w in WORKLOADS]
+    path = HERE / "out" / ("quick.md" if args.quick else "bench.md")
+    print(write_report(results, path))
+    note(f"{time.monotonic() - start:.0f} s in all; the table is also in {path.relative_to(Path.cwd())}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (Failure, AssertionError) as e:
+        sys.exit(f"bench: {e}")
+    except KeyboardInterrupt:
+        sys.exit("\nbench: stopped; everything it had started is gone")

@@ -1,0 +1,523 @@
+"""dlctl: what it takes, what it prints, how it ends."""
+
+import json
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from dld import DLCTL, ENDED, RpcError, run
+from support import (KIB, SANITIZE, SLOWER, clean_environment, closed_port, content, die_with_parent, files_under,
+                     wait_for)
+from test_download import done
+
+VERBS = ("submit", "list", "show", "wait", "status", "cancel", "retry")
+JOB_KEYS = {"id", "batch", "index", "url", "state", "attempts", "http_status", "bytes", "size", "output", "error",
+            "worker", "created", "started", "finished", "effective_url", "content_type"}
+SUM_KEYS = {"batch", "done", "failed", "cancelled", "bytes", "seconds"}
+STATUS_KEYS = {"version", "pid", "uptime", "speed", "workers", "jobs"}
+COUNTED = {"queued", "waiting", "paused", "active", "done", "failed", "cancelled"}
+
+
+def nothing_taken(daemon):
+    assert daemon.jobs() == []
+    assert not any(daemon.counts().values())
+
+
+def spawn(daemon, *args, **more):
+    """A dlctl that runs beside the test, with pipes."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
+    return subprocess.Popen([DLCTL, "--socket", daemon.socket, *args], env=clean_environment(),
+                            preexec_fn=die_with_parent, **pipes)
+
+
+# ---- what submit takes ----
+
+
+@pytest.mark.parametrize("shape", [
+    lambda a, b: {"url": a},
+    lambda a, b: [{"url": a}, {"url": b}],
+    lambda a, b: {"jobs": [{"url": a}, {"url": b}]},
+    lambda a, b: {"defaults": {"tag": "t"}, "jobs": [{"url": a}, {"url": b}]},
+], ids=["object", "array", "jobs", "defaults and jobs"])
+@pytest.mark.parametrize("indent", [None, 4])
+def test_shapes_of_a_job_file(daemon, bad, tmp, shape, indent):
+    file = tmp / "jobs.json"
+    wanted = shape(bad.url("/any/a"), bad.url("/any/b"))
+    file.write_text(json.dumps(wanted, indent=indent))
+    count = 1 if "url" in wanted else 2
+    answer = daemon.dlctl("--json", "submit", file).document
+    assert answer["count"] == count and len(answer["ids"]) == count
+    jobs = daemon.jobs(batch=answer["batch"])
+    assert [j["id"] for j in jobs] == answer["ids"]
+    assert [j["url"] for j in jobs] == [bad.url("/any/a"), bad.url("/any/b")][:count]
+    assert all(j.get("tag") == ("t" if "defaults" in wanted else None) for j in jobs)
+
+
+def test_job_file_from_standard_input(daemon, bad):
+    assert daemon.dlctl("--json", "submit", "-", stdin=json.dumps({"url": bad.url("/any/a")})).document["count"] == 1
+
+
+def test_bare_urls(daemon, bad):
+    result = daemon.dlctl("--json", "submit", bad.url("/any/a"), bad.url("/any/b"), "--wait")
+    assert result.summary["done"] == 2
+    assert files_under(daemon.root) == ["a", "b"]
+
+
+def test_blanks_around_are_allowed(daemon, bad):
+    text = "\n\t " + json.dumps([{"url": bad.url("/any/a")}]) + " \r\n\n"
+    assert daemon.dlctl("--json", "submit", "-", stdin=text).document["count"] == 1
+
+
+# ---- what submit refuses ----
+
+
+@pytest.mark.parametrize("text, line, column", [
+    ('[{"url": "http://h/"},\n {"url" "http://h/"}]', 2, 9),
+    ('{"url": "http://h/",}', 1, 21),
+    ('[\n  {"url": "http://h/"}\n  {"url": "http://h/"}\n]', 3, 3),
+    ('[{"url": "http://h/", "url": "http://h/"}]', 1, 27),
+    ('[{"url": "http://h/"}', 1, 22),
+    ('{"jobs": [{"url": "http://h/"}],\n "jobs": []}', 2, 2),
+    ('[{"url": "http://h/\x01"}]', 1, 20),
+    ('\n\n  nonsense', 3, 3),
+    ('[{"url": "http://h/"}] trailing', 1, 24),
+])
+def test_bad_json_is_refused_with_line_and_column(daemon, tmp, text, line, column):
+    file = tmp / "jobs.json"
+    file.write_text(text)
+    result = daemon.dlctl("submit", file, code=2)
+    found = re.search(r"line (\d+),? column (\d+)|:(\d+):(\d+)", result.err)
+    assert found, result
+    at = [int(g) for g in found.groups() if g]
+    assert at[0] == line and abs(at[1] - column) <= 6, result  # within or just behind the offending token
+    assert str(file) in result.err
+    nothing_taken(daemon)
+
+
+@pytest.mark.parametrize("text", ["", "   ", "17", '"http://h/"', "null", "\xff\xfe"])
+def test_what_is_no_job_file_is_refused(daemon, text):
+    result = daemon.dlctl("submit", "-", stdin=text.encode("latin-1"), code=2)
+    assert result.err.startswith("dlctl: ")
+    nothing_taken(daemon)
+
+
+@pytest.mark.parametrize("keys, place", [
+    ({"url": "ftp://h/"}, "url"),
+    ({"url": "http://"}, "url"),
+    ({"url": "http://user:word@h/"}, "url"),
+    ({"url": "http://h/a\\b"}, "url"),
+    ({"url": "http://h:99999/"}, "url"),
+    ({"url": 5}, "url"),
+    ({"url": None}, "url"),
+    ({"output": "../up"}, "output"),
+    ({"output": "/etc/passwd"}, "output"),
+    ({"output": "a/../b"}, "output"),
+    ({"output": ""}, "output"),
+    ({"output": "{nope}"}, "output"),
+    ({"output": "a\u0000b"}, None),
+    ({"output": "a\nb"}, "output"),
+    ({"on_conflict": "maybe"}, "on_conflict"),
+    ({"headers": ["X: y"]}, "headers"),
+    ({"headers": {"X": 5}}, "headers"),
+    ({"headers": {"X Y": "z"}}, "headers"),
+    ({"headers": {"X": "a\r\nY: b"}}, "headers"),
+    ({"headers": {"Content-Length": "5"}}, "headers"),
+    ({"headers": {"transfer-encoding": "chunked"}}, "headers"),
+    ({"headers": {f"X-{i}": "y" for i in range(101)}}, "headers"),
+    ({"headers": {"X": "y" * 17000}}, "headers"),
+    ({"user_agent": "a\nb"}, "user_agent"),
+    ({"referer": 1}, "referer"),
+    ({"priority": 101}, "priority"),
+    ({"priority": 1.5}, "priority"),
+    ({"retries": -1}, "retries"),
+    ({"retries": 1001}, "retries"),
+    ({"timeout": 0}, "timeout"),
+    ({"timeout": "soon"}, "timeout"),
+    ({"timeout": "31d"}, "timeout"),
+    ({"tag": ""}, "tag"),
+    ({"tag": "t" * 256}, "tag"),
+    ({"max_size": 0}, "max_size"),
+    ({"max_size": "20 apples"}, "max_size"),
+    ({"max_size": -5}, "max_size"),
+])
+def test_bad_field_is_named_with_its_place(daemon, keys, place):
+    jobs = [{"url": "http://h/"}, {"url": "http://h/", **keys}]
+    result = daemon.dlctl("submit", "-", stdin=json.dumps(jobs), code=2)
+    assert place is None or f"jobs[1].{place}" in result.err, result
+    nothing_taken(daemon)
+
+
+def test_place_in_a_lone_object_is_just_the_key(daemon):
+    result = daemon.dlctl("submit", "-", stdin='{"url": "http://h/", "priority": "high"}', code=2)
+    assert re.search(r"(^|[ :])priority: ", result.err) and "jobs[" not in result.err, result
+
+
+def test_missing_url_is_named(daemon):
+    result = daemon.dlctl("submit", "-", stdin='[{"output": "a"}]', code=2)
+    assert "jobs[0]" in result.err and "url" in result.err, result
+
+
+def test_bad_default_is_named(daemon):
+    text = '{"defaults": {"retries": "many"}, "jobs": [{"url": "http://h/"}]}'
+    assert "defaults.retries" in daemon.dlctl("submit", "-", stdin=text, code=2).err
+    nothing_taken(daemon)
+
+
+@pytest.mark.parametrize("wrong, right", [("priorty", "priority"), ("on-conflict", "on_conflict"), ("URL", "url"),
+                                          ("useragent", "user_agent")])
+def test_unknown_key_names_the_nearest(daemon, wrong, right):
+    result = daemon.dlctl("submit", "-", stdin=json.dumps([{"url": "http://h/", wrong: "x"}]), code=2)
+    assert f"jobs[0].{wrong}: unknown key" in result.err and f'did you mean "{right}"?' in result.err, result
+    nothing_taken(daemon)
+
+
+def test_unknown_key_like_no_other_lists_the_known(daemon):
+    result = daemon.dlctl("submit", "-", stdin='[{"url": "http://h/", "zzzzzzzzzz": 1}]', code=2)
+    assert all(key in result.err for key in ("on_conflict", "priority", "max_size")), result
+
+
+def test_defaults_after_jobs_are_refused(daemon):
+    result = daemon.dlctl("submit", "-", stdin='{"jobs": [{"url": "http://h/"}], "defaults": {}}', code=2)
+    assert "defaults" in result.err
+    nothing_taken(daemon)
+
+
+def test_file_that_is_not_there(daemon, tmp):
+    result = daemon.dlctl("submit", tmp / "none.json", code=2)
+    assert "none.json" in result.err and "No such file" in result.err
+
+
+def test_one_bad_job_far_behind_rejects_all(daemon):
+    jobs = [{"url": f"http://h/{i}"} for i in range(25000)]
+    jobs[24999]["priority"] = "high"
+    assert "jobs[24999].priority" in daemon.dlctl("submit", "-", stdin=json.dumps(jobs), code=2).err
+    nothing_taken(daemon)
+
+
+# ---- exit codes ----
+
+
+@pytest.mark.parametrize("args", [
+    [], ["nonsense"], ["--nonsense"], ["--socket"], ["submit"], ["submit", "ftp://h/"],
+    ["list", "--nonsense"], ["list", "--state", "nonsense"], ["list", "--batch", "x"],
+    ["show"], ["show", "x"], ["show", "1", "--batch"], ["wait"], ["wait", "1", "--all"], ["cancel"], ["cancel", "0"],
+    ["retry"],
+])
+def test_wrong_usage_ends_with_2(daemon, args):
+    result = daemon.dlctl(*args, code=2)
+    assert result.err and not result.out
+    nothing_taken(daemon)
+
+
+@pytest.mark.parametrize("verb", [["status"], ["list"], ["show", "1"], ["wait", "--all"], ["cancel", "1"],
+                                  ["retry", "1"], ["submit", "http://h/"]])
+def test_no_daemon_ends_with_3(tmp, verb):
+    result = run([DLCTL, "--socket", tmp / "none", *verb])
+    assert result.code == 3 and str(tmp / "none") in result.err, result
+
+
+def test_socket_that_nobody_listens_on_ends_with_3(make_daemon):
+    daemon = make_daemon().start()
+    daemon.kill()
+    assert daemon.socket.exists()
+    daemon.dlctl("status", code=3)
+
+
+def test_socket_is_named_by_the_environment(daemon):
+    assert run([DLCTL, "status"], env=clean_environment(DLD_SOCKET=str(daemon.socket))).code == 0
+
+
+def test_daemon_that_goes_away_ends_a_wait_with_3(daemon, bad):
+    waiting = spawn(daemon, "submit", bad.url("/silent-request/a"), "--wait")
+    wait_for(lambda: bad.count() == 1)
+    daemon.kill()
+    out, err = waiting.communicate(timeout=60 * SLOWER)
+    assert waiting.returncode == 3 and err
+
+
+def test_failed_job_ends_with_1(daemon, bad):
+    daemon.dlctl("submit", bad.url("/status/404/a"), bad.url("/any/b"), "--wait", code=1)
+    daemon.dlctl("wait", "1", code=1)
+    daemon.dlctl("wait", "2", code=0)
+    daemon.dlctl("wait", "--all", code=1)
+
+
+def test_cancelled_job_ends_with_1(daemon, bad):
+    waiting = spawn(daemon, "submit", bad.url("/silent-request/a"), "--wait")
+    wait_for(lambda: bad.count() == 1)
+    daemon.dlctl("cancel", "1")
+    waiting.communicate(timeout=30 * SLOWER)
+    assert waiting.returncode == 1
+
+
+@pytest.mark.parametrize("verb", [["show", "77"], ["wait", "77"], ["wait", "--batch", "77"], ["cancel", "77"],
+                                  ["retry", "77"]])
+def test_what_is_not_there_is_said(daemon, verb):
+    result = daemon.dlctl(*verb, code=None)
+    assert result.code in (1, 2) and "77" in result.err, result
+
+
+# ---- what is printed ----
+
+
+def test_json_of_submit_and_wait(daemon, bad):
+    result = daemon.dlctl("--json", "submit", bad.url("/ok/300/a"), bad.url("/ok/500/b"), "--wait")
+    jobs = [d for d in result.documents if "url" in d]
+    assert sorted(j["id"] for j in jobs) == [1, 2]
+    assert all(JOB_KEYS <= set(j) and j["state"] == "done" for j in jobs)
+    assert set(result.summary) == SUM_KEYS
+    assert (result.summary["done"], result.summary["bytes"]) == (2, 800)
+
+
+def test_json_of_submit(daemon, bad):
+    assert daemon.dlctl("--json", "submit", bad.url("/any/a")).document == {"batch": 1, "count": 1, "ids": [1]}
+
+
+def test_json_of_show_list_and_status(daemon, bad):
+    daemon.run([{"url": bad.url("/any/a")}, {"url": bad.url("/status/404/b")}])
+    shown = daemon.dlctl("--json", "show", "2").document
+    assert JOB_KEYS | {"history"} <= set(shown)
+    assert set(shown["error"]) == {"name", "message"}
+    listed = daemon.dlctl("--json", "list").documents
+    assert [j["id"] for j in listed] == [1, 2] and all(JOB_KEYS <= set(j) for j in listed)
+    status = daemon.dlctl("--json", "status").document
+    assert STATUS_KEYS <= set(status)
+    assert set(status["jobs"]) == COUNTED and (status["jobs"]["done"], status["jobs"]["failed"]) == (1, 1)
+    assert [w["worker"] for w in status["workers"]] == [1, 2]
+    assert sorted(w["pid"] for w in status["workers"]) == daemon.worker_pids()
+    assert status["pid"] == daemon.pid
+
+
+def test_list_filters(daemon, bad):
+    daemon.run([{"url": bad.url("/any/a")}, {"url": bad.url("/status/404/b")}])
+    daemon.run([{"url": bad.url("/any/c")}])
+
+    def ids(*args):
+        return [j["id"] for j in daemon.dlctl("--json", "list", *args).documents]
+    assert ids() == [1, 2, 3]
+    assert ids("--state", "failed") == [2]
+    assert ids("--batch", "1") == [1, 2]
+    assert ids("--batch", "1", "--state", "done") == [1]
+    assert ids("--state", "queued") == []
+
+
+def test_list_goes_on_over_pages(daemon):
+    with closed_port() as port:
+        daemon.submit([{"url": port.url(f"/{i}"), "retries": 0} for i in range(2500)])
+        assert [j["index"] for j in daemon.dlctl("--json", "list").documents] == list(range(2500))
+
+
+def test_wait_prints_a_line_as_each_job_ends_and_the_sum(daemon, bad):
+    result = daemon.dlctl("submit", bad.url("/ok/300/a.bin"), bad.url("/status/404/b.bin"), "--wait", code=1)
+    lines = result.out.splitlines()
+    (a,) = [line for line in lines if bad.url("/ok/300/a.bin") in line]
+    (b,) = [line for line in lines if bad.url("/status/404/b.bin") in line]
+    assert re.search(r"\b200\b", a) and "300 B" in a and re.search(r"\d s\b", a), a
+    assert a.count("a.bin") == 2, a  # in the URL and as the path
+    assert re.search(r"\b404\b", b) and "http" in b, b
+    assert re.fullmatch(r"Downloaded 1 of 2 URLs, 300 B in .*\d.*", lines[-1]), lines[-1]
+
+
+def test_people_see_urls_and_states(daemon, bad):
+    daemon.run([{"url": bad.url("/any/a")}, {"url": bad.url("/status/404/b")}])
+    listed = daemon.dlctl("list").out
+    assert bad.url("/any/a") in listed and "failed" in listed and "done" in listed
+    shown = daemon.dlctl("show", "2").out
+    assert bad.url("/status/404/b") in shown and "404" in shown
+    assert str(daemon.pid) in daemon.dlctl("status").out
+
+
+def test_terminal_is_safe_from_what_servers_say(daemon, bad):
+    path = "/any/%1b%5b31m\u202egnp.exe"
+    daemon.dlctl("submit", bad.url(path), "--wait")
+    for args in (["list"], ["show", "1"], ["--json", "show", "1"]):
+        assert "\x1b" not in daemon.dlctl(*args).out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_each_verb(tmp, verb):
+    result = run([DLCTL, verb, "--help"])
+    assert result.code == 0 and not result.err
+    assert f"dlctl {verb}" in result.out or f"{verb} " in result.out.splitlines()[0]
+    assert "--json" in result.out
+    assert max(map(len, result.out.splitlines())) <= 100
+
+
+def test_help_names_all_verbs():
+    result = run([DLCTL, "--help"])
+    assert result.code == 0 and all(verb in result.out for verb in VERBS)
+
+
+# ---- the verbs ----
+
+
+def test_wait_for_ids_a_batch_and_all(daemon, bad):
+    batch = daemon.submit([{"url": bad.url(f"/delay/0.2/{i}")} for i in range(3)])["batch"]
+    for args in (["1", "2", "3"], ["--batch", str(batch)], ["--all"]):
+        result = daemon.dlctl("--json", "wait", *args)
+        assert result.summary["done"] == 3
+        assert all(j["state"] in ENDED for j in daemon.jobs())
+
+
+def test_cancel_one_job_of_many(daemon, bad):
+    daemon.submit([{"url": bad.url("/silent-request/a")}, {"url": bad.url("/any/b")}])
+    wait_for(lambda: daemon.counts()["done"] == 1)
+    daemon.dlctl("cancel", "1")
+    wait_for(daemon.none_left)
+    assert [j["state"] for j in daemon.jobs()] == ["cancelled", "done"]
+    assert files_under(daemon.root) == ["b"]
+
+
+def test_cancel_all(daemon, bad):
+    daemon.submit([{"url": bad.silent_url(f"/{i}")} for i in range(100)])
+    daemon.dlctl("cancel", "--all")
+    wait_for(lambda: daemon.counts()["cancelled"] == 100)
+    assert files_under(daemon.root) == []
+
+
+def test_retry_of_failed_jobs(daemon, bad):
+    path = "/flaky/404/1/a"
+    daemon.run([{"url": bad.url(path)}, {"url": bad.url("/any/b")}])
+    daemon.dlctl("retry", "1")
+    daemon.dlctl("wait", "--all", code=0)
+    assert done(daemon.show(1))["attempts"] == 1
+    assert daemon.file("a").read_bytes() == content(path, 2000)
+    assert bad.count("/any/b") == 1
+
+
+def test_retry_all_takes_the_failed_only(daemon, bad):
+    daemon.submit([{"url": bad.silent_url()}, {"url": bad.url("/flaky/404/1/a")}, {"url": bad.url("/any/b")}])
+    daemon.dlctl("cancel", "1")
+    wait_for(daemon.none_left)
+    daemon.dlctl("retry", "--all")
+    wait_for(daemon.none_left)
+    assert [j["state"] for j in daemon.jobs()] == ["cancelled", "done", "done"]
+
+
+# ---- large submissions ----
+
+
+def test_hundred_thousand_jobs_in_bounded_memory(daemon, bad):
+    """The client has read all but the last byte when its memory is looked at."""
+    def peak(count, suffix):
+        client = spawn(daemon, "--json", "submit", "-")
+        client.stdin.write(b"[")
+        for start in range(0, count, 1000):
+            text = ",".join(json.dumps({"url": bad.silent_url(f"/{suffix}/{i}")}) for i in range(start, start + 1000))
+            client.stdin.write((text + ("," if start + 1000 < count else "")).encode())
+        client.stdin.flush()
+        field = re.search(r"VmHWM:\s+(\d+)", open(f"/proc/{client.pid}/status").read())
+        out, err = client.communicate(b"]", timeout=100 * SLOWER)
+        assert client.returncode == 0, err
+        answer = json.loads(out.splitlines()[-1])
+        assert answer["count"] == count and "ids" not in answer
+        return int(field.group(1)), answer["batch"]
+    small, first = peak(2000, "few")
+    large, second = peak(100000, "many")
+    assert sum(daemon.counts().values()) == 102000
+    for batch in (first, second):
+        daemon.dlctl("cancel", "--batch", str(batch))
+    wait_for(daemon.none_left)
+    assert daemon.counts()["cancelled"] == 102000
+    assert SANITIZE or large - small < 32 * KIB, (small, large)
+
+
+def test_submission_goes_on_after_a_restart_of_the_daemon(daemon, bad):
+    client = spawn(daemon, "--json", "submit", "-")
+    lines = [json.dumps({"url": bad.silent_url(f"/{i}")}).encode() for i in range(40000)]
+    client.stdin.write(b"[" + b",".join(lines[:30000]) + b",")
+    client.stdin.flush()
+    daemon.kill()
+    daemon.start()
+    out, err = client.communicate(b",".join(lines[30000:]) + b"]", timeout=60 * SLOWER)
+    assert client.returncode == 0, err
+    assert json.loads(out.splitlines()[-1])["count"] == 40000
+    assert sum(daemon.counts().values()) == 40000
+    daemon.call("cancel", {"all": True})
+
+
+def chunk(start, count, last, key="key", **more):
+    return {"jobs": [{"url": f"http://127.0.0.1:1/{i}", "retries": 0} for i in range(start, start + count)],
+            "submit_key": key, "offset": start, "last": last, **more}
+
+
+def test_same_submit_key_makes_no_second_copy(daemon):
+    first = daemon.call("submit", chunk(0, 5, True))
+    assert daemon.call("submit", chunk(0, 5, True)) == first
+    assert len(daemon.jobs()) == 5
+    assert daemon.call("submit", chunk(0, 5, True, key="another"))["batch"] != first["batch"]
+    daemon.restart()
+    assert daemon.call("submit", chunk(0, 5, True)) == first
+    assert len(daemon.jobs()) == 10
+
+
+def test_chunk_sent_again_makes_no_second_copy(daemon):
+    for start, last in ((0, False), (0, False), (10, False), (0, False), (10, False), (20, True), (20, True)):
+        answer = daemon.call("submit", chunk(start, 10, last))
+    assert answer["count"] == 30 and len(answer["ids"]) == 30
+    assert [j["url"] for j in daemon.jobs()] == [f"http://127.0.0.1:1/{i}" for i in range(30)]
+
+
+def test_last_chunk_may_be_empty(daemon):
+    daemon.call("submit", chunk(0, 10, False))
+    assert daemon.call("submit", chunk(10, 0, True))["count"] == 10
+    assert len(daemon.jobs()) == 10
+
+
+def test_chunk_that_leaves_a_gap_is_refused(daemon):
+    daemon.call("submit", chunk(0, 10, False))
+    with pytest.raises(RpcError) as refused:
+        daemon.call("submit", chunk(20, 10, True))
+    assert refused.value.code == -32602
+    nothing_taken(daemon)
+
+
+def test_bad_job_in_a_later_chunk_is_named_by_its_place_in_the_whole(daemon):
+    daemon.call("submit", chunk(0, 10, False))
+    later = chunk(10, 10, True)
+    later["jobs"][3]["priority"] = "high"
+    with pytest.raises(RpcError) as refused:
+        daemon.call("submit", later)
+    assert refused.value.code == -32602 and refused.value.data == {"index": 13}
+    assert str(refused.value).startswith("jobs[13].priority: ")
+    nothing_taken(daemon)
+
+
+def test_broken_submission_leaves_nothing_visible(daemon, bad):
+    with daemon.control() as c:
+        jobs = [{"url": bad.url(f"/any/{i}")} for i in range(100)]
+        c.call("submit", {"jobs": jobs, "submit_key": "k", "offset": 0, "last": False})
+    nothing_taken(daemon)
+    daemon.restart()
+    nothing_taken(daemon)
+    assert daemon.dlctl("--json", "wait", "--all").summary["done"] == 0
+    assert bad.count() == 0
+
+
+def test_client_killed_in_the_middle_leaves_nothing_visible(daemon):
+    client = spawn(daemon, "submit", "-")
+    lines = [json.dumps({"url": f"http://127.0.0.1:1/{i}"}).encode() for i in range(30000)]
+    client.stdin.write(b"[" + b",".join(lines) + b",")
+    client.stdin.flush()
+    client.send_signal(signal.SIGKILL)
+    client.communicate()
+    nothing_taken(daemon)
+
+
+def test_watch_tells_each_end_and_the_sum(daemon, bad):
+    with daemon.control() as c:
+        c.call("submit", {"jobs": [{"url": bad.url(f"/any/{i}")} for i in range(20)], "watch": True})
+        ended = []
+        while (note := c.notification())[0] == "job":
+            ended.append(note[1])
+    assert sorted(j["index"] for j in ended) == list(range(20)) and all(j["state"] == "done" for j in ended)
+    assert note[0] == "end" and note[1]["done"] == 20 and set(note[1]) == SUM_KEYS
+
+
+def test_wait_takes_no_longer_than_the_jobs(daemon, bad):
+    start = time.monotonic()
+    daemon.dlctl("submit", bad.url("/any/a"), "--wait")
+    assert time.monotonic() - start < 2 * SLOWER

@@ -1,0 +1,246 @@
+"""dld as a service: what it tells systemd, sockets it is given, units, installation."""
+
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import time
+
+import pytest
+
+from dld import DLCTL, DLD, WORKER, dlctl, run
+from support import ROOT, SANITIZE, SLOWER, clean_environment, die_with_parent, have, kill_session, wait_for
+
+SYSTEMD = ROOT / "systemd"
+
+
+def with_worker(tmp, script):
+    """A copy of dld beside a dld-worker of ours: a shell script, in which $WORKER is the real one."""
+    place = tmp / "bin"
+    place.mkdir()
+    shutil.copy(DLD, place / "dld")
+    worker = place / "dld-worker"
+    worker.write_text(f"#!/bin/sh\nWORKER={WORKER}\n{script}\n")
+    worker.chmod(0o755)
+    return place / "dld"
+
+
+# ---- what it tells ----
+
+
+def test_ready_comes_after_the_hello_of_every_worker(make_daemon, tmp):
+    gate = tmp / "gate"
+    program = with_worker(tmp, f'echo >>{tmp}/started; until [ -e {gate} ]; do sleep 0.02; done; exec "$WORKER" "$@"')
+    daemon = make_daemon(program=program, workers=3).spawn()
+    wait_for(lambda: (tmp / "started").exists() and (tmp / "started").read_text().count("\n") == 3)
+    assert not daemon.notify.seen("READY=1")
+    gate.touch()
+    wait_for(lambda: daemon.notify.seen("READY=1"))
+    assert daemon.call("status")["pid"] == daemon.pid
+
+
+def test_no_client_is_served_before_it_is_ready(make_daemon, tmp):
+    gate = tmp / "gate"
+    program = with_worker(tmp, f'echo >>{tmp}/started; until [ -e {gate} ]; do sleep 0.02; done; exec "$WORKER" "$@"')
+    daemon = make_daemon(program=program, workers=1).spawn()
+    wait_for(lambda: (tmp / "started").exists())
+    assert not daemon.socket.exists() or dlctl("status", socket=daemon.socket, code=None).code in (0, 3)
+    gate.touch()
+    wait_for(lambda: daemon.notify.seen("READY=1"))
+
+
+def test_worker_that_never_starts_is_an_error(make_daemon, tmp):
+    daemon = make_daemon(program=with_worker(tmp, "exit 1")).spawn()
+    assert daemon.wait_exit(60) == 1
+    assert "worker" in daemon.stderr
+    assert not daemon.notify.seen("READY=1")
+
+
+def test_missing_worker_is_an_error(make_daemon, tmp):
+    program = with_worker(tmp, "")
+    (tmp / "bin" / "dld-worker").unlink()
+    daemon = make_daemon(program=program).spawn()
+    assert daemon.wait_exit() == 1
+    assert "dld-worker" in daemon.stderr
+
+
+def test_status_and_stopping_are_told(make_daemon, bad):
+    daemon = make_daemon().start()
+    wait_for(lambda: daemon.notify.seen("STATUS="))
+    assert not daemon.notify.seen("STOPPING=1")
+    assert daemon.stop() == 0
+    assert daemon.notify.seen("STOPPING=1")
+    assert daemon.notify.time_of("READY=1") <= daemon.notify.time_of("STOPPING=1")
+
+
+def test_status_goes_with_the_work(make_daemon, bad):
+    daemon = make_daemon().start()
+    before = daemon.notify.count("STATUS=")
+    daemon.submit([{"url": bad.silent_url()}])
+    wait_for(lambda: daemon.notify.count("STATUS=") > before)
+
+
+def test_watchdog_is_fed(make_daemon):
+    daemon = make_daemon(env={"WATCHDOG_USEC": "200000"}).start()
+    first = time.monotonic()
+    wait_for(lambda: daemon.notify.count("WATCHDOG=1") >= 10)
+    assert 0.3 < time.monotonic() - first < 3 * SLOWER
+
+
+def test_watchdog_is_left_alone_unless_asked_for(daemon):
+    daemon.call("status")
+    assert daemon.stop() == 0
+    assert not daemon.notify.seen("WATCHDOG=1")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_it_well(daemon, number):
+    daemon.process.send_signal(number)
+    assert daemon.wait_exit() == 0
+    assert not daemon.socket.exists()
+    assert daemon.has_no_processes()
+
+
+def test_reader_of_its_log_may_go_away(make_daemon, bad):
+    """SIGPIPE and a closed stderr are no reasons to die."""
+    daemon = make_daemon(settings={"log.level": "debug"})
+    log = daemon.log
+    os.mkfifo(log)
+    reader = os.open(log, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        daemon.start()
+        os.close(reader)
+        assert daemon.run_one(bad.url("/any/a"))["state"] == "done"
+        assert daemon.stop() == 0
+    finally:
+        log.unlink()
+
+
+# ---- sockets it is given ----
+
+
+@pytest.mark.skipif(not have("systemd-socket-activate"), reason="needs systemd-socket-activate")
+def test_socket_activation(make_daemon, tmp, bad):
+    daemon = make_daemon()  # for its command alone
+    listening = tmp / "given"
+    command = daemon.command()
+    command[command.index("--socket") + 1] = str(tmp / "unused")
+    env = clean_environment()
+    with open(tmp / "activate", "wb") as log:
+        process = subprocess.Popen(["systemd-socket-activate", f"--listen={listening}", *command],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, env=env,
+                                   start_new_session=True, preexec_fn=die_with_parent)
+    try:
+        wait_for(listening.exists)
+        result = dlctl("--json", "submit", bad.url("/any/a"), "--wait", socket=listening)
+        assert result.summary["done"] == 1
+        assert not (tmp / "unused").exists()
+        process.terminate()
+        assert process.wait(20 * SLOWER) == 0
+        assert listening.exists(), "the socket is systemd's to remove"
+    finally:
+        kill_session(process.pid)
+        process.wait()
+        print((tmp / "activate").read_text())
+
+
+def test_descriptor_that_is_no_listening_socket_is_refused(make_daemon, tmp):
+    daemon = make_daemon()
+    script = 'export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@" 3</dev/null'
+    result = run(["sh", "-c", script, "sh", *daemon.command()], timeout=20)
+    assert result.code == 1 and "socket" in result.err, result
+
+
+# ---- as an ordinary user ----
+
+
+def as_user():
+    """Words before a command that make it run as an ordinary user, and that user's id."""
+    if os.geteuid() != 0:
+        return [], os.geteuid()
+    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"], 65534
+
+
+def test_ordinary_user_needs_no_options(tmp, bad):
+    words, uid = as_user()
+    home, runtime = tmp / "home", tmp / "run"
+    for directory in (home, runtime):
+        directory.mkdir(mode=0o700)
+        os.chown(directory, uid, -1)
+    env = clean_environment(HOME=str(home), XDG_RUNTIME_DIR=str(runtime))
+    env = {k: v for k, v in env.items() if k not in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME")}
+    if run([*words, DLD, "--version"], env=env).code != 0:
+        pytest.skip("the programs are where an ordinary user can't run them")
+    with open(tmp / "stderr", "wb") as log:
+        process = subprocess.Popen([*words, DLD], cwd="/", env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                   start_new_session=True)
+    try:
+        wait_for(lambda: (runtime / "dld" / "control.sock").exists() or process.poll() is not None)
+        result = run([*words, DLCTL, "submit", bad.url("/any/a"), "--wait"], env=env)
+        assert result.code == 0, result
+        assert (home / "Downloads" / "dld" / "a").stat().st_uid == uid
+        assert stat.S_IMODE((runtime / "dld" / "control.sock").stat().st_mode) == 0o600
+        process.terminate()
+        assert process.wait(20 * SLOWER) == 0
+    finally:
+        kill_session(process.pid)
+        process.wait()
+        print((tmp / "stderr").read_text())
+
+
+# ---- units and installation ----
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """make install into a directory."""
+    place = tmp_path_factory.mktemp("install")
+    variables = [f"DESTDIR={place}", "prefix=/usr"] + ["SANITIZE=1"] * SANITIZE
+    result = run(["make", "-C", ROOT, "install", *variables], timeout=300)
+    assert result.code == 0, result
+    return place
+
+
+def test_install_puts_things_in_place(installed):
+    for name in ("usr/bin/dld", "usr/bin/dlctl", "usr/libexec/dld/dld-worker"):
+        file = installed / name
+        assert file.is_file() and stat.S_IMODE(file.stat().st_mode) == 0o755, name
+    files = [str(p.relative_to(installed)) for p in installed.rglob("*") if p.is_file()]
+    for name in ("dld.service", "dld.socket", "dld.conf"):
+        assert any(f.endswith("/" + name) for f in files), (name, files)
+    assert any("sysusers" in f for f in files)
+
+
+def test_installed_dld_finds_its_worker(installed, make_daemon, bad):
+    daemon = make_daemon(program=installed / "usr/bin/dld").start()
+    assert daemon.run_one(bad.url("/any/a"))["state"] == "done"
+
+
+def unit_dir(installed):
+    (unit,) = installed.rglob("dld.service")
+    return unit.parent
+
+
+@pytest.mark.skipif(not have("systemd-analyze"), reason="needs systemd-analyze")
+def test_units_verify(installed, tmp):
+    for unit in ("dld.service", "dld.socket"):
+        text = (unit_dir(installed) / unit).read_text()
+        # the program is not at its place on this machine
+        (tmp / unit).write_text(re.sub(r"^(Exec\w+=[-@:+!]*)/", rf"\1{installed}/", text, flags=re.M))
+    result = run(["systemd-analyze", "verify", "--man=no", tmp / "dld.service", tmp / "dld.socket"],
+                 env=clean_environment(SYSTEMD_LOG_LEVEL="warning"))
+    ours = [line for line in result.err.splitlines() if "dld" in line]
+    assert result.code == 0 and ours == [], result
+
+
+@pytest.mark.parametrize("line", [
+    "Type=notify", "User=dld", "StateDirectory=dld", "NoNewPrivileges=", "ProtectSystem=strict", "PrivateTmp=",
+    "RestrictAddressFamilies=", "SystemCallFilter=", "CapabilityBoundingSet=", "WatchdogSec=", "Restart="])
+def test_service_unit_says(line):
+    assert re.search(rf"^{re.escape(line)}", (SYSTEMD / "dld.service").read_text(), re.M)
+
+
+def test_socket_unit_listens_where_clients_look():
+    assert re.search(r"^ListenStream=/run/dld/control\.sock$", (SYSTEMD / "dld.socket").read_text(), re.M)

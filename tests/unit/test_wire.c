@@ -1,0 +1,309 @@
+/* wire.h: what is put is got, and nothing that is cut short or makes no sense is. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <string.h>
+
+#include "common/errors.h"
+#include "common/naming.h"
+#include "common/wire.h"
+
+static const struct wire_job a_job = {
+    .id = INT64_C(0x123456789abc),
+    .attempt = 3,
+    .on_conflict = CONFLICT_SKIP,
+    .maybe_published = true,
+    .max_size = UINT64_MAX,
+    .timeout_usec = 1500000,
+    .url = "http://example.org/a?b",
+    .output = "dir/a.bin",
+    .referer = "http://example.org/",
+    .n_headers = 2,
+    .headers = {"A: b", "C: d"},
+};
+
+static const struct wire_result a_result = {
+    .id = 7,
+    .outcome = OUTCOME_DONE,
+    .http_status = 200,
+    .bytes = 10240,
+    .size = 10240,
+    .started_usec = 1,
+    .output = "dir/a.bin",
+    .content_type = "text/html",
+};
+
+static const struct wire_config a_config = {
+    .worker = 2,
+    .transfers = 16,
+    .fsync = FSYNC_NEVER,
+    .max_redirects = 20,
+    .file_mode = 0644,
+    .dir_mode = 0755,
+    .store_id = "0123456789abcdef0123456789abcdef",
+};
+
+/* The payload of the one record in b. */
+static const void *payload(struct buf *b, uint8_t type, size_t *ret_len) {
+    size_t pos = 0;
+    const void *p;
+    uint8_t t;
+
+    assert_int_equal(wire_next(buf_head(b), buf_size(b), &pos, &t, &p, ret_len), 1);
+    assert_int_equal(t, type);
+    assert_int_equal(pos, buf_size(b));
+    return p;
+}
+
+static void test_job_round_trip(void **state) {
+    struct buf b = BUF_INIT(WIRE_PACKET_MAX);
+    struct wire_job m;
+    const void *p;
+    size_t n;
+
+    (void)state;
+    assert_int_equal(wire_put_job(&b, &a_job), 0);
+    p = payload(&b, WIRE_JOB, &n);
+    assert_int_equal(wire_get_job(p, n, &m), 0);
+    assert_true(m.id == a_job.id && m.attempt == 3 && m.max_size == UINT64_MAX);
+    assert_true(m.maybe_published && m.on_conflict == CONFLICT_SKIP && m.timeout_usec == 1500000);
+    assert_string_equal(m.url, a_job.url);
+    assert_string_equal(m.output, a_job.output);
+    assert_null(m.user_agent);
+    assert_string_equal(m.referer, a_job.referer);
+    assert_int_equal(m.n_headers, 2);
+    assert_string_equal(m.headers[1], "C: d");
+    buf_done(&b);
+}
+
+static void test_result_round_trip(void **state) {
+    struct buf b = BUF_INIT(WIRE_PACKET_MAX);
+    struct wire_result m;
+    const void *p;
+    size_t n;
+
+    (void)state;
+    assert_int_equal(wire_put_result(&b, &a_result), 0);
+    p = payload(&b, WIRE_RESULT, &n);
+    assert_int_equal(wire_get_result(p, n, &m), 0);
+    assert_true(m.id == 7 && m.bytes == 10240 && m.size == 10240 && m.http_status == 200);
+    assert_string_equal(m.content_type, "text/html");
+    assert_null(m.message);
+    buf_done(&b);
+}
+
+static void test_config_round_trip(void **state) {
+    struct buf b = BUF_INIT(WIRE_PACKET_MAX);
+    struct wire_config m;
+    const void *p;
+    size_t n;
+
+    (void)state;
+    assert_int_equal(wire_put_config(&b, &a_config), 0);
+    p = payload(&b, WIRE_CONFIG, &n);
+    assert_int_equal(wire_get_config(p, n, &m), 0);
+    assert_true(m.worker == 2 && m.transfers == 16 && m.fsync == FSYNC_NEVER && m.dir_mode == 0755);
+    assert_string_equal(m.store_id, a_config.store_id);
+    buf_done(&b);
+}
+
+static int get(uint8_t type, const void *p, size_t n) {
+    union {
+        struct wire_hello hello;
+        struct wire_config config;
+        struct wire_job job;
+        struct wire_result result;
+        int64_t id;
+    } m;
+
+    switch (type) {
+    case WIRE_HELLO:
+        return wire_get_hello(p, n, &m.hello);
+    case WIRE_CONFIG:
+        return wire_get_config(p, n, &m.config);
+    case WIRE_JOB:
+        return wire_get_job(p, n, &m.job);
+    case WIRE_RESULT:
+        return wire_get_result(p, n, &m.result);
+    case WIRE_STOP:
+        return wire_get_empty(p, n);
+    default:
+        return wire_get_id(p, n, &m.id);
+    }
+}
+
+/* One of each kind. */
+static void put_all(struct buf *b) {
+    const struct wire_hello hello = {.wire_version = WIRE_VERSION, .program_version = "1"};
+
+    assert_int_equal(wire_put_hello(b, &hello), 0);
+    assert_int_equal(wire_put_config(b, &a_config), 0);
+    assert_int_equal(wire_put_job(b, &a_job), 0);
+    assert_int_equal(wire_put_cancel(b, 5), 0);
+    assert_int_equal(wire_put_stop(b), 0);
+    assert_int_equal(wire_put_fetched(b, 6), 0);
+    assert_int_equal(wire_put_result(b, &a_result), 0);
+}
+
+/* Every truncation of every record, in memory of just that size so that a sanitizer sees an overrun. */
+static void test_every_truncation_is_refused(void **state) {
+    struct buf b = BUF_INIT(WIRE_PACKET_MAX);
+    size_t pos = 0, n, records = 0;
+    const void *p;
+    uint8_t type;
+
+    (void)state;
+    put_all(&b);
+    while (wire_next(buf_head(&b), buf_size(&b), &pos, &type, &p, &n) > 0) {
+        assert_int_equal(get(type, p, n), 0);
+        for (size_t cut = 0; cut < n; cut++) {
+            char *copy = malloc(cut ? cut : 1);
+
+            memcpy(copy, p, cut);
+            assert_int_equal(get(type, copy, cut), -EBADMSG);
+            free(copy);
+        }
+        records++;
+    }
+    assert_int_equal(records, 7);
+    buf_done(&b);
+}
+
+static void test_bytes_left_over_are_refused(void **state) {
+    struct buf b = BUF_INIT(WIRE_PACKET_MAX);
+    size_t pos = 0, n;
+    const void *p;
+    uint8_t type;
+
+    (void)state;
+    put_all(&b);
+    while (wire_next(buf_head(&b), buf_size(&b), &pos, &type, &p, &n) > 0) {
+        char *copy = calloc(1, n + 1);
+
+        memcpy(copy, p, n);
+        assert_int_equal(get(type, copy, n + 1), -EBADMSG);
+        free(copy);
+    }
+    buf_done(&b);
+}
+
+static void test_every_truncated_packet_is_refused_or_ends_between_records(void **state) {
+    struct buf b = BUF_INIT(WIRE_PACKET_MAX);
+
+    (void)state;
+    put_all(&b);
+    for (size_t cut = 0; cut < buf_size(&b); cut++) {
+        size_t pos = 0, n, end = 0;
+        const void *p;
+        uint8_t type;
+        int r;
+
+        while ((r = wire_next(buf_head(&b), cut, &pos, &type, &p, &n)) > 0)
+            end = pos;
+        assert_true(r == -EBADMSG || (r == 0 && end == cut));
+    }
+    buf_done(&b);
+}
+
+static int result_with(struct wire_result m) {
+    struct buf b = BUF_INIT(WIRE_PACKET_MAX);
+    struct wire_result got;
+    const void *p;
+    size_t n;
+    int r;
+
+    assert_int_equal(wire_put_result(&b, &m), 0);
+    p = payload(&b, WIRE_RESULT, &n);
+    r = wire_get_result(p, n, &got);
+    buf_done(&b);
+    return r;
+}
+
+static void test_results_that_make_no_sense_are_refused(void **state) {
+    struct wire_result m;
+
+    (void)state;
+    m = a_result, m.outcome = OUTCOME_MAX_;
+    assert_int_equal(result_with(m), -EBADMSG);
+    m = a_result, m.error = ERR_MAX_;
+    assert_int_equal(result_with(m), -EBADMSG);
+    m = a_result, m.error = ERR_HTTP;
+    assert_int_equal(result_with(m), -EBADMSG);
+    m = a_result, m.outcome = OUTCOME_FAILED, m.output = NULL;
+    assert_int_equal(result_with(m), -EBADMSG);
+    m = a_result, m.output = NULL;
+    assert_int_equal(result_with(m), -EBADMSG);
+    m = a_result, m.size = -2;
+    assert_int_equal(result_with(m), -EBADMSG);
+    m = a_result, m.bytes = UINT64_MAX;
+    assert_int_equal(result_with(m), -EBADMSG);
+    m = a_result, m.http_status = 1000;
+    assert_int_equal(result_with(m), -EBADMSG);
+}
+
+static void test_output_outside_the_root_is_refused(void **state) {
+    static const char *const paths[] = {"../a", "/etc/passwd", "a/../../b", "", "a//b", "a\nb"};
+    struct wire_result m = a_result;
+
+    (void)state;
+    for (size_t i = 0; i < ELEMENTSOF(paths); i++) {
+        m.output = paths[i];
+        assert_int_equal(result_with(m), -EBADMSG);
+    }
+}
+
+static void test_record_too_large_leaves_no_trace(void **state) {
+    struct buf b = BUF_INIT(4 * WIRE_PACKET_MAX);
+    struct wire_job m = a_job;
+    char *url = malloc(WIRE_RECORD_MAX + 1);
+    size_t before;
+
+    (void)state;
+    memset(url, 'a', WIRE_RECORD_MAX);
+    url[WIRE_RECORD_MAX] = '\0';
+    m.url = url;
+    assert_int_equal(wire_put_cancel(&b, 1), 0);
+    before = buf_size(&b);
+    assert_int_equal(wire_put_job(&b, &m), -EMSGSIZE);
+    assert_int_equal(buf_size(&b), before);
+    assert_int_equal(wire_put_cancel(&b, 2), 0);
+    free(url);
+    buf_done(&b);
+}
+
+static void test_string_with_nul_inside_is_refused(void **state) {
+    struct buf b = BUF_INIT(WIRE_PACKET_MAX);
+    struct wire_job m;
+    const void *p;
+    char *at;
+    size_t n;
+
+    (void)state;
+    assert_int_equal(wire_put_job(&b, &a_job), 0);
+    at = memmem(buf_head(&b), buf_size(&b), "example", 7);
+    assert_non_null(at);
+    *at = '\0';
+    p = payload(&b, WIRE_JOB, &n);
+    assert_int_equal(wire_get_job(p, n, &m), -EBADMSG);
+    buf_done(&b);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_job_round_trip),
+        cmocka_unit_test(test_result_round_trip),
+        cmocka_unit_test(test_config_round_trip),
+        cmocka_unit_test(test_every_truncation_is_refused),
+        cmocka_unit_test(test_bytes_left_over_are_refused),
+        cmocka_unit_test(test_every_truncated_packet_is_refused_or_ends_between_records),
+        cmocka_unit_test(test_results_that_make_no_sense_are_refused),
+        cmocka_unit_test(test_output_outside_the_root_is_refused),
+        cmocka_unit_test(test_record_too_large_leaves_no_trace),
+        cmocka_unit_test(test_string_with_nul_inside_is_refused),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
