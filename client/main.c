@@ -14,7 +14,7 @@
  *   waiter.c    prints each job once as it ends, then the sum
  *   connect.c   which daemon, and a request with its answer
  *   rpc.c       the connection: JSON-RPC requests, answers, notifications
- *   jobfile.c   a job file of any size into the text of its jobs
+ *   jobfile.c   a job file of any size into the text of its jobs; jobfile_text.c: its values
  *   idset.c     a set of numbers at about a bit each
  *   options.c   the command line, by tables that also print the help
  *   progress.c  the live line on a terminal

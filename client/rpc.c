@@ -235,6 +235,9 @@ int rpc_complain_open(const struct rpc *r, int error) {
 }
 
 int rpc_complain(const struct rpc *r, int error) {
+    static const char params[] = "params."; /* who reads this wrote no params */
+    const size_t n = sizeof(params) - 1;
+
     if (error == -ENOMEM)
         return complain_memory();
     if (error == -EBADMSG || error == -EMSGSIZE) {
@@ -246,7 +249,7 @@ int rpc_complain(const struct rpc *r, int error) {
                  error == -ETIMEDOUT ? "no answer came" : strerror(-error));
         return DLCTL_UNREACHABLE;
     }
-    complain("%s", r->error.text);
+    complain("%s", strncmp(r->error.text, params, n) == 0 ? r->error.text + n : r->error.text);
     switch (r->error.code) {
     case RPC_NOT_FOUND:
     case RPC_STORE_ERROR:

@@ -209,7 +209,7 @@ static int submit_refused(const struct submit *s) {
 
     explain_place(s, text, sizeof(text));
     if (!source->name && where > 0)
-        complain("%s: %s", s->words[where - 1], text);
+        complain("%s: %s", s->words[where - 1], text + (strncmp(text, "url: ", 5) == 0 ? 5 : 0));
     else if (!source->name)
         explain_option(s);
     else if (where > 0)

@@ -10,6 +10,7 @@
 struct query {
     struct methods *methods;
     struct request *request;
+    int64_t id;       /* show: of the job asked for */
     int state;        /* wanted, -1: any */
     size_t limit;
     int64_t *active;  /* ids asked for, as they were active: then next is the last of them */
@@ -172,7 +173,7 @@ static void on_show(void *userdata, int error, const struct store_list *list) {
         if (error < 0)
             request_fail_store(q->request, error);
         else
-            request_fail(q->request, RPC_NOT_FOUND, "there is no such job");
+            request_fail(q->request, RPC_NOT_FOUND, "there is no job %" PRId64, q->id);
         query_free(q);
         return;
     }
@@ -210,6 +211,7 @@ void method_show(struct request *request, const json_t *params, void *userdata) 
     q = query_new(request, userdata);
     if (!q)
         return;
+    q->id = id;
     filter.ids = &id;
     filter.n_ids = 1;
     if (store_list(q->methods->store, &filter, on_show, q) < 0) {

@@ -5,8 +5,11 @@
 #include "common/util.h"
 #include "daemon/store_batch.h"
 
-/* Rows in one step: requests that come in the meantime wait for about as many microseconds, times three. */
-#define STEP_ROWS 2000
+/* Requests that come in the meantime wait for a step: it takes as many rows as go into this time. That is thousands where
+ * they lie together in the index of hosts, and hundreds where each is on a page of its own. */
+#define STEP_USEC (10 * USEC_PER_MSEC)
+#define STEP_ROWS_MIN 100
+#define STEP_ROWS_MAX 10000
 
 /* A client that comes back later than this to go on with a batch has to send it from the start. */
 #define OPEN_MAX_USEC (UINT64_C(24) * 3600 * USEC_PER_SEC)
@@ -41,7 +44,7 @@ static int due_step(struct db *db, uint64_t now, uint64_t *next) {
     int r;
 
     sqlite3_bind_int64(move, 1, (int64_t)now);
-    sqlite3_bind_int(move, 2, STEP_ROWS);
+    sqlite3_bind_int64(move, 2, db->step_rows);
     r = ready_collect(db, move, &n);
     if (r < 0)
         return r;
@@ -67,7 +70,7 @@ static int release_step(struct db *db, uint64_t now, uint64_t *next) {
     if (r < 0)
         return r;
     if (r > 0) {
-        b.cursor = MIN(last, first + STEP_ROWS - 1);
+        b.cursor = MIN(last, first + db->step_rows - 1);
         sqlite3_bind_int64(st, 1, first);
         sqlite3_bind_int64(st, 2, b.cursor);
         r = ready_collect(db, st, &n);
@@ -88,7 +91,7 @@ static int delete_step(struct db *db, struct batch *b) {
         return r;
     if (r == 0)
         return batch_delete(db, b);
-    b->cursor = MIN(last, first + STEP_ROWS - 1);
+    b->cursor = MIN(last, first + db->step_rows - 1);
     sqlite3_bind_int64(st, 1, first);
     sqlite3_bind_int64(st, 2, b->cursor);
     r = db_exec(db, st);
@@ -116,18 +119,31 @@ static int expire_step(struct db *db, uint64_t now, uint64_t *next) {
     return batch_put_phase(db, &b);
 }
 
+static void step_rows_adapt(struct db *db, uint64_t took) {
+    if (took > STEP_USEC)
+        db->step_rows = MAX(db->step_rows / 2, STEP_ROWS_MIN);
+    else if (took < STEP_USEC / 2)
+        db->step_rows = MIN(db->step_rows * 2, STEP_ROWS_MAX);
+}
+
 static int chores_run(struct db *db, struct request *r) {
     uint64_t now = now_usec(CLOCK_REALTIME), next = USEC_INFINITY;
-    int k = due_step(db, now, &next);
+    uint64_t start = now_usec(CLOCK_MONOTONIC);
+    int k;
 
     (void)r;
+    db->step_rows = MAX(db->step_rows, STEP_ROWS_MIN);
+    k = due_step(db, now, &next);
     if (k >= 0)
         k = release_step(db, now, &next);
     if (k >= 0)
         k = expire_step(db, now, &next);
-    if (k >= 0)
-        db->chores_at = next;
-    return k;
+    if (k < 0)
+        return k;
+    db->chores_at = next;
+    if (next == 0)
+        step_rows_adapt(db, now_usec(CLOCK_MONOTONIC) - start);
+    return 0;
 }
 
 const struct request_kind chores_kind = {.name = "housekeeping", .run = chores_run};

@@ -79,6 +79,7 @@ struct db {
     struct db_ready *ready_last;
 
     uint64_t chores_at; /* realtime usec when the thread has something to do by itself, 0: look now */
+    int64_t step_rows;  /* how many rows it takes at a time */
     bool wrote;         /* the last commit wrote something */
     int wal_frames, checkpoint_at;
     char error[200];

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -169,6 +170,22 @@ static bool ids_remove(struct params_choice *c, int64_t id) {
     return false;
 }
 
+/* Both are in order; there are fewer jobs. */
+static int64_t first_missing(const struct params_choice *c, const struct store_list *list) {
+    size_t i = 0;
+
+    while (i < list->n_jobs && list->jobs[i]->id == c->ids[i])
+        i++;
+    return c->ids[i];
+}
+
+static void watch_missing(struct watch *w, const struct store_list *list) {
+    char text[64];
+
+    snprintf(text, sizeof(text), "there is no job %" PRId64, first_missing(&w->choice, list));
+    watch_fail(w, RPC_NOT_FOUND, text);
+}
+
 static void watch_load_ids(struct watch *w, const struct store_list *list) {
     for (size_t i = 0; i < list->n_jobs; i++)
         if (job_state_ended(list->jobs[i]->state) && ids_remove(&w->choice, list->jobs[i]->id))
@@ -187,7 +204,7 @@ static void on_ids(void *userdata, int error, const struct store_list *list) {
     else if (error < 0)
         watch_fail(w, RPC_STORE, "the queue can't be read");
     else if (list->n_jobs != w->choice.n_ids)
-        watch_fail(w, RPC_NOT_FOUND, "not all of these jobs exist");
+        watch_missing(w, list);
     else
         watch_load_ids(w, list);
     if (error == 0)

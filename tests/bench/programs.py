@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import select
 import subprocess
 import time
@@ -96,7 +97,8 @@ class Program:
 
     def prepare(self, base_url, names, round_):
         """All that isn't timed: a new self.output, and the list in the program's own format."""
-        self.output = self.outputs / f"round{round_}"
+        # a name never used before: by its hash ext4 chooses where on the disk the files go
+        self.output = self.outputs / f"round{round_}-{secrets.token_hex(8)}"
         self.write_list(self.folder / "list", base_url, names)
 
     def write_list(self, path, base_url, names):

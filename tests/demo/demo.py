@@ -19,8 +19,10 @@ PHOTOS = 15
 LATENCY = 0.3  # seconds before the server answers a request
 CORES = len(os.sched_getaffinity(0))  # as many workers has dld when not told otherwise
 
-# all the photographs at once, where there are slots for them
-SETTINGS = {"host.connections": PHOTOS}
+
+# [host] connections: dld's default for the download that is shown; all at once for the table
+DEFAULT_CONNECTIONS = 8
+TABLE_CONNECTIONS = PHOTOS
 
 # workers, transfers in each (None: dld's default), the name in the table
 SHAPES = [
@@ -44,6 +46,14 @@ def photo_paths():
     return sorted(paths)[:PHOTOS]
 
 
+def fill_folder(folder, photos):
+    """The folder that is served: Dragonfly.jpg for Dragonfly_by_Bolly.jpg. Returns the files in it."""
+    folder.mkdir()
+    for photo in photos:
+        (folder / (photo.stem.partition("_by_")[0] + photo.suffix)).symlink_to(photo)
+    return sorted(folder.iterdir())
+
+
 def write_job_file(path, urls):
     """One job a photograph; the files go into photos/ beneath the output root."""
     jobs = ",\n".join(f"    {json.dumps({'url': url})}" for url in urls)
@@ -62,7 +72,7 @@ def check_files(photos, folder):
 
 def show_download(base, photos, job_file):
     """The job as a user would submit it, on the user's terminal."""
-    with dld_running(base, workers=CORES, settings=SETTINGS) as dld:
+    with dld_running(base, workers=CORES, settings={"host.connections": DEFAULT_CONNECTIONS}) as dld:
         say(f"$ dlctl submit {job_file.name} --wait", bold=True)
         done = subprocess.run(dld.dlctl_command("submit", job_file, "--wait"), check=False)
         if done.returncode != 0:
@@ -73,7 +83,9 @@ def show_download(base, photos, job_file):
 
 def time_shape(base, photos, job_file, workers, transfers):
     """Seconds from submit to its end, with a daemon of its own."""
-    settings = dict(SETTINGS, **({"worker.transfers": transfers} if transfers else {}))
+    settings = {"host.connections": TABLE_CONNECTIONS}
+    if transfers is not None:
+        settings["worker.transfers"] = transfers
     with dld_running(base, workers=workers, settings=settings) as dld:
         start = time.monotonic()
         done = subprocess.run(
@@ -88,7 +100,8 @@ def time_shape(base, photos, job_file, workers, transfers):
 
 
 def show_shapes(base, photos, job_file):
-    say("\nThe same job with fewer and more transfers at once:", bold=True)
+    say("\nThe same job with fewer and more transfers at once", bold=True)
+    say(f"(with [host] connections = {TABLE_CONNECTIONS}, so that only workers x transfers limit them):")
     say(f"  {'':26}{'seconds':>8}{'speed-up':>10}")
     slowest = None
     for workers, transfers, label in SHAPES:
@@ -98,10 +111,10 @@ def show_shapes(base, photos, job_file):
 
 
 def run_demo():
-    photos = photo_paths()
     with tempfile.TemporaryDirectory(prefix="dld-demo-") as folder:
         work = Path(folder)
-        with nginx_running(work / "nginx", photos[0].parent) as nginx:
+        photos = fill_folder(work / "files", photo_paths())
+        with nginx_running(work / "nginx", work / "files") as nginx:
             job_file = work / "photos.json"
             write_job_file(job_file, [nginx.url(f"delay/{LATENCY}/{p.name}") for p in photos])
             size = sum(p.stat().st_size for p in photos) / 1e6

@@ -211,6 +211,7 @@ class Daemon:
         self.process = None
         self.notify = None
         self._sessions = []
+        self._may_end = False  # the test ends it, so that its end is no surprise
         for directory in (self.base, self.state, self.root):
             directory.mkdir(parents=True, exist_ok=True)
         self.config.touch()
@@ -235,6 +236,7 @@ class Daemon:
                 env=clean_environment(NOTIFY_SOCKET=str(self.notify.path), **self.env), start_new_session=True,
                 preexec_fn=die_with_parent)
         self._sessions.append(self.process.pid)
+        self._may_end = False
         return self
 
     def start(self):
@@ -246,6 +248,7 @@ class Daemon:
 
     def wait_exit(self, timeout=20):
         """Waits for its end; returns the exit code."""
+        self._may_end = True
         return self.process.wait(timeout * SLOWER)
 
     def stop(self):
@@ -255,6 +258,7 @@ class Daemon:
 
     def kill(self):
         """SIGKILL, to the master alone."""
+        self._may_end = True
         self.process.kill()
         self.process.wait()
 
@@ -265,6 +269,7 @@ class Daemon:
     def close(self):
         """For the end of a test: ends all, shows what dld said, and checks that it ended well."""
         code = 0
+        surprise = self.process and not self.running and not self._may_end
         try:
             if self.running:
                 code = self.stop()
@@ -278,6 +283,7 @@ class Daemon:
                 self.notify.close()
             print(f"---- stderr of {self.base}/dld:\n{self.stderr[-20000:]}")
         assert not sanitizer_complaint(self.stderr), sanitizer_complaint(self.stderr)
+        assert not surprise, f"dld ended by itself with {self.process.returncode}"
         assert code == 0, f"SIGTERM must end dld with 0, not {code}"
         assert not left, f"processes left behind by dld: {left}"
 

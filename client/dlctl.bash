@@ -1,0 +1,36 @@
+# bash completion for dlctl: verbs, options, job files.
+
+_dlctl() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} verb= i
+    local global='--socket --json --help'
+
+    COMPREPLY=()
+    case $prev in
+    --socket) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+    --state) COMPREPLY=($(compgen -W 'queued waiting paused active done failed cancelled' -- "$cur")); return ;;
+    --on-conflict) COMPREPLY=($(compgen -W 'fail overwrite rename skip' -- "$cur")); return ;;
+    --batch | --limit | --output | --header | --tag | --priority | --retries | --timeout | --max-size) return ;;
+    esac
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+        --socket) ((i++)) ;;
+        -*) ;;
+        *) verb=${COMP_WORDS[i]}; break ;;
+        esac
+    done
+    case $verb in
+    '') COMPREPLY=($(compgen -W "submit list show wait status cancel retry $global --version" -- "$cur")) ;;
+    submit)
+        if [[ $cur == -* ]]; then
+            COMPREPLY=($(compgen -W "--wait --output --on-conflict --header --tag --priority --retries --timeout --max-size $global" -- "$cur"))
+        else
+            compopt -o filenames
+            COMPREPLY=($(compgen -f -X '!*.json' -- "$cur") $(compgen -d -- "$cur"))
+        fi ;;
+    list) COMPREPLY=($(compgen -W "--state --batch --limit $global" -- "$cur")) ;;
+    wait | cancel | retry) COMPREPLY=($(compgen -W "--batch --all $global" -- "$cur")) ;;
+    status) COMPREPLY=($(compgen -W "--batch $global" -- "$cur")) ;;
+    show) COMPREPLY=($(compgen -W "$global" -- "$cur")) ;;
+    esac
+}
+complete -F _dlctl dlctl
