@@ -71,6 +71,7 @@ static void show_headers(struct buf *b, json_t *headers) {
 static void show_attempt(struct buf *b, const json_t *a) {
     double started = get_number(a, "started", -1), finished = get_number(a, "finished", -1);
     const json_t *error = json_object_get(a, "error");
+    const char *outcome = get_text(a, "outcome");
     int64_t status = get_int(a, "http_status", 0), worker = get_int(a, "worker", 0);
     char text[FORMAT_MAX];
 
@@ -85,7 +86,7 @@ static void show_attempt(struct buf *b, const json_t *a) {
     if (json_is_object(error))
         add_error(b, error);
     else
-        buf_adds(b, finished >= 0 ? "ok" : "running");
+        format_printable(b, outcome ? outcome : "");
     print_line(b);
 }
 

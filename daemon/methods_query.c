@@ -142,13 +142,22 @@ void method_list(struct request *request, const json_t *params, void *userdata) 
 
 /* ---- show ---- */
 
-static void write_attempt(struct buf *b, int64_t number, const struct job_result *a) {
+static void write_known(struct buf *b, const char *key, unsigned n) {
+    if (n)
+        json_int(b, key, n);
+    else
+        json_none(b, key);
+}
+
+static void write_attempt(struct buf *b, unsigned number, const char *outcome,
+                          const struct job_result *a) {
     json_begin(b, NULL, '{');
     json_int(b, "attempt", number);
+    json_str(b, "outcome", outcome);
     json_time(b, "started", a->started);
     json_time(b, "finished", a->finished);
-    json_int(b, "worker", a->worker);
-    json_int(b, "http_status", a->http_status);
+    write_known(b, "worker", a->worker);
+    write_known(b, "http_status", a->http_status);
     json_int(b, "bytes", (int64_t)a->bytes);
     if (a->error) {
         json_begin(b, "error", '{');
@@ -161,12 +170,23 @@ static void write_attempt(struct buf *b, int64_t number, const struct job_result
     json_end(b, '}');
 }
 
+/* The attempts that failed and were followed by another or by a wait, and the one that was the job's end. */
+static void write_history(struct buf *b, const struct job *job, const struct store_list *list) {
+    unsigned n = 0;
+
+    json_begin(b, "history", '[');
+    for (size_t i = 0; i < list->n_attempts; i++)
+        write_attempt(b, ++n, "failed", &list->attempts[i].result);
+    if (job_state_ended(job->state) && job->attempts > n && job->result.started)
+        write_attempt(b, job->attempts, job_state_name(job->state), &job->result);
+    json_end(b, ']');
+}
+
 static void on_show(void *userdata, int error, const struct store_list *list) {
     struct query *q = userdata;
     struct job_progress progress;
     struct job *job;
     struct buf *b;
-    int64_t n = 0;
     bool active;
 
     if (error < 0 || list->n_jobs == 0) {
@@ -181,12 +201,7 @@ static void on_show(void *userdata, int error, const struct store_list *list) {
     active = dispatch_overlay(q->methods->dispatch, job, &progress);
     b = request_reply(q->request);
     job_to_json(b, "result", job, active ? &progress : NULL);
-    json_begin(b, "history", '[');
-    for (size_t i = 0; i < list->n_attempts; i++)
-        write_attempt(b, ++n, &list->attempts[i].result);
-    if (job_state_ended(job->state) && job->result.started)
-        write_attempt(b, ++n, &job->result);
-    json_end(b, ']');
+    write_history(b, job, list);
     json_end(b, '}');
     request_done(q->request);
     job_free_many(list->jobs, list->n_jobs);

@@ -141,7 +141,7 @@ static int chores_run(struct db *db, struct request *r) {
     if (k < 0)
         return k;
     db->chores_at = next;
-    if (next == 0)
+    if (next <= now)
         step_rows_adapt(db, now_usec(CLOCK_MONOTONIC) - start);
     return 0;
 }

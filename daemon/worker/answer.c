@@ -91,7 +91,7 @@ static void judge_success(const struct attempt *a, long status, struct failure *
     } else if (status >= 200 && status < 300) {
         failure_set(f, ERR_HTTP, "%ld %s: the answer holds no file", status, status_reason(status));
         f->transient = status == 202;
-    } else if (status >= 300 && status < 400) {
+    } else if (status >= 300 && status < 400 && status != 304) {
         failure_set(f, ERR_REDIRECT, "%ld %s, but it does not say where to", status,
                     status_reason(status));
     } else {

@@ -84,13 +84,15 @@ static long answer_status(const struct transfer *t) {
     return status;
 }
 
-static void body_begin(struct transfer *t) {
+/* Whether to go on. */
+static bool body_begin(struct transfer *t) {
     curl_off_t total = -1;
 
     t->body_begun = true;
     t->wanted = answer_has_file(answer_status(t));
     curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &total);
     ROW_SET(t->row, total, total);
+    return !t->wanted || total < 0 || !too_large(t, (uint64_t)total, "announced");
 }
 
 /* Whether to go on reading a body that is not the file. */
@@ -105,8 +107,8 @@ static size_t on_body(char *p, size_t size, size_t n, void *userdata) {
     int r;
 
     (void)size; /* is 1 */
-    if (!t->body_begun)
-        body_begin(t);
+    if (!t->body_begun && !body_begin(t))
+        return CURL_WRITEFUNC_ERROR;
     if (!t->wanted)
         return discard(t, n) ? n : CURL_WRITEFUNC_ERROR;
     task->bytes += n;
