@@ -24,7 +24,9 @@ struct buf {
 };
 
 #define BUF_INIT(max_bytes)                                                                        \
-    (struct buf) { .max = (max_bytes) }
+    (struct buf) {                                                                                 \
+        .max = (max_bytes)                                                                         \
+    }
 
 void buf_done(struct buf *b);
 
@@ -46,7 +48,8 @@ void buf_clear(struct buf *b);
 /* Drops n bytes from the front. */
 void buf_consume(struct buf *b, size_t n);
 
-/* Room for n more bytes at data + len; the caller advances len. NULL when over the cap or out of memory. */
+/* Room for n more bytes at data + len; the caller advances len. NULL when over the cap or out of
+ * memory. */
 char *buf_reserve(struct buf *b, size_t n);
 
 void buf_add(struct buf *b, const void *p, size_t n);
@@ -58,7 +61,8 @@ void buf_addf(struct buf *b, const char *fmt, ...) _printf_(2, 3);
 const char *buf_cstr(struct buf *b);
 
 /* JSON (RFC 8259). Each puts a comma first where the text before needs one; key is NULL inside an
- * array. A string's bytes that are not UTF-8 become U+FFFD, so that the document is always valid. */
+ * array. A string's bytes that are not UTF-8 become U+FFFD, so that the document is always valid.
+ */
 void json_begin(struct buf *b, const char *key, char bracket); /* '{' or '[' */
 void json_end(struct buf *b, char bracket);                    /* '}' or ']' */
 void json_str(struct buf *b, const char *key, const char *s);  /* null where s is NULL */

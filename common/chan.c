@@ -12,14 +12,15 @@
 struct chan {
     int fd;
     sd_event_source *io;
-    sd_event_source *flush; /* a defer source, run once behind what was pending when something was queued */
+    sd_event_source
+        *flush; /* a defer source, run once behind what was pending when something was queued */
     chan_record_fn *on_record;
     chan_closed_fn *on_closed;
     void *userdata;
-    struct buf out;     /* whole records, one behind the other */
-    int error;          /* told to on_closed when the loop next comes by */
-    bool closed;        /* nothing more is delivered */
-    bool want_out;      /* EPOLLOUT is on */
+    struct buf out; /* whole records, one behind the other */
+    int error;      /* told to on_closed when the loop next comes by */
+    bool closed;    /* nothing more is delivered */
+    bool want_out;  /* EPOLLOUT is on */
     char packet[WIRE_PACKET_MAX];
 };
 

@@ -1,8 +1,9 @@
 /*
  * chan.h - a SEQPACKET socket on an event loop, carrying wire records in batches.
  *
- * What is sent during one turn of the loop goes out in as few packets as it fits, at the end of that
- * turn. What the socket won't take waits in memory; the callers' credits bound how much that can be.
+ * What is sent during one turn of the loop goes out in as few packets as it fits, at the end of
+ * that turn. What the socket won't take waits in memory; the callers' credits bound how much that
+ * can be.
  */
 #ifndef DLD_CHAN_H
 #define DLD_CHAN_H
@@ -13,12 +14,13 @@
 
 struct chan;
 
-/* One record came in; the payload is valid until the callback returns. 0, or a negative errno: -EBADMSG
- * for what can't be understood. The channel then reports it to on_closed and delivers nothing more. */
+/* One record came in; the payload is valid until the callback returns. 0, or a negative errno:
+ * -EBADMSG for what can't be understood. The channel then reports it to on_closed and delivers
+ * nothing more. */
 typedef int chan_record_fn(void *userdata, uint8_t type, const void *payload, size_t len);
 
-/* The channel ended: error is 0 when the peer closed it, else a negative errno. Called once, and never from
- * within chan_ functions; chan_free() is allowed in it. */
+/* The channel ended: error is 0 when the peer closed it, else a negative errno. Called once, and
+ * never from within chan_ functions; chan_free() is allowed in it. */
 typedef void chan_closed_fn(void *userdata, int error);
 
 /* Takes ownership of fd (also on failure). 0 or a negative errno. */
@@ -38,7 +40,8 @@ size_t chan_pending(const struct chan *c);
 /* Delivers all that has come in, up to the peer's end: for when the peer is known to be gone. */
 void chan_drain(struct chan *c);
 
-/* Sends what waits now, blocking for at most timeout_usec. 0, -ETIMEDOUT, or another negative errno. */
+/* Sends what waits now, blocking for at most timeout_usec. 0, -ETIMEDOUT, or another negative
+ * errno. */
 int chan_flush(struct chan *c, uint64_t timeout_usec);
 
 #endif

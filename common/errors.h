@@ -1,8 +1,9 @@
 /*
  * errors.h - the one table of the ways in which a job can fail.
  *
- * A name is what `dlctl show` prints and scripts compare; the sentence says it to a person; transient
- * errors are tried again. The numbers go over the wire and into the store: append, never renumber.
+ * A name is what `dlctl show` prints and scripts compare; the sentence says it to a person;
+ * transient errors are tried again. The numbers go over the wire and into the store: append, never
+ * renumber.
  */
 #ifndef DLD_ERRORS_H
 #define DLD_ERRORS_H
@@ -34,7 +35,7 @@ enum dld_error {
 #define X(symbol, number, name, transient, sentence) ERR_##symbol = number,
     DLD_ERRORS(X)
 #undef X
-    ERR_MAX_ = 18
+        ERR_MAX_ = 18
 };
 
 /* NULL for ERR_NONE and for numbers that are not in the table. */

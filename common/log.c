@@ -14,7 +14,8 @@ static const char *log_name = "dld";
 static int log_level = LOG_NOTICE;
 static bool log_to_journal;
 
-/* Is stderr the stream that systemd connected to the journal? See "JOURNAL_STREAM" in systemd.exec(5). */
+/* Is stderr the stream that systemd connected to the journal? See "JOURNAL_STREAM" in
+ * systemd.exec(5). */
 static bool stderr_is_journal(void) {
     const char *e = getenv("JOURNAL_STREAM");
     unsigned long dev, ino;
@@ -35,8 +36,8 @@ int log_level_parse(const char *s) {
         const char *name;
         int level;
     } levels[] = {
-        {"error", LOG_ERR},     {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
-        {"info", LOG_INFO},     {"debug", LOG_DEBUG},
+        {"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
+        {"info", LOG_INFO}, {"debug", LOG_DEBUG},
     };
 
     for (size_t i = 0; i < ELEMENTSOF(levels); i++)

@@ -1,8 +1,9 @@
 /*
  * scoreboard.h - shared memory in which a worker shows its progress, so that it costs no messages.
  *
- * One memfd for each worker, a row for each transfer slot. The worker writes, the master reads; each
- * field is atomic by itself, rows are not, and the master trusts none of it: it is for showing only.
+ * One memfd for each worker, a row for each transfer slot. The worker writes, the master reads;
+ * each field is atomic by itself, rows are not, and the master trusts none of it: it is for showing
+ * only.
  */
 #ifndef DLD_SCOREBOARD_H
 #define DLD_SCOREBOARD_H

@@ -70,8 +70,8 @@ static int parse_with_unit(const char *s, const struct unit *units, uint64_t *re
 
 int parse_duration(const char *s, uint64_t *ret_usec) {
     static const struct unit units[] = {
-        {"", 1e6},    {"us", 1},      {"ms", 1e3},    {"s", 1e6},      {"sec", 1e6},
-        {"min", 6e7}, {"m", 6e7},     {"h", 3.6e9},   {"d", 8.64e10},  {NULL, 0},
+        {"", 1e6},    {"us", 1},  {"ms", 1e3},  {"s", 1e6},     {"sec", 1e6},
+        {"min", 6e7}, {"m", 6e7}, {"h", 3.6e9}, {"d", 8.64e10}, {NULL, 0},
     };
 
     return parse_with_unit(s, units, ret_usec);
@@ -79,8 +79,8 @@ int parse_duration(const char *s, uint64_t *ret_usec) {
 
 int parse_size(const char *s, uint64_t *ret_bytes) {
     static const struct unit units[] = {
-        {"", 1},        {"B", 1},          {"K", KIB},       {"KiB", KIB},
-        {"M", MIB},     {"MiB", MIB},      {"G", KIB * MIB}, {"GiB", KIB * MIB},
+        {"", 1},          {"B", 1},           {"K", KIB},       {"KiB", KIB},
+        {"M", MIB},       {"MiB", MIB},       {"G", KIB * MIB}, {"GiB", KIB * MIB},
         {"T", MIB * MIB}, {"TiB", MIB * MIB}, {NULL, 0},
     };
 

@@ -61,7 +61,8 @@ static inline bool streq(const char *a, const char *b) {
     return __builtin_strcmp(a, b) == 0;
 }
 
-/* Microseconds of a clock: CLOCK_MONOTONIC for intervals, CLOCK_REALTIME for what is kept or shown. */
+/* Microseconds of a clock: CLOCK_MONOTONIC for intervals, CLOCK_REALTIME for what is kept or shown.
+ */
 uint64_t now_usec(clockid_t clock);
 
 /* A number in base 10 and nothing else. -EINVAL for anything but digits, -ERANGE beyond 64 bits. */

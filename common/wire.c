@@ -34,7 +34,8 @@ static void put_str(struct buf *b, const char *s) {
     buf_add(b, s, n + 1);
 }
 
-/* A record is opened with its type and closed with its length; one that did not fit leaves no trace. */
+/* A record is opened with its type and closed with its length; one that did not fit leaves no
+ * trace. */
 static size_t record_open(struct buf *b, enum wire_type type) {
     size_t at = buf_size(b);
 
@@ -144,7 +145,8 @@ int wire_put_result(struct buf *b, const struct wire_result *m) {
 
 /* ---- get ---- */
 
-/* A cursor over a payload; the first thing that doesn't fit marks it bad, and what follows reads as 0. */
+/* A cursor over a payload; the first thing that doesn't fit marks it bad, and what follows reads as
+ * 0. */
 struct cursor {
     const char *p;
     size_t left;
@@ -305,8 +307,8 @@ int wire_get_result(const void *p, size_t n, struct wire_result *ret) {
     return cursor_end(&c);
 }
 
-int wire_next(const void *packet, size_t n, size_t *pos, uint8_t *ret_type, const void **ret_payload,
-              size_t *ret_len) {
+int wire_next(const void *packet, size_t n, size_t *pos, uint8_t *ret_type,
+              const void **ret_payload, size_t *ret_len) {
     const char *p = (const char *)packet + *pos;
     size_t left = n - *pos;
     uint32_t len;

@@ -1,14 +1,15 @@
 /*
  * wire.h - the messages between master and worker.
  *
- * A packet is one SEQPACKET datagram of at most WIRE_PACKET_MAX bytes: records, each of them u8 type,
- * u32 length, payload. Numbers are in the machine's byte order (both ends run on it). A string is u32
- * length, bytes, NUL; none contains a NUL. A record must be used up to its last byte. WIRE_VERSION changes with any
- * of this, and both ends say theirs in HELLO, which comes first and whose layout never changes.
+ * A packet is one SEQPACKET datagram of at most WIRE_PACKET_MAX bytes: records, each of them u8
+ * type, u32 length, payload. Numbers are in the machine's byte order (both ends run on it). A
+ * string is u32 length, bytes, NUL; none contains a NUL. A record must be used up to its last byte.
+ * WIRE_VERSION changes with any of this, and both ends say theirs in HELLO, which comes first and
+ * whose layout never changes.
  *
- * Decoders return 0, or -EBADMSG for a record that is truncated, has bytes left over or a value out of
- * its range; nothing decoded may be used then. Strings decoded are views into the packet. Encoders
- * return 0, -EMSGSIZE when the record would exceed WIRE_RECORD_MAX, or -ENOMEM.
+ * Decoders return 0, or -EBADMSG for a record that is truncated, has bytes left over or a value out
+ * of its range; nothing decoded may be used then. Strings decoded are views into the packet.
+ * Encoders return 0, -EMSGSIZE when the record would exceed WIRE_RECORD_MAX, or -ENOMEM.
  */
 #ifndef DLD_WIRE_H
 #define DLD_WIRE_H
@@ -34,10 +35,11 @@ enum {
 };
 
 enum wire_type {
-    WIRE_HELLO = 1,   /* both ways, first */
-    WIRE_CONFIG = 2,  /* to the worker, second, once */
-    WIRE_JOB = 3,     /* to the worker: fetch this */
-    WIRE_CANCEL = 4,  /* to the worker: drop this job, answer with a RESULT (CANCELLED, or what it came to) */
+    WIRE_HELLO = 1,  /* both ways, first */
+    WIRE_CONFIG = 2, /* to the worker, second, once */
+    WIRE_JOB = 3,    /* to the worker: fetch this */
+    WIRE_CANCEL =
+        4, /* to the worker: drop this job, answer with a RESULT (CANCELLED, or what it came to) */
     WIRE_STOP = 5,    /* to the worker: give up all jobs (RESULT RELEASED each), then exit with 0 */
     WIRE_FETCHED = 6, /* from the worker: body complete, slot free; the RESULT follows */
     WIRE_RESULT = 7,  /* from the worker: the job is out of its hands */
@@ -66,13 +68,13 @@ struct wire_config {
 
 struct wire_job {
     int64_t id;
-    uint32_t attempt;     /* from 1 */
-    uint8_t on_conflict;  /* enum on_conflict */
-    bool maybe_published; /* an earlier attempt may have published it without being recorded */
-    uint64_t max_size;    /* bytes, 0: no limit */
-    uint64_t timeout_usec; /* for this attempt, 0: none */
-    const char *url;      /* canonical */
-    const char *output;   /* path beneath the root */
+    uint32_t attempt;       /* from 1 */
+    uint8_t on_conflict;    /* enum on_conflict */
+    bool maybe_published;   /* an earlier attempt may have published it without being recorded */
+    uint64_t max_size;      /* bytes, 0: no limit */
+    uint64_t timeout_usec;  /* for this attempt, 0: none */
+    const char *url;        /* canonical */
+    const char *output;     /* path beneath the root */
     const char *user_agent; /* NULL: dld's own */
     const char *referer;    /* NULL: none */
     uint32_t n_headers;
@@ -89,13 +91,13 @@ enum wire_outcome {
 
 struct wire_result {
     int64_t id;
-    uint8_t outcome;      /* enum wire_outcome */
-    uint8_t error;        /* enum dld_error, ERR_NONE unless FAILED */
-    bool transient;       /* FAILED: worth another attempt */
-    bool skipped;         /* DONE: the file was there and on_conflict is skip */
-    uint32_t http_status; /* 0: none */
-    uint64_t bytes;       /* of body received */
-    int64_t size;         /* of the file as announced or published, -1 unknown */
+    uint8_t outcome;           /* enum wire_outcome */
+    uint8_t error;             /* enum dld_error, ERR_NONE unless FAILED */
+    bool transient;            /* FAILED: worth another attempt */
+    bool skipped;              /* DONE: the file was there and on_conflict is skip */
+    uint32_t http_status;      /* 0: none */
+    uint64_t bytes;            /* of body received */
+    int64_t size;              /* of the file as announced or published, -1 unknown */
     uint64_t started_usec;     /* CLOCK_REALTIME, when the transfer began */
     uint64_t retry_after_usec; /* what the server asked to wait, 0: nothing */
     const char *output;        /* DONE: path beneath the root; else NULL */
@@ -121,8 +123,9 @@ int wire_get_id(const void *p, size_t n, int64_t *ret); /* CANCEL, FETCHED */
 int wire_get_empty(const void *p, size_t n);            /* STOP */
 int wire_get_result(const void *p, size_t n, struct wire_result *ret);
 
-/* Splits a packet: the record at *pos, which is advanced. 1: there was one; 0: the end; -EBADMSG. */
-int wire_next(const void *packet, size_t n, size_t *pos, uint8_t *ret_type, const void **ret_payload,
-              size_t *ret_len);
+/* Splits a packet: the record at *pos, which is advanced. 1: there was one; 0: the end; -EBADMSG.
+ */
+int wire_next(const void *packet, size_t n, size_t *pos, uint8_t *ret_type,
+              const void **ret_payload, size_t *ret_len);
 
 #endif

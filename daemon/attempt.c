@@ -16,7 +16,8 @@ static int copy(char **to, const char *from) {
     return *to ? 0 : -ENOMEM;
 }
 
-int attempt_record(struct job *job, const struct wire_result *result, unsigned worker, uint64_t now) {
+int attempt_record(struct job *job, const struct wire_result *result, unsigned worker,
+                   uint64_t now) {
     struct job_result r = {
         .http_status = result->http_status,
         .bytes = result->bytes,

@@ -13,10 +13,10 @@
 #include "common/log.h"
 
 #define MAX_CLIENTS 1024
-#define MAX_REQUESTS 32               /* of one client under way: then it isn't read from */
+#define MAX_REQUESTS 32                /* of one client under way: then it isn't read from */
 #define MAX_BYTES_UNDER_WAY (64 * MIB) /* of all clients' requests: likewise */
-#define MAX_UNREAD (64 * MIB)         /* of answers: then it is closed */
-#define PAUSE_UNREAD (1 * MIB)        /* of answers: then it isn't read from */
+#define MAX_UNREAD (64 * MIB)          /* of answers: then it is closed */
+#define PAUSE_UNREAD (1 * MIB)         /* of answers: then it isn't read from */
 #define LINES_PER_TURN 16
 #define READ_SIZE (64 * KIB)
 
@@ -25,13 +25,16 @@ struct client {
     int fd;
     uid_t uid;
     sd_event_source *io;
-    sd_event_source *turn; /* defer source: handle lines, send answers, once in a turn of the loop */
+    sd_event_source
+        *turn; /* defer source: handle lines, send answers, once in a turn of the loop */
     struct buf in, out;
     size_t scanned; /* of in, see jsonl_next() */
     unsigned n_requests;
-    bool eof;     /* it sends nothing more */
-    bool broken;  /* what is in out is the last it gets */
-    bool closed;  /* gone; the struct stays while requests refer to it */
+    unsigned n_refs; /* requests, and one until it is closed */
+    bool eof;        /* it sends nothing more */
+    bool deaf;       /* it has closed both directions: what it sent counts, nobody reads answers */
+    bool broken;     /* what is in out is the last it gets */
+    bool closed;     /* gone; the struct stays while requests refer to it */
     struct client *prev, *next;
 };
 
@@ -54,17 +57,22 @@ struct control {
 
 /* ---- clients ---- */
 
-static void client_unref(struct client *c) {
-    if (!c->closed || c->n_requests > 0)
-        return;
+static void client_free(struct client *c) {
     buf_done(&c->in);
     buf_done(&c->out);
     free(c);
 }
 
+/* The last reference goes when it is closed and its requests are answered. */
+static void client_unref(struct client *c) {
+    if (--c->n_refs == 0)
+        client_free(c);
+}
+
 static void listener_enable(struct control *k) {
     if (k->listener)
-        sd_event_source_set_enabled(k->listener, k->n_clients < MAX_CLIENTS ? SD_EVENT_ON : SD_EVENT_OFF);
+        sd_event_source_set_enabled(k->listener,
+                                    k->n_clients < MAX_CLIENTS ? SD_EVENT_ON : SD_EVENT_OFF);
 }
 
 static void client_close(struct client *c) {
@@ -92,10 +100,12 @@ static bool client_may_ask(const struct client *c) {
            (k->bytes_under_way < MAX_BYTES_UNDER_WAY || c->n_requests == 0);
 }
 
+/* HUP can't be masked: a deaf client's source is on only while there is something to read. */
 static void client_update_io(struct client *c) {
     uint32_t events = (client_may_ask(c) ? EPOLLIN : 0u) | (buf_size(&c->out) ? EPOLLOUT : 0u);
 
     sd_event_source_set_io_events(c->io, events);
+    sd_event_source_set_enabled(c->io, c->deaf && !client_may_ask(c) ? SD_EVENT_OFF : SD_EVENT_ON);
 }
 
 static void client_turn_soon(struct client *c) {
@@ -162,7 +172,7 @@ static void request_free(struct request *r) {
     client_turn_soon(c);
     if (was_full && k->bytes_under_way < MAX_BYTES_UNDER_WAY)
         DL_FOREACH(k->clients, c)
-            client_turn_soon(c);
+    client_turn_soon(c);
 }
 
 static void request_end(struct request *r) {
@@ -226,11 +236,13 @@ static const struct control_method *find_method(const struct control *k, const c
     return m->name ? m : NULL;
 }
 
-/* "id" as it is to be repeated: a string or a number; JSON null where there was none. */
+static bool id_is_valid(const json_t *id) {
+    return !id || json_is_string(id) || json_is_number(id) || json_is_null(id);
+}
+
+/* "id" as it is to be repeated; null where there was none. */
 static char *request_id_text(const json_t *id) {
-    if (!json_is_string(id) && !json_is_integer(id))
-        return strdup("null");
-    return json_dumps(id, JSON_ENCODE_ANY | JSON_COMPACT);
+    return id && id_is_valid(id) ? json_dumps(id, JSON_ENCODE_ANY | JSON_COMPACT) : strdup("null");
 }
 
 static struct request *request_new(struct client *c, const json_t *id, size_t cost) {
@@ -245,6 +257,7 @@ static struct request *request_new(struct client *c, const json_t *id, size_t co
     r->client = c;
     r->cost = cost;
     c->n_requests++;
+    c->n_refs++;
     c->control->n_requests++;
     c->control->bytes_under_way += cost;
     return r;
@@ -259,10 +272,13 @@ static void call_method(struct client *c, const json_t *message, size_t cost) {
 
     if (!r) {
         client_break(c, RPC_BUSY, "out of memory; try again later");
+    } else if (!id_is_valid(json_object_get(message, "id"))) {
+        request_fail(r, RPC_INVALID_REQUEST, "id: expected a string or a number");
     } else if (!name) {
         request_fail(r, RPC_INVALID_REQUEST, "expected an object with \"method\", a string");
     } else if (!method) {
-        request_fail(r, RPC_METHOD_NOT_FOUND, "there is no method \"%.60s\"; see dld-control(7)", name);
+        request_fail(r, RPC_METHOD_NOT_FOUND, "there is no method \"%.60s\"; see dld-control(7)",
+                     name);
     } else if (params && !json_is_object(params)) {
         request_fail(r, RPC_INVALID_PARAMS, "params: expected an object");
     } else if (params) {
@@ -281,7 +297,7 @@ static void handle_line(struct client *c, const char *line, size_t len) {
 
     if (strspn(line, " \t") == len)
         return;
-    message = json_loadb(line, len, JSON_REJECT_DUPLICATES, &error);
+    message = json_loadb(line, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (!message) {
         char text[JSON_ERROR_TEXT_LENGTH + 64];
 
@@ -292,7 +308,8 @@ static void handle_line(struct client *c, const char *line, size_t len) {
     if (json_is_object(message))
         call_method(c, message, len);
     else
-        client_break(c, RPC_INVALID_REQUEST, "expected an object a line, as in JSON-RPC 2.0 (no batches)");
+        client_break(c, RPC_INVALID_REQUEST,
+                     "expected an object a line, as in JSON-RPC 2.0 (no batches)");
     json_decref(message);
 }
 
@@ -308,7 +325,7 @@ static bool handle_lines(struct client *c) {
             return false;
         r = jsonl_next(&c->in, &c->scanned, &line, &len);
         if (r == -EMSGSIZE)
-            client_break(c, RPC_INVALID_REQUEST,
+            client_break(c, RPC_PARSE_ERROR,
                          "the line is too long ([control] max_line); send jobs in smaller chunks");
         if (r <= 0)
             return false;
@@ -339,6 +356,8 @@ static bool client_read(struct client *c) {
 
 /* False: the client is gone, or has let too much pile up. */
 static bool client_write(struct client *c) {
+    if (c->deaf)
+        buf_clear(&c->out);
     if (buf_error(&c->out))
         return false;
     while (buf_size(&c->out) > 0) {
@@ -386,8 +405,11 @@ static int on_client_io(sd_event_source *source, int fd, uint32_t revents, void 
 
     (void)source;
     (void)fd;
-    /* HUP: it has closed both directions, so nobody would read an answer. */
-    if ((revents & (EPOLLHUP | EPOLLERR)) || ((revents & EPOLLIN) && !client_read(c))) {
+    if ((revents & EPOLLHUP) && !c->deaf) {
+        c->deaf = true;
+        c->control->settings.client_gone(c->control->settings.userdata, c);
+    }
+    if ((revents & (EPOLLIN | EPOLLHUP | EPOLLERR)) && !client_read(c)) {
         client_close(c);
         return 0;
     }
@@ -406,6 +428,7 @@ static int client_new(struct control *k, int fd) {
         return -ENOMEM;
     }
     c->control = k;
+    c->n_refs = 1;
     c->fd = fd;
     c->in = BUF_INIT(k->settings.max_line + 1);
     c->out = BUF_INIT(MAX_UNREAD);
@@ -443,7 +466,8 @@ static int on_accept(sd_event_source *source, int fd, uint32_t revents, void *us
     return 0;
 }
 
-int control_new(struct control **ret, sd_event *event, int fd, const struct control_settings *settings) {
+int control_new(struct control **ret, sd_event *event, int fd,
+                const struct control_settings *settings) {
     struct control *k = calloc(1, sizeof(*k));
     int r;
 

@@ -1,8 +1,10 @@
 /*
- * control.h - the control socket: clients, their requests (JSON-RPC 2.0, one object a line), answers.
+ * control.h - the control socket: clients, their requests (JSON-RPC 2.0, one object a line),
+ * answers.
  *
- * Everything a client can cost is bounded: the length of a line, the requests of a client under way, the bytes of all requests
- * under way, answers not yet read. A client that breaks the rules is answered, once, and closed; others notice nothing.
+ * Everything a client can cost is bounded: the length of a line, the requests of a client under
+ * way, the bytes of all requests under way, answers not yet read. A client that breaks the rules is
+ * answered, once, and closed; others notice nothing.
  */
 #ifndef DLD_CONTROL_H
 #define DLD_CONTROL_H
@@ -29,8 +31,9 @@ enum rpc_error {
     RPC_STOPPING = -32004,
 };
 
-/* Carries out a request: now or later, it must end in exactly one of request_done() and request_fail().
- * params is an object (empty where there was none), valid until the function returns. */
+/* Carries out a request: now or later, it must end in exactly one of request_done() and
+ * request_fail(). params is an object (empty where there was none), valid until the function
+ * returns. */
 typedef void control_method_fn(struct request *request, const json_t *params, void *userdata);
 
 struct control_method {
@@ -47,7 +50,8 @@ struct control_settings {
 };
 
 /* Listens on fd, which becomes the control's. 0 or a negative errno. */
-int control_new(struct control **ret, sd_event *event, int fd, const struct control_settings *settings);
+int control_new(struct control **ret, sd_event *event, int fd,
+                const struct control_settings *settings);
 struct control *control_free(struct control *c); /* takes NULL, returns NULL */
 
 /* Requests not answered yet. */
@@ -56,15 +60,16 @@ unsigned control_n_requests(const struct control *c);
 /* Accepts no more clients. */
 void control_stop(struct control *c);
 
-/* Makes the listening socket: mode and group as configured, its directory made if need be, a stale one replaced. The descriptor, or a
- * negative errno: -EADDRINUSE where another daemon answers there. */
+/* Makes the listening socket: mode and group as configured, its directory made if need be, a stale
+ * one replaced. The descriptor, or a negative errno: -EADDRINUSE where another daemon answers
+ * there. */
 int control_listen(const char *path, unsigned mode, const char *group);
 
 struct client *request_client(const struct request *r);
 uid_t request_uid(const struct request *r);
 
-/* Begins the answer: the caller appends one value with the key "result" (json_begin(b, "result", '{') ...) at once
- * and ends with request_done(), which frees the request. */
+/* Begins the answer: the caller appends one value with the key "result" (json_begin(b, "result",
+ * '{') ...) at once and ends with request_done(), which frees the request. */
 struct buf *request_reply(struct request *r);
 void request_done(struct request *r);
 
@@ -74,8 +79,9 @@ void request_fail(struct request *r, enum rpc_error code, const char *fmt, ...) 
 /* Likewise with data {"index": index}. */
 void request_fail_at(struct request *r, enum rpc_error code, int64_t index, const char *text);
 
-/* Sends a notification: the caller appends one value with the key "params" and calls client_notified(). Clients known
- * from a request may be used until client_gone() was called for them. */
+/* Sends a notification: the caller appends one value with the key "params" and calls
+ * client_notified(). Clients known from a request may be used until client_gone() was called for
+ * them. */
 struct buf *client_notify(struct client *c, const char *method);
 void client_notified(struct client *c);
 

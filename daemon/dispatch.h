@@ -1,9 +1,9 @@
 /*
  * dispatch.h - takes jobs from the store to the workers and their ends back into the store.
  *
- * It holds the live jobs: those in the scheduler's window, those with a worker, and those whose end is being written. All
- * others are in the store alone. In the store a job stays QUEUED while it is active, so that whatever happens to this
- * process, it is still there to be done.
+ * It holds the live jobs: those in the scheduler's window, those with a worker, and those whose end
+ * is being written. All others are in the store alone. In the store a job stays QUEUED while it is
+ * active, so that whatever happens to this process, it is still there to be done.
  */
 #ifndef DLD_DISPATCH_H
 #define DLD_DISPATCH_H
@@ -23,6 +23,8 @@ struct dispatch_settings {
     struct attempt_policy policy; /* retries: where the job doesn't say */
     /* A job's end is durable. The job is valid until this returns. */
     void (*ended)(void *userdata, const struct job *job);
+    /* Numbers of jobs have changed, by whatever happened. */
+    void (*moved)(void *userdata);
     void *userdata;
 };
 
@@ -50,8 +52,9 @@ struct dispatch_choice {
     int64_t batch; /* 0: any */
 };
 
-/* Has the workers drop the active jobs chosen; they end as CANCELLED unless they come to another end first. Returns their ids, a new array of
- * *ret_n, or NULL when out of memory (and nothing was done). */
+/* Has the workers drop the active jobs chosen; they end as CANCELLED unless they come to another
+ * end first. Returns their ids, a new array of *ret_n, or NULL when out of memory (and nothing was
+ * done). */
 int64_t *dispatch_cancel(struct dispatch *d, const struct dispatch_choice *choice, size_t *ret_n);
 
 /* These were cancelled in the store. */
@@ -59,11 +62,12 @@ void dispatch_cancelled(struct dispatch *d, const int64_t *ids, size_t n);
 
 /* ---- for showing ---- */
 
-/* Makes a row of the store show what is known here: if the job is active, its state, attempts, worker, and *ret
- * (returns true). */
+/* Makes a row of the store show what is known here: if the job is active, its state, attempts,
+ * worker, and *ret (returns true). */
 bool dispatch_overlay(const struct dispatch *d, struct job *job, struct job_progress *ret);
 
-/* The ids of active jobs above after, in order: a new array of *ret_n, or NULL when out of memory. */
+/* The ids of active jobs above after, in order: a new array of *ret_n, or NULL when out of memory.
+ */
 int64_t *dispatch_active_ids(const struct dispatch *d, int64_t after, size_t *ret_n);
 
 /* Active jobs (of a batch; 0: all) and the sum of their speeds. */

@@ -4,22 +4,19 @@
  * Where to find what, from the top down:
  *
  *   main            the command line; errors that end with an exit code
- *   master          puts the parts together, starts and stops them; the only file that knows them all
- *   methods*        what clients can ask for, one function a method; params validates their parameters
- *   watch           clients that wait for jobs to end
- *   dispatch        jobs from the store to the workers, their ends back into the store
- *   attempt         what becomes of a job after an attempt (pure)
- *   control*        the control socket: lines, JSON-RPC, clients
- *   sched           which job starts next (pure)
- *   pool*, spawn    the worker processes
- *   store*          the durable queue (SQLite, a thread of its own)
- *   job, job_*      what a job is; JSON to jobs and back
- *   config*         keys, files, environment, options
- *   state_dir       directories and locks
+ *   master          puts the parts together, starts and stops them; the only file that knows them
+ * all methods*        what clients can ask for, one function a method; params validates their
+ * parameters watch           clients that wait for jobs to end dispatch        jobs from the store
+ * to the workers, their ends back into the store attempt         what becomes of a job after an
+ * attempt (pure) control*        the control socket: lines, JSON-RPC, clients sched           which
+ * job starts next (pure) pool*, spawn    the worker processes store*          the durable queue
+ * (SQLite, a thread of its own) job, job_*      what a job is; JSON to jobs and back config* keys,
+ * files, environment, options state_dir       directories and locks
  *
  *   worker/         the program dld-worker, which does the downloading
  *   ../common/      what both share: messages (wire, chan), scoreboard, URLs, names, errors
  */
+#include <signal.h>
 #include <stdio.h>
 
 #include "common/exitcode.h"
@@ -36,6 +33,7 @@ int main(int argc, char **argv) {
     if (r == 0)
         return DLD_OK;
     log_init("dld", config.log.level);
+    signal(SIGPIPE, SIG_IGN); /* whoever reads the log may go away */
     r = master_run(&config);
     config_done(&config);
     return r < 0 ? DLD_FAILED : DLD_OK;

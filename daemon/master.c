@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -21,7 +22,7 @@
 #define WINDOW_JOBS 16384
 #define START_FAILURES 3
 #define DRAIN_TIMEOUT (5 * USEC_PER_SEC) /* for answers under way when stopping */
-#define STATUS_INTERVAL (5 * USEC_PER_SEC)
+#define STATUS_DELAY (1 * USEC_PER_SEC)
 
 struct master {
     const struct config *config;
@@ -38,25 +39,41 @@ struct master {
     bool failed;
     unsigned stop_signals;
     uint64_t drain_deadline;
-    uint64_t status_sent;
+    sd_event_source *status; /* timer: tell the service manager */
 };
 
 /* ---- systemd ---- */
 
-/* Tells the service manager what is going on, when something does: never a timer's business. */
-static void notify_status(struct master *m) {
+static int on_status_due(sd_event_source *source, uint64_t usec, void *userdata) {
+    struct master *m = userdata;
     const uint64_t *n = store_counts(m->store);
-    uint64_t now = now_usec(CLOCK_MONOTONIC), speed;
     unsigned n_active;
+    uint64_t speed;
 
-    if (now - m->status_sent < STATUS_INTERVAL)
-        return;
-    m->status_sent = now;
+    (void)source;
+    (void)usec;
+    if (m->methods.stopping)
+        return 0;
     n_active = dispatch_n_active(m->dispatch, 0, &speed);
-    sd_notifyf(0, "STATUS=%u active, %llu queued, %llu waiting, %llu done, %llu failed", n_active,
-               (unsigned long long)(n[JOB_QUEUED] - MIN(n[JOB_QUEUED], (uint64_t)n_active)),
-               (unsigned long long)n[JOB_WAITING], (unsigned long long)n[JOB_DONE],
-               (unsigned long long)n[JOB_FAILED]);
+    sd_notifyf(0,
+               "STATUS=%u active, %" PRIu64 " queued, %" PRIu64 " waiting, %" PRIu64
+               " done, %" PRIu64 " failed",
+               n_active, n[JOB_QUEUED] - MIN(n[JOB_QUEUED], (uint64_t)n_active), n[JOB_WAITING],
+               n[JOB_DONE], n[JOB_FAILED]);
+    return 0;
+}
+
+/* Something has changed: the service manager hears of it soon, together with what else changes
+ * until then. When nothing does, nothing wakes up. */
+static void notify_status(struct master *m) {
+    if (sd_event_source_get_enabled(m->status, NULL) > 0)
+        return;
+    if (sd_event_source_set_time_relative(m->status, STATUS_DELAY) >= 0)
+        sd_event_source_set_enabled(m->status, SD_EVENT_ONESHOT);
+}
+
+static void on_job_moved(void *userdata) {
+    notify_status(userdata);
 }
 
 /* ---- stopping: workers first, then the answers, then the loop ---- */
@@ -138,7 +155,6 @@ static void on_job_ended(void *userdata, const struct job *job) {
     struct master *m = userdata;
 
     watches_job_ended(m->watches, job);
-    notify_status(m);
 }
 
 static void on_client_gone(void *userdata, struct client *client) {
@@ -198,7 +214,8 @@ static int start_pool(struct master *m) {
     int r = pool_new(&m->pool, m->event, &settings, &handlers);
 
     if (r == -ENOENT)
-        log_error("the program dld-worker is not there: it belongs beside dld, or in ../libexec/dld");
+        log_error(
+            "the program dld-worker is not there: it belongs beside dld, or in ../libexec/dld");
     else if (r < 0)
         log_error("workers can't be started: %s", strerror(-r));
     return r;
@@ -215,6 +232,7 @@ static int start_dispatch(struct master *m) {
                    .max = c->retry.max,
                    .crash_limit = c->master.crash_limit},
         .ended = on_job_ended,
+        .moved = on_job_moved,
         .userdata = m,
     };
 
@@ -302,13 +320,19 @@ static int start_loop(struct master *m) {
     if (r >= 0)
         r = sd_event_add_signal(m->event, NULL, SIGINT, on_signal, m);
     if (r >= 0)
+        r = sd_event_add_time_relative(m->event, &m->status, CLOCK_MONOTONIC, 0, STATUS_DELAY,
+                                       on_status_due, m);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(m->status, SD_EVENT_OFF);
+    if (r >= 0)
         r = sd_event_set_watchdog(m->event, true);
     if (r < 0)
         log_error("the event loop can't be set up: %s", strerror(-r));
     return r < 0 ? r : 0;
 }
 
-/* sd-event wants the signals that it handles blocked in every thread; workers start with an empty mask. */
+/* sd-event wants the signals that it handles blocked in every thread; workers start with an empty
+ * mask. */
 static int block_signals(void) {
     sigset_t set;
 
@@ -358,6 +382,7 @@ static void master_done(struct master *m) {
     pool_free(m->pool);
     store_close(m->store);
     dispatch_free(m->dispatch);
+    sd_event_source_disable_unref(m->status);
     sd_event_unref(m->event);
     close_fd(m->root_fd);
     if (m->own_socket)
@@ -371,7 +396,8 @@ int master_run(const struct config *config) {
 
     if (r == 0) {
         if (config->transfer.fsync == FSYNC_NEVER)
-            log_notice("fsync = never: files may be lost in a power cut though their jobs are done");
+            log_notice(
+                "fsync = never: files may be lost in a power cut though their jobs are done");
         r = sd_event_loop(m.event);
     }
     master_done(&m);

@@ -6,7 +6,8 @@
 
 #include "daemon/config.h"
 
-/* Runs until told to stop by SIGTERM or SIGINT. 0, or a negative errno with what went wrong in the log. */
+/* Runs until told to stop by SIGTERM or SIGINT. 0, or a negative errno with what went wrong in the
+ * log. */
 int master_run(const struct config *config);
 
 #endif

@@ -4,8 +4,9 @@
 #include <string.h>
 
 const struct control_method methods_table[] = {
-    {"submit", method_submit}, {"wait", method_wait},     {"list", method_list},
-    {"show", method_show},     {"status", method_status}, {"cancel", method_cancel},
+    {"submit", method_submit}, {"wait", method_wait},
+    {"list", method_list},     {"show", method_show},
+    {"status", method_status}, {"cancel", method_cancel},
     {"retry", method_retry},   {NULL, NULL},
 };
 
@@ -14,8 +15,8 @@ void request_fail_store(struct request *request, int error) {
                              ? "make room in the state directory and try again"
                              : "see the daemon's log";
 
-    request_fail(request, RPC_STORE, "the queue could not be read or written: %s; %s", strerror(-error),
-                 advice);
+    request_fail(request, RPC_STORE, "the queue could not be read or written: %s; %s",
+                 strerror(-error), advice);
 }
 
 void request_fail_memory(struct request *request) {

@@ -1,6 +1,7 @@
 #include "daemon/methods.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +13,7 @@ struct change {
     enum job_state to; /* CANCELLED or QUEUED */
     int64_t *active;   /* ids that the workers were told to drop; in order */
     size_t n_active;
-    int64_t after;     /* the store's cursor */
+    int64_t after; /* the store's cursor */
     uint64_t n_changed;
     int64_t *left; /* of choice.ids: those that did not change */
     size_t n_left;
@@ -27,7 +28,7 @@ static void change_free(struct change *c) {
 
 static void change_fail(struct change *c, int error) {
     if (error == -ENOENT)
-        request_fail(c->request, RPC_NOT_FOUND, "there is no such batch");
+        request_fail(c->request, RPC_NOT_FOUND, "there is no batch %" PRId64, c->choice.batch);
     else
         request_fail_store(c->request, error);
     change_free(c);
@@ -76,8 +77,8 @@ static bool listed(const struct store_list *list, int64_t id) {
 }
 
 /* The ids left that the store has, or has not. */
-static void write_left(struct change *c, struct buf *b, const char *key, const struct store_list *found,
-                       bool has) {
+static void write_left(struct change *c, struct buf *b, const char *key,
+                       const struct store_list *found, bool has) {
     json_begin(b, key, '[');
     for (size_t i = 0; i < c->n_left; i++)
         if (listed(found, c->left[i]) == has)

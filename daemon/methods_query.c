@@ -10,10 +10,10 @@
 struct query {
     struct methods *methods;
     struct request *request;
-    int64_t id;       /* show: of the job asked for */
-    int state;        /* wanted, -1: any */
+    int64_t id; /* of the job or batch asked for */
+    int state;  /* wanted, -1: any */
     size_t limit;
-    int64_t *active;  /* ids asked for, as they were active: then next is the last of them */
+    int64_t *active; /* ids asked for, as they were active: then next is the last of them */
     size_t n_active;
 };
 
@@ -87,7 +87,8 @@ static int choose_active(struct query *q, struct store_filter *filter) {
     return 0;
 }
 
-static int list_params(const json_t *params, struct store_filter *filter, struct params_error *err) {
+static int list_params(const json_t *params, struct store_filter *filter,
+                       struct params_error *err) {
     static const char *const known[] = {"state", "batch", "after", "limit", NULL};
     int64_t limit = LIST_MAX;
     const char *state = NULL;
@@ -108,7 +109,8 @@ static int list_params(const json_t *params, struct store_filter *filter, struct
         r = job_state_parse(state, &s);
         if (r < 0)
             snprintf(err->text, sizeof(err->text),
-                     "params.state: expected queued, waiting, paused, active, done, failed or cancelled");
+                     "params.state: expected queued, waiting, paused, active, done, failed or "
+                     "cancelled");
         else
             filter->state = (int)s;
     }
@@ -170,7 +172,8 @@ static void write_attempt(struct buf *b, unsigned number, const char *outcome,
     json_end(b, '}');
 }
 
-/* The attempts that failed and were followed by another or by a wait, and the one that was the job's end. */
+/* The attempts that failed and were followed by another or by a wait, and the one that was the
+ * job's end. */
 static void write_history(struct buf *b, const struct job *job, const struct store_list *list) {
     unsigned n = 0;
 
@@ -182,29 +185,28 @@ static void write_history(struct buf *b, const struct job *job, const struct sto
     json_end(b, ']');
 }
 
-static void on_show(void *userdata, int error, const struct store_list *list) {
-    struct query *q = userdata;
+static void write_show(struct query *q, struct job *job, const struct store_list *list) {
     struct job_progress progress;
-    struct job *job;
-    struct buf *b;
-    bool active;
+    bool active = dispatch_overlay(q->methods->dispatch, job, &progress);
+    struct buf *b = request_reply(q->request);
 
-    if (error < 0 || list->n_jobs == 0) {
-        if (error < 0)
-            request_fail_store(q->request, error);
-        else
-            request_fail(q->request, RPC_NOT_FOUND, "there is no job %" PRId64, q->id);
-        query_free(q);
-        return;
-    }
-    job = list->jobs[0];
-    active = dispatch_overlay(q->methods->dispatch, job, &progress);
-    b = request_reply(q->request);
     job_to_json(b, "result", job, active ? &progress : NULL);
     write_history(b, job, list);
     json_end(b, '}');
     request_done(q->request);
-    job_free_many(list->jobs, list->n_jobs);
+}
+
+static void on_show(void *userdata, int error, const struct store_list *list) {
+    struct query *q = userdata;
+
+    if (error < 0)
+        request_fail_store(q->request, error);
+    else if (list->n_jobs == 0)
+        request_fail(q->request, RPC_NOT_FOUND, "there is no job %" PRId64, q->id);
+    else
+        write_show(q, list->jobs[0], list);
+    if (error == 0)
+        job_free_many(list->jobs, list->n_jobs);
     query_free(q);
 }
 
@@ -215,7 +217,8 @@ void method_show(struct request *request, const json_t *params, void *userdata) 
     struct query *q;
     int64_t id = 0;
 
-    if (params_only(params, known, &err) < 0 || params_int(params, "id", 1, INT64_MAX, &id, &err) < 0) {
+    if (params_only(params, known, &err) < 0 ||
+        params_int(params, "id", 1, INT64_MAX, &id, &err) < 0) {
         request_fail(request, RPC_INVALID_PARAMS, "%s", err.text);
         return;
     }
@@ -315,7 +318,7 @@ static void on_status_batch(void *userdata, int error, const struct store_batch 
     struct query *q = userdata;
 
     if (error == -ENOENT)
-        request_fail(q->request, RPC_NOT_FOUND, "there is no such batch");
+        request_fail(q->request, RPC_NOT_FOUND, "there is no batch %" PRId64, q->id);
     else if (error < 0)
         request_fail_store(q->request, error);
     else
@@ -339,7 +342,10 @@ void method_status(struct request *request, const json_t *params, void *userdata
         return;
     }
     q = query_new(request, userdata);
-    if (q && store_batch_get(q->methods->store, batch, on_status_batch, q) < 0) {
+    if (!q)
+        return;
+    q->id = batch;
+    if (store_batch_get(q->methods->store, batch, on_status_batch, q) < 0) {
         request_fail_memory(request);
         query_free(q);
     }

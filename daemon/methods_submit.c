@@ -20,8 +20,9 @@ static void on_submitted(void *userdata, int error, const struct store_batch *ba
     struct buf *b;
 
     if (error == -EINVAL)
-        request_fail(s->request, RPC_INVALID_PARAMS,
-                     "params.offset: this chunk does not follow what has come in under its submit_key");
+        request_fail(
+            s->request, RPC_INVALID_PARAMS,
+            "params.offset: this chunk does not follow what has come in under its submit_key");
     else if (error < 0)
         request_fail_store(s->request, error);
     if (error < 0) {
@@ -69,14 +70,16 @@ static int parse_jobs(const json_t *jobs, const json_t *defaults, struct store_c
     return r;
 }
 
-static int check_jobs(const json_t *jobs, const struct store_chunk *chunk, struct params_error *err) {
+static int check_jobs(const json_t *jobs, const struct store_chunk *chunk,
+                      struct params_error *err) {
     size_t n = json_array_size(jobs);
 
     if (!json_is_object(jobs) && !json_is_array(jobs))
-        snprintf(err->text, sizeof(err->text), "params.jobs: expected an array of jobs, or one job");
+        snprintf(err->text, sizeof(err->text),
+                 "params.jobs: expected an array of jobs, or one job");
     else if (n > CHUNK_MAX_JOBS)
-        snprintf(err->text, sizeof(err->text), "params.jobs: more than %d jobs; send them in chunks",
-                 CHUNK_MAX_JOBS);
+        snprintf(err->text, sizeof(err->text),
+                 "params.jobs: more than %d jobs; send them in chunks", CHUNK_MAX_JOBS);
     else if (json_is_array(jobs) && n == 0 && !(chunk->last && chunk->offset > 0))
         snprintf(err->text, sizeof(err->text), "params.jobs: there are no jobs");
     else
@@ -86,8 +89,8 @@ static int check_jobs(const json_t *jobs, const struct store_chunk *chunk, struc
 
 static int parse_params(const json_t *params, struct store_chunk *chunk, bool *watch,
                         struct params_error *err) {
-    static const char *const known[] = {"jobs", "defaults", "submit_key", "offset", "last", "watch",
-                                        NULL};
+    static const char *const known[] = {"jobs", "defaults", "submit_key", "offset",
+                                        "last", "watch",    NULL};
     const char *key = NULL;
     int64_t offset = 0;
     int r = params_only(params, known, err);

@@ -46,8 +46,8 @@ int params_int(const json_t *params, const char *key, int64_t min, int64_t max, 
     if (!v)
         return 0;
     if (!json_is_integer(v) || json_integer_value(v) < min || json_integer_value(v) > max)
-        return refuse(err, "params.%s: expected a whole number from %" PRId64 " to %" PRId64, key, min,
-                      max);
+        return refuse(err, "params.%s: expected a whole number from %" PRId64 " to %" PRId64, key,
+                      min, max);
     *io = json_integer_value(v);
     return 0;
 }
@@ -85,14 +85,15 @@ int params_ids(const json_t *params, const char *key, size_t max, int64_t **io, 
         return 0;
     if (!json_is_array(v) || n == 0 || n > max)
         return refuse(err, "params.%s: expected an array of 1 to %zu job ids", key, max);
-    json_array_foreach((json_t *)v, i, element)
-        if (!json_is_integer(element) || json_integer_value(element) <= 0)
-            return refuse(err, "params.%s[%zu]: expected the id of a job, a number from 1", key, i);
+    json_array_foreach((json_t *)v, i, element) if (
+        !json_is_integer(element) ||
+        json_integer_value(element) <=
+            0) return refuse(err, "params.%s[%zu]: expected the id of a job, a number from 1", key,
+                             i);
     ids = malloc(n * sizeof(*ids));
     if (!ids)
         return refuse(err, "out of memory; try again later");
-    json_array_foreach((json_t *)v, i, element)
-        ids[i] = json_integer_value(element);
+    json_array_foreach((json_t *)v, i, element) ids[i] = json_integer_value(element);
     *io = ids;
     *io_n = n;
     return 0;

@@ -167,8 +167,8 @@ int worker_record(void *userdata, uint8_t type, const void *payload, size_t len)
 
 /* ---- giving out jobs ---- */
 
-/* Jobs that it may have beyond its slots: as many as it went through in the last window, so that a fast one never idles and none wait
- * behind slow transfers. */
+/* Jobs that it may have beyond its slots: as many as it went through in the last window, so that a
+ * fast one never idles and none wait behind slow transfers. */
 static unsigned worker_ahead(struct pool_worker *w) {
     uint64_t now;
 
@@ -233,7 +233,8 @@ static void affinity_note(struct pool_worker *w, uint32_t hash) {
     a->open = MAX(a->open, a->active);
 }
 
-int pool_start(struct pool *p, struct pool_job *job, const char *host, const struct wire_job *message) {
+int pool_start(struct pool *p, struct pool_job *job, const char *host,
+               const struct wire_job *message) {
     struct pool_worker *w;
     uint32_t hash;
     int r;
@@ -331,7 +332,8 @@ void pool_worker_info(const struct pool *p, unsigned i, struct pool_worker_info 
     for (uint32_t row = 0; w->scoreboard && row < p->settings.config.transfers; row++)
         if (atomic_load_explicit(&w->scoreboard->rows[row].job, memory_order_relaxed) > 0) {
             ret->active++;
-            ret->speed += atomic_load_explicit(&w->scoreboard->rows[row].speed, memory_order_relaxed);
+            ret->speed +=
+                atomic_load_explicit(&w->scoreboard->rows[row].speed, memory_order_relaxed);
         }
 }
 
@@ -345,8 +347,10 @@ int pool_progress(const struct pool_job *job, struct pool_progress *ret) {
 
         if (atomic_load_explicit(&row->job, memory_order_relaxed) != job->id)
             continue;
-        ret->bytes = MIN(atomic_load_explicit(&row->bytes, memory_order_relaxed), (uint64_t)INT64_MAX);
-        ret->speed = MIN(atomic_load_explicit(&row->speed, memory_order_relaxed), (uint64_t)INT64_MAX);
+        ret->bytes =
+            MIN(atomic_load_explicit(&row->bytes, memory_order_relaxed), (uint64_t)INT64_MAX);
+        ret->speed =
+            MIN(atomic_load_explicit(&row->speed, memory_order_relaxed), (uint64_t)INT64_MAX);
         ret->total = MAX(atomic_load_explicit(&row->total, memory_order_relaxed), INT64_C(-1));
         return 0;
     }

@@ -1,9 +1,10 @@
 /*
- * pool.h - the worker processes: started before they are needed, given jobs, replaced when they die.
+ * pool.h - the worker processes: started before they are needed, given jobs, replaced when they
+ * die.
  *
- * A worker is distrusted. What it says counts only for jobs that it holds; a message that can't be understood, or
- * comes before HELLO, gets it killed. A job given to a worker comes back exactly once: in result(), or
- * in lost() if the worker dies first.
+ * A worker is distrusted. What it says counts only for jobs that it holds; a message that can't be
+ * understood, or comes before HELLO, gets it killed. A job given to a worker comes back exactly
+ * once: in result(), or in lost() if the worker dies first.
  */
 #ifndef DLD_POOL_H
 #define DLD_POOL_H
@@ -22,19 +23,20 @@ struct pool_worker;
 struct pool_job {
     int64_t id;
     struct pool_worker *worker; /* NULL: with none */
-    unsigned last_worker;       /* number of the one that has it or had it last, from 1; 0: none had */
-    unsigned affinity;          /* the pool's */
-    bool fetched;               /* its slot is free again; the result is to come */
+    unsigned last_worker; /* number of the one that has it or had it last, from 1; 0: none had */
+    unsigned affinity;    /* the pool's */
+    bool fetched;         /* its slot is free again; the result is to come */
     struct pool_job *prev, *next; /* the pool's: all jobs of a worker */
 };
 
 /* About jobs. */
 struct pool_job_handlers {
-    void (*room)(void *userdata);     /* pool_has_room() may have become true */
+    void (*room)(void *userdata);                         /* pool_has_room() may have become true */
     struct pool_job *(*find)(void *userdata, int64_t id); /* NULL: no such job */
     void (*fetched)(void *userdata, struct pool_job *job);
     void (*result)(void *userdata, struct pool_job *job, const struct wire_result *result);
-    /* The worker died (or was killed) holding the job. to_blame: by a fault of its own while it ran this job. */
+    /* The worker died (or was killed) holding the job. to_blame: by a fault of its own while it ran
+     * this job. */
     void (*lost)(void *userdata, struct pool_job *job, bool to_blame);
     void *userdata;
 };
@@ -52,7 +54,8 @@ struct pool_settings {
     unsigned n_workers;
     struct wire_config config; /* store_id is copied */
     int root_fd, lock_fd;      /* the caller's, open as long as the pool is */
-    unsigned start_failures;   /* of one worker in a row before the first HELLO of any: then failed() */
+    unsigned
+        start_failures; /* of one worker in a row before the first HELLO of any: then failed() */
 };
 
 /* Starts the workers. 0 or a negative errno (-ENOENT: the program dld-worker was not found). */
@@ -62,18 +65,21 @@ int pool_new(struct pool **ret, sd_event *event, const struct pool_settings *set
 /* Kills what is left. Jobs don't come back from this. Takes NULL, returns NULL. */
 struct pool *pool_free(struct pool *p);
 
-/* Would pool_start() find a worker with a free slot, or one that goes through jobs so fast that it may be given some ahead? */
+/* Would pool_start() find a worker with a free slot, or one that goes through jobs so fast that it
+ * may be given some ahead? */
 bool pool_has_room(struct pool *p);
 
-/* Gives the job to the worker that has an idle connection to the host and room, else to the one with the fewest jobs. host is "host:port". 0; -EAGAIN: no
- * room; -EMSGSIZE: the job can't be encoded; -ENOMEM. */
-int pool_start(struct pool *p, struct pool_job *job, const char *host, const struct wire_job *message);
+/* Gives the job to the worker that has an idle connection to the host and room, else to the one
+ * with the fewest jobs. host is "host:port". 0; -EAGAIN: no room; -EMSGSIZE: the job can't be
+ * encoded; -ENOMEM. */
+int pool_start(struct pool *p, struct pool_job *job, const char *host,
+               const struct wire_job *message);
 
 /* Asks the worker to drop the job; its result tells what came of it. */
 void pool_cancel(struct pool *p, struct pool_job *job);
 
-/* Starts no more; workers give up their jobs (results RELEASED) and exit; what has not exited at the end of
- * grace_usec is killed. stopped() follows. */
+/* Starts no more; workers give up their jobs (results RELEASED) and exit; what has not exited at
+ * the end of grace_usec is killed. stopped() follows. */
 void pool_stop(struct pool *p, uint64_t grace_usec);
 
 /* Kills all workers at once; their jobs come back as lost. */

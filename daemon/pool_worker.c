@@ -14,7 +14,8 @@
 #include "daemon/spawn.h"
 
 #define HELLO_TIMEOUT (10 * USEC_PER_SEC)
-#define SHORT_LIFE (10 * USEC_PER_SEC) /* a worker that dies sooner is started again more slowly */
+#define SHORT_LIFE (10 * USEC_PER_SEC) /* a worker that dies sooner is started again more slowly   \
+                                        */
 #define RESTART_BASE (200 * USEC_PER_MSEC)
 #define RESTART_MAX (30 * USEC_PER_SEC)
 
@@ -51,8 +52,9 @@ static void log_death(const struct pool_worker *w, const siginfo_t *si) {
         log_about(LOG_WARNING, &about, "worker %u (pid %d) exited with %d (%s); it held %u jobs",
                   w->number, w->pid, si->si_status, worker_exit_meaning(si->si_status), w->n_jobs);
     else
-        log_about(LOG_WARNING, &about, "worker %u (pid %d) was killed by signal %d (%s)%s; it held %u jobs",
-                  w->number, w->pid, si->si_status, strsignal(si->si_status),
+        log_about(LOG_WARNING, &about,
+                  "worker %u (pid %d) was killed by signal %d (%s)%s; it held %u jobs", w->number,
+                  w->pid, si->si_status, strsignal(si->si_status),
                   w->misbehaved ? " for a message that makes no sense" : "", w->n_jobs);
 }
 
@@ -226,7 +228,8 @@ void worker_start_or_wait(struct pool_worker *w) {
         w->failures++;
         wait = true;
     }
-    if (wait && worker_timer(w, backoff_delay(w->failures - 1, RESTART_BASE, RESTART_MAX, UINT32_MAX),
-                             on_restart) < 0)
+    if (wait &&
+        worker_timer(w, backoff_delay(w->failures - 1, RESTART_BASE, RESTART_MAX, UINT32_MAX),
+                     on_restart) < 0)
         log_error("worker %u is lost: no memory for a timer", w->number);
 }

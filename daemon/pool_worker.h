@@ -1,10 +1,11 @@
 /*
  * pool_worker.h - one place in the pool: the life of its worker process. Private to pool*.c.
  *
- *     down -> starting (spawned) -> ready (HELLO exchanged) -> dying (killed or gone, not reaped) -> down
+ *     down -> starting (spawned) -> ready (HELLO exchanged) -> dying (killed or gone, not reaped)
+ * -> down
  *
- * What happens to a worker is recorded where it is seen (channel closed, bad message, child exited) and acted upon
- * in one place, when the child is reaped.
+ * What happens to a worker is recorded where it is seen (channel closed, bad message, child exited)
+ * and acted upon in one place, when the child is reaped.
  */
 #ifndef DLD_POOL_WORKER_H
 #define DLD_POOL_WORKER_H
@@ -35,8 +36,8 @@ struct pool_worker {
     uint64_t started;       /* CLOCK_MONOTONIC usec */
     unsigned failures;      /* short lives in a row */
     unsigned restarts;
-    bool stopping;          /* it was told to stop */
-    bool misbehaved;        /* it was killed for what it sent */
+    bool stopping;   /* it was told to stop */
+    bool misbehaved; /* it was killed for what it sent */
 
     struct pool_job *jobs;
     unsigned n_jobs;

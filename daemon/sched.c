@@ -12,7 +12,8 @@
 
 #define HOST_JOBS_MIN 16
 #define HOST_JOBS_MAX 2048
-/* Jobs fetched, beyond the active ones, when something has become ready at the front of the queue. */
+/* Jobs fetched, beyond the active ones, when something has become ready at the front of the queue.
+ */
 #define REWIND_JOBS 32
 
 struct sched_host {
@@ -44,7 +45,7 @@ struct sched {
 
     bool list_hosts; /* the store may have hosts that the window has not */
     bool listing;
-    bool missed;     /* a host found no room since the listing began */
+    bool missed; /* a host found no room since the listing began */
     char *list_after;
 };
 
@@ -79,7 +80,7 @@ struct sched *sched_free(struct sched *s) {
     if (!s)
         return NULL;
     HASH_ITER(hh, s->hosts, h, tmp)
-        host_free(s, h);
+    host_free(s, h);
     free(s->list_after);
     free(s);
     return NULL;
@@ -102,8 +103,8 @@ static bool host_wants_fetch(const struct sched *s, const struct sched_host *h) 
     return !h->fetching && (h->rewind || (h->more && h->n_jobs <= host_room(s) / 2));
 }
 
-/* Puts the host where its state says: in or out of each list, or out of the window. To be called after
- * every change; h may be gone afterwards. */
+/* Puts the host where its state says: in or out of each list, or out of the window. To be called
+ * after every change; h may be gone afterwards. */
 static void host_update(struct sched *s, struct sched_host *h) {
     bool runnable = h->jobs && h->n_active < s->limits.max_active;
     bool hungry = host_wants_fetch(s, h);
@@ -253,7 +254,8 @@ int sched_add(struct sched *s, const char *host, struct sched_job *job) {
     return 0;
 }
 
-void sched_filled(struct sched *s, const char *host, bool more, int64_t last_rank, int64_t last_id) {
+void sched_filled(struct sched *s, const char *host, bool more, int64_t last_rank,
+                  int64_t last_id) {
     struct sched_host *h = host_find(s, host);
 
     if (!h)

@@ -41,7 +41,8 @@ int spawn_find_worker(char **ret) {
     return -ENOENT;
 }
 
-/* Copies above the numbers that the child is to find them at, so that no dup2() overwrites another's source. */
+/* Copies above the numbers that the child is to find them at, so that no dup2() overwrites
+ * another's source. */
 static int add_fds(posix_spawn_file_actions_t *actions, const int *fds, int n, int *copies) {
     int r = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 

@@ -60,9 +60,10 @@ static int log_busy(int fd, const char *state_dir) {
     if (pread(fd, pid, sizeof(pid) - 1, 0) < 0)
         pid[0] = '\0';
     pid[strspn(pid, "0123456789")] = '\0';
-    log_error("another daemon (pid %s) uses the state directory %s; stop it, or give this one another "
-              "with --state-dir",
-              *pid ? pid : "unknown", state_dir);
+    log_error(
+        "another daemon (pid %s) uses the state directory %s; stop it, or give this one another "
+        "with --state-dir",
+        *pid ? pid : "unknown", state_dir);
     return -EBUSY;
 }
 
@@ -88,9 +89,10 @@ static int lock_workers(int fd, const char *state_dir) {
         if (errno != EWOULDBLOCK && errno != EINTR)
             return lock_error(state_dir, errno);
         if (now_usec(CLOCK_MONOTONIC) > deadline) {
-            log_error("workers of a daemon that is gone still run on %s; kill the processes dld-worker "
-                      "and start again",
-                      state_dir);
+            log_error(
+                "workers of a daemon that is gone still run on %s; kill the processes dld-worker "
+                "and start again",
+                state_dir);
             return -EBUSY;
         }
         poll(NULL, 0, ORPHANS_POLL_MS);

@@ -13,9 +13,10 @@ struct state_lock {
     int workers; /* inherited by every worker: free only when all of them are gone */
 };
 
-/* Locks state_dir for this daemon. Workers whose master died end at once, but not in no time: they are waited for, so that no file
- * is ever written by an old and a new worker. 0; -EBUSY where another daemon lives, with its pid in the log; or another
- * negative errno. All errors are logged. */
+/* Locks state_dir for this daemon. Workers whose master died end at once, but not in no time: they
+ * are waited for, so that no file is ever written by an old and a new worker. 0; -EBUSY where
+ * another daemon lives, with its pid in the log; or another negative errno. All errors are logged.
+ */
 int state_dir_lock(const char *state_dir, struct state_lock *ret);
 void state_dir_unlock(struct state_lock *lock);
 

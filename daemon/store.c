@@ -15,7 +15,8 @@
 #include "daemon/store_request.h"
 #include "daemon/store_sqlite.h"
 
-/* A transaction takes at most so many requests, and no more after so long: acknowledgements wait for its end. */
+/* A transaction takes at most so many requests, and no more after so long: acknowledgements wait
+ * for its end. */
 #define GROUP_MAX 2000
 #define GROUP_USEC (50 * USEC_PER_MSEC)
 
@@ -80,8 +81,8 @@ static void requests_free(struct request *list) {
     }
 }
 
-/* Runs from the front of n requests as many as the time allows in one transaction; *ret_ran is how many it
- * tried. Nothing has happened when it fails. */
+/* Runs from the front of n requests as many as the time allows in one transaction; *ret_ran is how
+ * many it tried. Nothing has happened when it fails. */
 static int group_try(struct store *s, struct request **reqs, size_t n, size_t *ret_ran) {
     uint64_t end = now_usec(CLOCK_MONOTONIC) + GROUP_USEC;
     int r = db_begin(s->db);
@@ -138,8 +139,8 @@ static void request_fail(struct store *s, struct request *r, int error) {
     s->chores_not_before = now_usec(CLOCK_REALTIME) + s->chores_delay;
 }
 
-/* Runs n requests in as few transactions as it takes: where one fails, its requests are tried again by halves, down to
- * the one that it is about. */
+/* Runs n requests in as few transactions as it takes: where one fails, its requests are tried again
+ * by halves, down to the one that it is about. */
 static void group_run(struct store *s, struct request **reqs, size_t n) {
     while (n > 0) {
         size_t ran = 0;
@@ -181,7 +182,8 @@ static void wait_for_work(struct store *s, uint64_t until) {
     }
 }
 
-/* Takes the next requests; the chores are the last of them when it is time. 0: closed, and all is done. */
+/* Takes the next requests; the chores are the last of them when it is time. 0: closed, and all is
+ * done. */
 static size_t group_take(struct store *s, struct request **reqs) {
     uint64_t until = chores_time(s);
     size_t n = 0;
@@ -227,8 +229,8 @@ void store_enqueue(struct store *s, struct request *r) {
     first = !s->pending;
     DL_APPEND(s->pending, r);
     pthread_mutex_unlock(&s->lock);
-    /* The thread takes them when it is through with what it has. If it sleeps it is woken once the loop has
-     * done what else was ready, which may add more. */
+    /* The thread takes them when it is through with what it has. If it sleeps it is woken once the
+     * loop has done what else was ready, which may add more. */
     if (first)
         sd_event_source_set_enabled(s->wake_source, SD_EVENT_ONESHOT);
 }

@@ -1,5 +1,6 @@
 /*
- * store_batch.h - batches as rows: found, written, their numbers kept, and which ids their jobs have.
+ * store_batch.h - batches as rows: found, written, their numbers kept, and which ids their jobs
+ * have.
  *
  * Private to the store. All functions return 0 or a negative errno unless they say otherwise.
  */
@@ -17,7 +18,7 @@ struct batch {
     struct store_batch seen; /* what is shown of it */
     uid_t uid;
     enum batch_phase phase;
-    uint64_t touched;          /* usec since the epoch: its last chunk, or the last step of the thread */
+    uint64_t touched; /* usec since the epoch: its last chunk, or the last step of the thread */
     int64_t first_id, last_id; /* of its jobs; 0, 0: it has none */
     int64_t cursor;            /* the thread has been at the ids up to this one */
 };

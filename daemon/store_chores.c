@@ -5,8 +5,9 @@
 #include "common/util.h"
 #include "daemon/store_batch.h"
 
-/* Requests that come in the meantime wait for a step: it takes as many rows as go into this time. That is thousands where
- * they lie together in the index of hosts, and hundreds where each is on a page of its own. */
+/* Requests that come in the meantime wait for a step: it takes as many rows as go into this time.
+ * That is thousands where they lie together in the index of hosts, and hundreds where each is on a
+ * page of its own. */
 #define STEP_USEC (10 * USEC_PER_MSEC)
 #define STEP_ROWS_MIN 100
 #define STEP_ROWS_MAX 10000
@@ -28,7 +29,8 @@ static int ready_collect(struct db *db, sqlite3_stmt *st, uint64_t *ret_n) {
     int r;
 
     while ((r = db_step(db, st)) > 0) {
-        r = db_note_ready(db, (const char *)sqlite3_column_text(st, 0), sqlite3_column_int64(st, 1));
+        r = db_note_ready(db, (const char *)sqlite3_column_text(st, 0),
+                          sqlite3_column_int64(st, 1));
         if (r < 0)
             break;
         n++;

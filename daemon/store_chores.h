@@ -1,6 +1,7 @@
 /*
- * store_chores.h - what the store's thread does without being asked, in small steps: jobs whose time has come are
- * queued, jobs of batches that are complete are released, batches that nobody completes are deleted.
+ * store_chores.h - what the store's thread does without being asked, in small steps: jobs whose
+ * time has come are queued, jobs of batches that are complete are released, batches that nobody
+ * completes are deleted.
  *
  * Private to the store. When there is something to do is in db->chores_at.
  */

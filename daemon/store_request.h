@@ -1,8 +1,9 @@
 /*
- * store_request.h - a request on its way through the store: made on the loop, run on the thread, delivered on the loop.
+ * store_request.h - a request on its way through the store: made on the loop, run on the thread,
+ * delivered on the loop.
  *
- * Private to the store. Each file that makes requests embeds struct request at the front of its own and
- * describes it with a request_kind; store.c knows nothing more of them.
+ * Private to the store. Each file that makes requests embeds struct request at the front of its own
+ * and describes it with a request_kind; store.c knows nothing more of them.
  */
 #ifndef DLD_STORE_REQUEST_H
 #define DLD_STORE_REQUEST_H
@@ -20,15 +21,16 @@ struct request {
 struct request_kind {
     const char *name; /* for the log */
 
-    /* On the thread, in a transaction. 0, with r->error set where the answer is that what was asked can't be (nothing is
-     * changed then); or a negative errno: the store failed, the transaction must be rolled back. May be run again
-     * after that. */
+    /* On the thread, in a transaction. 0, with r->error set where the answer is that what was asked
+     * can't be (nothing is changed then); or a negative errno: the store failed, the transaction
+     * must be rolled back. May be run again after that. */
     int (*run)(struct db *db, struct request *r);
 
     /* Frees what run() found, so that it can run again. NULL: nothing to free. */
     void (*clear)(struct request *r);
 
-    /* On the loop: runs the callback. NULL: the request is the thread's own and isn't handed back. */
+    /* On the loop: runs the callback. NULL: the request is the thread's own and isn't handed back.
+     */
     void (*deliver)(struct request *r);
 
     /* Frees the request, delivered or not; clear() was called before. */

@@ -9,7 +9,8 @@ enum { FLAG_SKIPPED = 1 };
 
 #define ATTEMPTS_KEPT 100 /* of one job */
 
-/* Where the columns of the result are: bound from 7, read from 0 alone and from 12 in a job's row. */
+/* Where the columns of the result are: bound from 7, read from 0 alone and from 12 in a job's row.
+ */
 enum { BIND_RESULT = 7, READ_RESULT = 12 };
 
 void row_result_bind(sqlite3_stmt *st, const struct job_result *r) {

@@ -14,20 +14,22 @@
     " effective_url, content_type"
 
 #define JOB_COLUMNS                                                                                \
-    "id, state, batch, idx, rank, created, host, url, body, due, attempts, crashes, " RESULT_COLUMNS
+    "id, state, batch, idx, rank, created, host, url, body, due, attempts, "                       \
+    "crashes, " RESULT_COLUMNS
 
-/* Binds parameters 7 to 18, the result's columns; its strings must stay until the statement has run. */
+/* Binds parameters 7 to 18, the result's columns; its strings must stay until the statement has
+ * run. */
 void row_result_bind(sqlite3_stmt *st, const struct job_result *r);
 
 /* A row of RESULT_COLUMNS. *ret is overwritten. 0 or -ENOMEM, when *ret holds nothing. */
 int row_result_read(sqlite3_stmt *st, struct job_result *ret);
 
-/* A row of JOB_COLUMNS as a new job. What is STAGED becomes QUEUED: whoever sees it at all sees it so.
- * 0, -ENOMEM or -EUCLEAN. */
+/* A row of JOB_COLUMNS as a new job. What is STAGED becomes QUEUED: whoever sees it at all sees it
+ * so. 0, -ENOMEM or -EUCLEAN. */
 int row_job_read(sqlite3_stmt *st, struct job **ret);
 
-/* Runs a statement that keeps an attempt of a job and returns its number, or no row; then drops the oldest
- * where there are more than are kept of one job. */
+/* Runs a statement that keeps an attempt of a job and returns its number, or no row; then drops the
+ * oldest where there are more than are kept of one job. */
 int row_attempt_keep(struct db *db, sqlite3_stmt *st, int64_t job);
 
 #endif

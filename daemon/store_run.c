@@ -46,7 +46,8 @@ static bool put_may(enum job_state from, enum job_state to) {
 }
 
 /* Nearly all rows are QUEUED: one statement does it. Else look, and say why not. */
-static int put_row(struct db *db, struct request *r, const struct job *j, enum job_state *ret_from) {
+static int put_row(struct db *db, struct request *r, const struct job *j,
+                   enum job_state *ret_from) {
     sqlite3_stmt *st = db_statement(db, ST_JOB_BRIEF);
     enum job_state from = JOB_QUEUED;
     int k = put_may(from, j->state) ? row_put(db, j, from) : 0;
@@ -192,8 +193,8 @@ static const struct request_kind fetch_kind = {
     "fetch", fetch_run, fetch_clear, fetch_deliver, fetch_free,
 };
 
-int store_fetch(struct store *s, const char *host, int64_t after_rank, int64_t after_id, size_t limit,
-                store_fetch_fn *fn, void *userdata) {
+int store_fetch(struct store *s, const char *host, int64_t after_rank, int64_t after_id,
+                size_t limit, store_fetch_fn *fn, void *userdata) {
     struct fetch *q = calloc(1, sizeof(*q));
 
     if (!q || !(q->host = strdup(host))) {

@@ -31,9 +31,9 @@ struct scan {
     int64_t next; /* cursor, 0: no more */
 };
 
-/* Looks at up to STORE_STEP rows for those that the filter means and whose state is in `states` (STATE_BIT()s; QUEUED takes in
- * STAGED, where the batch is complete). *ret is zeroed before and scan_done() frees it, also on failure.
- * 0 or a negative errno. */
+/* Looks at up to STORE_STEP rows for those that the filter means and whose state is in `states`
+ * (STATE_BIT()s; QUEUED takes in STAGED, where the batch is complete). *ret is zeroed before and
+ * scan_done() frees it, also on failure. 0 or a negative errno. */
 int scan_run(struct db *db, const struct scan_filter *filter, unsigned states, struct scan *ret);
 void scan_done(struct scan *s);
 

@@ -11,17 +11,18 @@ _Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_CANCELLED == 6 && JOB_
                "numbers of job states are kept in the store");
 
 /*
- * Element v makes version v + 1 out of version v. To change the schema append an element; never touch one that
- * was in a release. It runs in one transaction on a store of any size, so prefer new tables and new columns
- * (free, ALTER TABLE ADD COLUMN) to rewritten rows.
+ * Element v makes version v + 1 out of version v. To change the schema append an element; never
+ * touch one that was in a release. It runs in one transaction on a store of any size, so prefer new
+ * tables and new columns (free, ALTER TABLE ADD COLUMN) to rewritten rows.
  *
- * jobs: a job that has not ended takes a row and one index entry. state is enum job_state without ACTIVE. Results are
- * NULL until there are any; NULL means 0 for numbers and unknown for size. The hosts of queued jobs are found by
- * the index jobs_ready, which also gives them in order of (rank, id).
+ * jobs: a job that has not ended takes a row and one index entry. state is enum job_state without
+ * ACTIVE. Results are NULL until there are any; NULL means 0 for numbers and unknown for size. The
+ * hosts of queued jobs are found by the index jobs_ready, which also gives them in order of (rank,
+ * id).
  *
  * batches: phase is enum batch_phase, touched when the last chunk came or the last step was done.
- * Jobs of a batch have ids first_id..last_id; where count says that there are gaps (chunks of others came in between), the
- * runs without gaps are in batch_runs.
+ * Jobs of a batch have ids first_id..last_id; where count says that there are gaps (chunks of
+ * others came in between), the runs without gaps are in batch_runs.
  *
  * attempts: those that failed and were followed by another; n counts up for each job.
  */
@@ -130,7 +131,8 @@ static int version_read(sqlite3 *sqlite, const char *path, int64_t *ret, char **
     }
     if (version > (int64_t)ELEMENTSOF(migrations)) {
         why(ret_why,
-            "%s was written by a newer dld (schema %lld; this one, " DLD_VERSION ", knows up to %zu):"
+            "%s was written by a newer dld (schema %lld; this one, " DLD_VERSION
+            ", knows up to %zu):"
             " start that dld again, or move the file away to start with an empty queue",
             path, (long long)version, ELEMENTSOF(migrations));
         return -ENOTSUP;
@@ -139,9 +141,10 @@ static int version_read(sqlite3 *sqlite, const char *path, int64_t *ret, char **
     return 0;
 }
 
-/* WAL: a commit is one sequential write and one sync, and readers don't matter. FULL: the sync happens. The
- * connection keeps the file locked (EXCLUSIVE), so that the log's index lives in this process's memory instead of a
- * mapped file, a program that looks into the queue can't hold up checkpoints, and a commit needs no locking calls. */
+/* WAL: a commit is one sequential write and one sync, and readers don't matter. FULL: the sync
+ * happens. The connection keeps the file locked (EXCLUSIVE), so that the log's index lives in this
+ * process's memory instead of a mapped file, a program that looks into the queue can't hold up
+ * checkpoints, and a commit needs no locking calls. */
 static const char *const settings[] = {
     "PRAGMA auto_vacuum = INCREMENTAL", /* has an effect only before the first table */
     "PRAGMA journal_mode = WAL",

@@ -1,5 +1,6 @@
 /*
- * store_schema.h - the tables of queue.db, their version, and how to get from one version to the next.
+ * store_schema.h - the tables of queue.db, their version, and how to get from one version to the
+ * next.
  *
  * Private to the store.
  */
@@ -13,9 +14,10 @@
 /* "DLDQ", in the file's header: `file queue.db` shows it. */
 #define SCHEMA_APPLICATION_ID 0x444c4451
 
-/* Checks that the file at path is a queue (or empty), and brings it up to date, one version at a time, each
- * in a transaction of its own. 0, or a negative errno with a sentence for the log in *ret_why (NULL: out of memory); -ENOTSUP: it was written by
- * a newer dld. The file is not changed unless it is a queue or empty. */
+/* Checks that the file at path is a queue (or empty), and brings it up to date, one version at a
+ * time, each in a transaction of its own. 0, or a negative errno with a sentence for the log in
+ * *ret_why (NULL: out of memory); -ENOTSUP: it was written by a newer dld. The file is not changed
+ * unless it is a queue or empty. */
 int schema_prepare(sqlite3 *sqlite, const char *path, char **ret_why);
 
 /* Where a batch stands; in batches.phase. Append, never renumber. */

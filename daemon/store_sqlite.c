@@ -13,8 +13,8 @@
 #include "daemon/store_row.h"
 #include "daemon/store_schema.h"
 
-/* Pages in the log (of 4 KiB) at which it is moved into the database: each page is moved once however often
- * it was written to the log, and a start after a crash reads all of it. */
+/* Pages in the log (of 4 KiB) at which it is moved into the database: each page is moved once
+ * however often it was written to the log, and a start after a crash reads all of it. */
 #define CHECKPOINT_FRAMES 8192
 
 #define NEXT_ATTEMPT "ifnull((SELECT max(n) FROM attempts WHERE job = ?1), 0) + 1"
@@ -54,7 +54,7 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_JOB_BRIEF] = "SELECT id, state, batch FROM jobs WHERE id = ?1",
     [ST_JOB_SCAN] = "SELECT id, state, batch FROM jobs WHERE id >= ?1 AND id <= ?2 ORDER BY id",
     [ST_JOB_PUT] = "UPDATE jobs SET state = ?3, due = ?4, attempts = ?5, crashes = ?6, (" //
-        RESULT_COLUMNS ") = (?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
+    RESULT_COLUMNS ") = (?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
                    " WHERE id = ?1 AND state = ?2",
     [ST_JOB_REQUEUE] = "UPDATE jobs SET state = 0, due = NULL, attempts = ?3, crashes = ?4"
                        " WHERE id = ?1 AND state = ?2",
@@ -83,8 +83,7 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_ATTEMPT_KEEP] = "INSERT INTO attempts(job, n, " RESULT_COLUMNS ") SELECT id, " NEXT_ATTEMPT
                         ", " RESULT_COLUMNS " FROM jobs WHERE id = ?1 AND error > 0 RETURNING n",
     [ST_ATTEMPTS_TRIM] = "DELETE FROM attempts WHERE job = ?1 AND n <= ?2",
-    [ST_ATTEMPTS_GET] =
-        "SELECT " RESULT_COLUMNS " FROM attempts WHERE job = ?1 ORDER BY n",
+    [ST_ATTEMPTS_GET] = "SELECT " RESULT_COLUMNS " FROM attempts WHERE job = ?1 ORDER BY n",
 };
 
 /* ---- errors ---- */
@@ -349,8 +348,8 @@ static int counters_read(struct db *db) {
     return r;
 }
 
-/* Made here and not by SQLite, because nobody else may read what is in it: URLs and headers carry secrets. The log
- * beside it gets the same mode. */
+/* Made here and not by SQLite, because nobody else may read what is in it: URLs and headers carry
+ * secrets. The log beside it gets the same mode. */
 static int file_make(const char *path) {
     _cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
 

@@ -1,11 +1,12 @@
 /*
  * store_sqlite.h - the queue's database: one connection, its prepared statements, its transactions.
  *
- * Private to the store. Used by one thread at a time: the opener's, then the store's. All functions return 0 or a
- * negative errno unless they say otherwise: -ENOSPC (disk full), -EIO, -EROFS, -ENOMEM, -EUCLEAN (damaged).
+ * Private to the store. Used by one thread at a time: the opener's, then the store's. All functions
+ * return 0 or a negative errno unless they say otherwise: -ENOSPC (disk full), -EIO, -EROFS,
+ * -ENOMEM, -EUCLEAN (damaged).
  *
- * Numbers that every change touches (jobs by state, by batch, the next ids) are gathered in memory during a
- * transaction and written once before its commit; a rollback forgets them.
+ * Numbers that every change touches (jobs by state, by batch, the next ids) are gathered in memory
+ * during a transaction and written once before its commit; a rollback forgets them.
  */
 #ifndef DLD_STORE_SQLITE_H
 #define DLD_STORE_SQLITE_H
@@ -73,20 +74,21 @@ struct db {
     char id[STORE_ID_LENGTH + 1];
 
     struct db_numbers now, committed;
-    struct batch_delta *deltas;    /* hash by batch */
-    struct batch_delta *delta_last; /* most changes are to the same one again */
+    struct batch_delta *deltas;          /* hash by batch */
+    struct batch_delta *delta_last;      /* most changes are to the same one again */
     struct db_ready *ready_hash, *ready; /* the same entries, as a hash and as a list */
     struct db_ready *ready_last;
 
-    uint64_t chores_at; /* realtime usec when the thread has something to do by itself, 0: look now */
-    int64_t step_rows;  /* how many rows it takes at a time */
-    bool wrote;         /* the last commit wrote something */
+    uint64_t
+        chores_at; /* realtime usec when the thread has something to do by itself, 0: look now */
+    int64_t step_rows; /* how many rows it takes at a time */
+    bool wrote;        /* the last commit wrote something */
     int wal_frames, checkpoint_at;
     char error[200];
 };
 
-/* Opens or makes dir/queue.db, and brings an older schema up to date. On failure a new string for the log is in *ret_why
- * (NULL: out of memory). */
+/* Opens or makes dir/queue.db, and brings an older schema up to date. On failure a new string for
+ * the log is in *ret_why (NULL: out of memory). */
 int db_open(struct db **ret, const char *dir, char **ret_why);
 struct db *db_close(struct db *db); /* takes NULL, returns NULL */
 
@@ -96,8 +98,8 @@ int db_begin(struct db *db);
 int db_commit(struct db *db); /* when it or anything before it fails, db_rollback() must follow */
 void db_rollback(struct db *db);
 
-/* Moves what is in the write-ahead log into the database when the log has grown; between transactions. A
- * failure does no harm and is tried again later. */
+/* Moves what is in the write-ahead log into the database when the log has grown; between
+ * transactions. A failure does no harm and is tried again later. */
 void db_checkpoint(struct db *db);
 
 /* ---- statements ---- */
@@ -128,8 +130,10 @@ void db_bind_number(sqlite3_stmt *st, int at, int64_t n);
 /* Jobs of this host were queued, the first of them at rank. 0 or -ENOMEM. */
 int db_note_ready(struct db *db, const char *host, int64_t rank);
 
-/* A job of this batch goes from one state to another; bytes are those of one that is DONE. 0 or -ENOMEM. */
-int db_note_move(struct db *db, int64_t batch, enum job_state from, enum job_state to, uint64_t bytes);
+/* A job of this batch goes from one state to another; bytes are those of one that is DONE. 0 or
+ * -ENOMEM. */
+int db_note_move(struct db *db, int64_t batch, enum job_state from, enum job_state to,
+                 uint64_t bytes);
 
 /* The hosts of the transactions committed; the caller's to free. */
 struct db_ready *db_take_ready(struct db *db);

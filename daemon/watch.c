@@ -20,8 +20,8 @@ struct watch {
     struct client *client;   /* NULL: gone */
     struct request *request; /* to be answered at the end; NULL: a notification "end" */
     bool events;
-    bool loaded; /* it is known what is still to end */
-    bool asking; /* the store; the answer refers to this watch */
+    bool loaded;                 /* it is known what is still to end */
+    bool asking;                 /* the store; the answer refers to this watch */
     struct params_choice choice; /* ids: those still to end */
     uint64_t remaining;          /* of a batch; only an estimate, the store has the last word */
     struct sums sums;
@@ -67,7 +67,7 @@ struct watches *watches_free(struct watches *ws) {
     if (!ws)
         return NULL;
     DL_FOREACH_SAFE(ws->list, w, tmp)
-        watch_free(w);
+    watch_free(w);
     free(ws);
     return NULL;
 }
@@ -122,9 +122,15 @@ static void on_batch(void *userdata, int error, const struct store_batch *batch)
         watch_free(w);
         return;
     }
-    if (error < 0 || !batch->complete) {
-        watch_fail(w, error == -ENOENT || error == 0 ? RPC_NOT_FOUND : RPC_STORE,
-                   error == -ENOENT || error == 0 ? "there is no such batch" : "the queue can't be read");
+    if (error == -ENOENT || (error == 0 && !batch->complete)) {
+        char text[64];
+
+        snprintf(text, sizeof(text), "there is no batch %" PRId64, w->choice.batch);
+        watch_fail(w, RPC_NOT_FOUND, text);
+        return;
+    }
+    if (error < 0) {
+        watch_fail(w, RPC_STORE, "the queue can't be read; see the daemon's log");
         return;
     }
     w->sums = (struct sums){
@@ -279,7 +285,8 @@ int watches_follow(struct watches *ws, struct client *client, const struct store
         return -ENOMEM;
     w->events = true;
     w->choice.batch = batch->id;
-    /* The store's answer tells how many have ended already: none, unless the batch was sent twice. */
+    /* The store's answer tells how many have ended already: none, unless the batch was sent twice.
+     */
     ask_batch(w);
     return 0;
 }
@@ -314,8 +321,8 @@ void watches_job_ended(struct watches *ws, const struct job *job) {
     struct watch *w, *tmp;
 
     DL_FOREACH_SAFE(ws->list, w, tmp)
-        if (w->client && w->loaded && watch_concerns(w, job))
-            watch_job_ended(w, job);
+    if (w->client && w->loaded && watch_concerns(w, job))
+        watch_job_ended(w, job);
 }
 
 bool watches_any(const struct watches *ws) {
@@ -326,13 +333,13 @@ void watches_client_gone(struct watches *ws, struct client *client) {
     struct watch *w, *tmp;
 
     DL_FOREACH_SAFE(ws->list, w, tmp)
-        if (w->client == client)
-            watch_fail(w, RPC_STOPPING, "the client is gone");
+    if (w->client == client)
+        watch_fail(w, RPC_STOPPING, "the client is gone");
 }
 
 void watches_stop(struct watches *ws) {
     struct watch *w, *tmp;
 
     DL_FOREACH_SAFE(ws->list, w, tmp)
-        watch_fail(w, RPC_STOPPING, "the daemon is stopping; the jobs stay in the queue");
+    watch_fail(w, RPC_STOPPING, "the daemon is stopping; the jobs stay in the queue");
 }

@@ -13,12 +13,14 @@ struct watches;
 struct watches *watches_new(struct store *store); /* NULL when out of memory */
 struct watches *watches_free(struct watches *w);  /* takes NULL, returns NULL */
 
-/* Answers the request when all chosen jobs have ended: {"batch", "done", "failed", "cancelled", "bytes",
- * "seconds"}; with events the client also gets a notification "job" for each that ends from now on. Takes over *choice. */
-void watches_wait(struct watches *w, struct request *request, struct params_choice *choice, bool events);
+/* Answers the request when all chosen jobs have ended: {"batch", "done", "failed", "cancelled",
+ * "bytes", "seconds"}; with events the client also gets a notification "job" for each that ends
+ * from now on. Takes over *choice. */
+void watches_wait(struct watches *w, struct request *request, struct params_choice *choice,
+                  bool events);
 
-/* A client that has just submitted the batch gets a notification "job" as each of its jobs ends, and "end" with the sums.
- * 0 or -ENOMEM. */
+/* A client that has just submitted the batch gets a notification "job" as each of its jobs ends,
+ * and "end" with the sums. 0 or -ENOMEM. */
 int watches_follow(struct watches *w, struct client *client, const struct store_batch *batch);
 
 /* A job's end is durable. */

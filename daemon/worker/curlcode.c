@@ -123,13 +123,6 @@ static void judge_simple(const struct attempt *a, struct failure *f) {
     failure_set(f, ERR_INTERNAL, "%.200s: %s (libcurl error %d)", where(a), curl_says(a), a->code);
 }
 
-/* Our own callbacks say why they abort before they do, but for the one that is asked before a
- * lookup. */
-static void judge_abort(const struct attempt *a, struct failure *f) {
-    failure_set(f, ERR_DNS, "%.200s: too many name lookups are without an answer to start another",
-                where(a));
-}
-
 void curlcode_judge(const struct attempt *a, long status, struct failure *f) {
     switch (a->code) {
     case CURLE_OPERATION_TIMEDOUT:
@@ -143,9 +136,6 @@ void curlcode_judge(const struct attempt *a, long status, struct failure *f) {
         break;
     case CURLE_OUT_OF_MEMORY:
         judge_memory(a, f);
-        break;
-    case CURLE_ABORTED_BY_CALLBACK:
-        judge_abort(a, f);
         break;
     default:
         judge_simple(a, f);

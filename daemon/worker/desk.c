@@ -54,7 +54,7 @@ struct desk {
 
 /* The job's last word. Slot and file must be given up already. */
 static void task_report(struct desk *d, struct task *t, enum wire_outcome outcome) {
-    char path[OUTPUT_MAX_BYTES + 1] = "";
+    char path[OUTPUT_MAX_BYTES + 1];
     struct wire_result result;
 
     if (outcome == OUTCOME_DONE)

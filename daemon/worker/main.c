@@ -28,6 +28,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <curl/curl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -46,6 +47,7 @@
 #include "daemon/worker/link.h"
 
 #define FILES_MAX 65536               /* descriptors, where the hard limit allows them */
+#define MEMORY_KEPT (16 << 20)        /* bytes that free() keeps for the next malloc() */
 #define LAST_WORDS (5 * USEC_PER_SEC) /* for the master to take the last results */
 
 struct worker {
@@ -141,6 +143,13 @@ static void raise_limits(void) {
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* libcurl allocates a receive buffer for each transfer, large enough for malloc() to give it back
+ * to the kernel each time, only to ask for it again. */
+static void keep_memory(void) {
+    mallopt(M_MMAP_THRESHOLD, MEMORY_KEPT);
+    mallopt(M_TRIM_THRESHOLD, MEMORY_KEPT);
+}
+
 static int worker_setup(struct worker *w) {
     struct link_handlers handlers = {
         .config = on_config,
@@ -155,6 +164,7 @@ static int worker_setup(struct worker *w) {
         return r;
     umask(0);
     raise_limits();
+    keep_memory();
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return -ENOMEM;
     r = sd_event_new(&w->event);

@@ -34,7 +34,9 @@ int request_init(struct request *r, CURL *easy, const struct wire_config *config
 
     *r = (struct request){.easy = easy};
     SET(easy, c, CURLOPT_NOSIGNAL, 1L);
-    SET(easy, c, CURLOPT_PROXY, ""); /* none, whatever the environment says */
+    /* None, whatever the environment says. */
+    SET(easy, c, CURLOPT_PROXY, "");
+    SET(easy, c, CURLOPT_NOPROXY, "*");
     SET(easy, c, CURLOPT_PROTOCOLS_STR, SCHEMES);
     SET(easy, c, CURLOPT_REDIR_PROTOCOLS_STR, SCHEMES);
     SET(easy, c, CURLOPT_FOLLOWLOCATION, 1L);

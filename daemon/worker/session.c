@@ -10,8 +10,9 @@
 #include "common/util.h"
 
 #define EVENTS_PER_TURN 64
-#define ROUNDS_PER_TURN 8 /* of starting what has become due, before other sources get their turn  \
-                           */
+#define ROUNDS_PER_TURN                                                                            \
+    8 /* of starting what has become due, before other sources get their turn                      \
+       */
 
 /* Connections kept, for each slot and in all. */
 #define KEPT_PER_SLOT 4
@@ -249,15 +250,11 @@ static int on_timer_wanted(CURLM *multi, long timeout_ms, void *userdata) {
 
 /* ---- name lookups ---- */
 
-/* Called before a name that is not in the cache is looked up. A directory of /proc has a link for
- * each entry. */
-static int on_lookup(void *state, void *reserved, void *userdata) {
-    struct session *s = userdata;
+/* A directory of /proc has a link for each entry. */
+bool session_may_look_up(const struct session *s) {
     struct stat st;
 
-    (void)state;
-    (void)reserved;
-    return s->threads_fd >= 0 && fstat(s->threads_fd, &st) == 0 && st.st_nlink > s->threads_max;
+    return s->threads_fd < 0 || fstat(s->threads_fd, &st) < 0 || st.st_nlink <= s->threads_max;
 }
 
 /* ---- life ---- */
@@ -357,8 +354,6 @@ int session_adopt(struct session *s, CURL *easy) {
         curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, s) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, s) != CURLE_OK ||
-        curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, on_lookup) != CURLE_OK ||
-        curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, s) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L) != CURLE_OK)
         return -ENOMEM;
     return 0;

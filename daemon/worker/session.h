@@ -13,6 +13,7 @@
 
 #include <curl/curl.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
@@ -35,6 +36,10 @@ void session_set_heartbeat(struct session *s, _Atomic uint64_t *heartbeat);
 
 /* Sets the options of a new easy handle that tie it to this session. 0 or -ENOMEM. */
 int session_adopt(struct session *s, CURL *easy);
+
+/* Whether another name may be looked up, which takes a thread: lookups whose transfer gave up go on
+ * in theirs, and when too many of them hang, no more are begun. */
+bool session_may_look_up(const struct session *s);
 
 /* Starts the transfer that the handle describes. 0 or -ENOMEM. */
 int session_add(struct session *s, CURL *easy);

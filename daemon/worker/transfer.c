@@ -143,6 +143,20 @@ static int on_progress(void *userdata, curl_off_t total, curl_off_t now, curl_of
     return 1;
 }
 
+/* Called before a name is looked up that is not in the cache. */
+static int on_lookup(void *state, void *reserved, void *userdata) {
+    struct transfer *t = userdata;
+
+    (void)state;
+    (void)reserved;
+    if (session_may_look_up(t->settings->session))
+        return 0;
+    failure_set(&t->task->failure, ERR_DNS,
+                "%s: too many name lookups are without an answer to begin another",
+                t->address.url.host_key);
+    return 1;
+}
+
 /* ---- life ---- */
 
 static int transfer_setup(struct transfer *t) {
@@ -162,6 +176,8 @@ static int transfer_setup(struct transfer *t) {
         curl_easy_setopt(easy, CURLOPT_WRITEDATA, t) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_XFERINFODATA, t) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, on_lookup) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, t) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L) != CURLE_OK)
         return -ENOMEM;
     return 0;

@@ -291,6 +291,16 @@ async def echo(request, reply):
     await reply.whole(json.dumps(body).encode())
 
 
+@behaviour
+async def hostile_text(request, reply, code: int):
+    """Escape sequences for terminals wherever a server has a say."""
+    escape = "\x1b[31m\x1b]0;title\x07\x9b5m"
+    headers = [("Content-Type", f"text/{escape}"), ("X-Text", escape)]
+    body = good_body(request)
+    await reply.head(code, [*headers, ("Content-Length", len(body))], reason=escape)
+    await reply.raw(body)
+
+
 # ---- the server ----
 
 

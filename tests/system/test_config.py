@@ -55,7 +55,7 @@ def test_wrong_value_on_the_command_line(tmp, section, key, value, allowed):
 
 @pytest.mark.parametrize("text, line, words", [
     ("[retry]\nbsae = 1s\n", 2, ["bsae", "base"]),
-    ("[retyr]\nbase = 1s\n", 2, ["retyr", "retry"]),
+    ("\n[retyr]\nbase = 1s\n", 2, ["retyr", "retry"]),
     ("base = 1s\n", 1, ["base"]),
     ("[retry]\nbase = 1s\nwhat is this\n", 3, []),
 ])

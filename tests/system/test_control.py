@@ -23,8 +23,14 @@ def still_served(daemon):
     assert daemon.running
 
 
+def readable(sock):
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 def error_of(daemon, line):
-    """The error that a line gets from a connection of its own, and whether the connection was closed after it."""
+    """(code, id) of the error that a line gets, on a connection of its own."""
     with daemon.control() as c:
         c.send_raw(line)
         document = c.receive()
@@ -176,13 +182,19 @@ def test_client_that_leaves_in_the_middle_of_a_line(daemon):
 
 
 def test_client_that_leaves_before_the_answer(daemon, bad):
+    """What it submitted is taken or not, but not by half."""
+    number = daemon.submit([{"url": bad.silent_url()}])["ids"][0]
     for i in range(50):
-        with daemon.control() as c:
-            c.send("submit", {"jobs": [{"url": bad.url(f"/any/{i}")}]})
-    with daemon.control() as c:
-        c.send("wait", {"all": True})
+        for method, params in (("submit", {"jobs": [{"url": bad.url(f"/any/{i}")}] * 2, "submit_key": str(i)}),
+                               ("wait", {"ids": [number]}), ("list", {}), ("show", {"id": number})):
+            with daemon.control() as c:
+                c.send(method, params)
+                if i % 2:
+                    c.call("status")  # so that the request has been read
     still_served(daemon)
-    wait_for(lambda: daemon.counts()["done"] == len(daemon.jobs()) == 50)
+    daemon.call("cancel", {"ids": [number]})
+    wait_for(daemon.none_left)
+    assert 50 <= len(daemon.jobs()) - 1 <= 100 and daemon.counts()["done"] % 2 == 0
 
 
 def test_client_that_shuts_its_sending_side_gets_its_answer(daemon, bad):
@@ -272,7 +284,7 @@ def test_too_many_clients_are_told_and_the_others_served(daemon):
     try:
         for _ in range(3000):
             clients.append(Control(daemon.socket, timeout=10))
-            if select.select([clients[-1].socket], [], [], 0)[0]:
+            if readable(clients[-1].socket):
                 refused = clients[-1]
                 break
         assert first.call("status")["pid"] == daemon.pid

@@ -164,8 +164,7 @@ def workers_ready(daemon):
 def test_killed_worker_is_replaced(daemon, bad):
     before = workers_ready(daemon)
     os.kill(before[0]["pid"], signal.SIGKILL)
-    wait_for(lambda: workers_ready(daemon) and workers_ready(daemon)[0]["pid"] != before[0]["pid"])
-    after = workers_ready(daemon)
+    after = wait_for(lambda: (w := workers_ready(daemon)) and w[0]["pid"] != before[0]["pid"] and w)
     assert after[0]["restarts"] == 1
     assert (after[1]["pid"], after[1]["restarts"]) == (before[1]["pid"], 0)
     assert done(daemon.run_one(bad.url("/any/a")))

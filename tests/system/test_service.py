@@ -218,19 +218,15 @@ def test_installed_dld_finds_its_worker(installed, make_daemon, bad):
     assert daemon.run_one(bad.url("/any/a"))["state"] == "done"
 
 
-def unit_dir(installed):
-    (unit,) = installed.rglob("dld.service")
-    return unit.parent
-
-
 @pytest.mark.skipif(not have("systemd-analyze"), reason="needs systemd-analyze")
-def test_units_verify(installed, tmp):
+@pytest.mark.parametrize("kind", ["system", "user"])
+def test_units_verify(installed, tmp, kind):
     for unit in ("dld.service", "dld.socket"):
-        text = (unit_dir(installed) / unit).read_text()
+        text = (installed / "usr/lib/systemd" / kind / unit).read_text()
         # the program is not at its place on this machine
         (tmp / unit).write_text(re.sub(r"^(Exec\w+=[-@:+!]*)/", rf"\1{installed}/", text, flags=re.M))
-    result = run(["systemd-analyze", "verify", "--man=no", tmp / "dld.service", tmp / "dld.socket"],
-                 env=clean_environment(SYSTEMD_LOG_LEVEL="warning"))
+    result = run(["systemd-analyze", f"--{kind}", "verify", "--man=no", tmp / "dld.service", tmp / "dld.socket"],
+                 env=clean_environment(SYSTEMD_LOG_LEVEL="warning", XDG_RUNTIME_DIR=str(tmp)))
     ours = [line for line in result.err.splitlines() if "dld" in line]
     assert result.code == 0 and ours == [], result
 

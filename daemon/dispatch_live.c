@@ -1,0 +1,231 @@
+#include "daemon/dispatch_live.h"
+
+#include <errno.h>
+
+struct live_job *live_find(const struct dispatch *d, int64_t id) {
+    struct live_job *l;
+
+    HASH_FIND(hh, d->live, &id, sizeof(id), l);
+    return l;
+}
+
+struct live_job *live_new(struct dispatch *d, struct job *row) {
+    struct live_job *l = calloc(1, sizeof(*l));
+
+    if (!l)
+        return NULL;
+    l->id = l->sched.id = l->pool.id = row->id;
+    l->sched.rank = row->rank;
+    l->dispatch = d;
+    l->maybe_published = row->created <= d->started;
+    HASH_ADD(hh, d->live, id, sizeof(l->id), l);
+    if (!l->hh.tbl) {
+        free(l);
+        return NULL;
+    }
+    l->row = row;
+    return l;
+}
+
+void live_free(struct live_job *l) {
+    struct dispatch *d = l->dispatch;
+
+    if (l->stage != LIVE_QUEUED)
+        d->n_active--;
+    HASH_DEL(d->live, l);
+    job_free(l->row);
+    free(l);
+}
+
+void live_leave_sched(struct live_job *l) {
+    if (!l->in_sched)
+        return;
+    l->in_sched = false;
+    if (l->stage == LIVE_QUEUED)
+        sched_remove(l->dispatch->sched, &l->sched);
+    else
+        sched_ended(l->dispatch->sched, &l->sched);
+}
+
+void live_requeue(struct live_job *l) {
+    struct dispatch *d = l->dispatch;
+
+    live_leave_sched(l);
+    if (sched_add(d->sched, l->row->host, &l->sched) < 0) {
+        live_free(l); /* it is in the store */
+        return;
+    }
+    l->in_sched = true;
+    l->stage = LIVE_QUEUED;
+    l->row->state = JOB_QUEUED;
+    d->n_active--;
+    dispatch_turn(d);
+}
+
+/* ---- to a worker ---- */
+
+static void fill_message(const struct live_job *l, const struct job_spec *spec, const char *output,
+                         struct wire_job *ret) {
+    *ret = (struct wire_job){
+        .id = l->id,
+        .attempt = l->row->attempts + 1,
+        .on_conflict = spec->on_conflict,
+        .maybe_published = l->maybe_published,
+        .max_size = spec->max_size,
+        .timeout_usec = spec->timeout_usec,
+        .url = l->row->url,
+        .output = output,
+        .user_agent = spec->user_agent,
+        .referer = spec->referer,
+        .n_headers = (uint32_t)MIN(spec->n_headers, (size_t)WIRE_HEADERS_MAX),
+    };
+    for (uint32_t i = 0; i < ret->n_headers; i++)
+        ret->headers[i] = spec->headers[i];
+}
+
+static int expand_output(const struct live_job *l, const struct job_spec *spec, char **ret) {
+    struct url u;
+    const char *why;
+    size_t column;
+    int r = url_parse(l->row->url, &u, &why, &column);
+
+    if (r < 0)
+        return r;
+    r = output_expand(spec->output, &u, l->id, l->row->index, ret);
+    url_done(&u);
+    return r;
+}
+
+/* Gives the job to a worker: 0, -EAGAIN (no room), or what is wrong with the job. */
+static int live_send(struct live_job *l) {
+    _cleanup_free_ char *output = NULL;
+    _cleanup_(job_spec_done) struct job_spec spec = {.retries = -1};
+    struct wire_job message;
+    int r = job_spec_parse(l->row->body, &spec);
+
+    if (r == 0)
+        r = expand_output(l, &spec, &output);
+    if (r < 0)
+        return r;
+    fill_message(l, &spec, output, &message);
+    return pool_start(l->dispatch->pool, &l->pool, l->row->host, &message);
+}
+
+bool live_start(struct live_job *l) {
+    struct dispatch *d = l->dispatch;
+    int r = live_send(l);
+
+    if (r == -EAGAIN || r == -ENOMEM) {
+        sched_unstart(d->sched, &l->sched);
+        return false;
+    }
+    l->stage = LIVE_ACTIVE;
+    d->n_active++;
+    if (r < 0) {
+        live_leave_sched(l);
+        settle_broken(l, "the job can't be read back from the queue, or sent to a worker");
+        return true;
+    }
+    l->row->attempts++;
+    l->row->state = JOB_ACTIVE;
+    return true;
+}
+
+/* ---- cancelling ---- */
+
+static bool chosen(const struct live_job *l, const struct dispatch_choice *c) {
+    if (c->batch && l->row->batch != c->batch)
+        return false;
+    for (size_t i = 0; c->ids && i < c->n_ids; i++)
+        if (c->ids[i] == l->id)
+            return true;
+    return c->ids == NULL;
+}
+
+int64_t *dispatch_cancel(struct dispatch *d, const struct dispatch_choice *choice, size_t *ret_n) {
+    int64_t *ids = malloc((d->n_active + 1) * sizeof(*ids));
+    struct live_job *l, *tmp;
+    size_t n = 0;
+
+    if (!ids)
+        return NULL;
+    HASH_ITER(hh, d->live, l, tmp) {
+        if (l->stage != LIVE_ACTIVE || !chosen(l, choice))
+            continue;
+        if (!l->cancelling)
+            pool_cancel(d->pool, &l->pool);
+        l->cancelling = true;
+        ids[n++] = l->id;
+    }
+    *ret_n = n;
+    return ids;
+}
+
+void dispatch_cancelled(struct dispatch *d, const int64_t *ids, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        struct live_job *l = live_find(d, ids[i]);
+
+        if (l && l->stage == LIVE_QUEUED) {
+            live_leave_sched(l);
+            live_free(l);
+        } else if (l && l->stage == LIVE_ACTIVE && !l->cancelling) {
+            l->cancelling = true;
+            pool_cancel(d->pool, &l->pool);
+        }
+    }
+    dispatch_turn(d);
+}
+
+/* ---- for showing ---- */
+
+bool dispatch_overlay(const struct dispatch *d, struct job *job, struct job_progress *ret) {
+    const struct live_job *l = live_find(d, job->id);
+    struct pool_progress p;
+
+    if (!l || l->stage == LIVE_QUEUED || job->state != JOB_QUEUED)
+        return false;
+    job->state = JOB_ACTIVE;
+    job->attempts = l->row->attempts;
+    job->result.worker = l->pool.last_worker;
+    *ret = (struct job_progress){.total = -1};
+    if (l->stage == LIVE_ACTIVE && pool_progress(&l->pool, &p) == 0)
+        *ret = (struct job_progress){.bytes = p.bytes, .speed = p.speed, .total = p.total};
+    return true;
+}
+
+static int compare_ids(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+int64_t *dispatch_active_ids(const struct dispatch *d, int64_t after, size_t *ret_n) {
+    int64_t *ids = malloc((d->n_active + 1) * sizeof(*ids));
+    const struct live_job *l, *tmp;
+    size_t n = 0;
+
+    if (!ids)
+        return NULL;
+    HASH_ITER(hh, d->live, l, tmp)
+    if (l->stage != LIVE_QUEUED && l->id > after)
+        ids[n++] = l->id;
+    qsort(ids, n, sizeof(*ids), compare_ids);
+    *ret_n = n;
+    return ids;
+}
+
+unsigned dispatch_n_active(const struct dispatch *d, int64_t batch, uint64_t *ret_speed) {
+    const struct live_job *l, *tmp;
+    struct pool_progress p;
+    unsigned n = 0;
+
+    *ret_speed = 0;
+    HASH_ITER(hh, d->live, l, tmp) {
+        if (l->stage == LIVE_QUEUED || (batch && l->row->batch != batch))
+            continue;
+        n++;
+        if (l->stage == LIVE_ACTIVE && pool_progress(&l->pool, &p) == 0)
+            *ret_speed += p.speed;
+    }
+    return n;
+}

@@ -1,0 +1,88 @@
+/*
+ * dispatch_live.h - the jobs that the dispatcher holds in memory. Private to dispatch*.c.
+ *
+ *     QUEUED (in the scheduler's window) -> ACTIVE (with a worker) -> SETTLING (its state is being
+ * written) -> gone ^                                |                       |
+ *                    +--------------------------------+-----------------------+   (given back, or
+ * crashed)
+ */
+#ifndef DLD_DISPATCH_LIVE_H
+#define DLD_DISPATCH_LIVE_H
+
+#define HASH_NONFATAL_OOM 1
+#include <stddef.h>
+#include <uthash.h>
+
+#include "daemon/dispatch.h"
+
+enum live_stage {
+    LIVE_QUEUED,   /* in the scheduler's window */
+    LIVE_ACTIVE,   /* with a worker */
+    LIVE_SETTLING, /* its state is being written, or waits to be */
+};
+
+struct live_job {
+    int64_t id;
+    struct job *row; /* owned */
+    enum live_stage stage;
+    bool in_sched;        /* counts for its host */
+    bool maybe_published; /* an attempt was lost sight of: it may have published the file */
+    bool cancelling;
+    struct sched_job sched;
+    struct pool_job pool;
+    struct live_job *next_unsaved;
+    struct dispatch *dispatch;
+    UT_hash_handle hh;
+};
+
+struct dispatch {
+    sd_event *event;
+    struct dispatch_settings settings;
+    struct store *store;
+    struct pool *pool;
+    struct sched *sched;
+    struct live_job *live;    /* by id */
+    struct live_job *unsaved; /* SETTLING ones that the store refused */
+    unsigned n_active;        /* ACTIVE or SETTLING */
+    uint64_t started;         /* CLOCK_REALTIME usec */
+    bool running;
+    sd_event_source *turn;  /* defer source: give out jobs once in a turn of the loop */
+    sd_event_source *retry; /* timer: ask the store again */
+    bool store_failing;
+};
+
+#define live_of(ptr, member) ((struct live_job *)((char *)(ptr)-offsetof(struct live_job, member)))
+
+/* NULL: it isn't here. */
+struct live_job *live_find(const struct dispatch *d, int64_t id);
+
+/* Takes over the row on success; NULL when out of memory. */
+struct live_job *live_new(struct dispatch *d, struct job *row);
+void live_free(struct live_job *l);
+
+/* Its host's connection is free again; or it leaves the window. */
+void live_leave_sched(struct live_job *l);
+
+/* Back into the window, as if it had never been given out. */
+void live_requeue(struct live_job *l);
+
+/* Gives the job, which sched_next() has chosen, to a worker. False: none has room; it stays in the
+ * window. */
+bool live_start(struct live_job *l);
+
+/* Something has changed: jobs are given out when this turn of the loop has come to its end. */
+void dispatch_turn(struct dispatch *d);
+
+/* dispatch_settle.c: writes where the job stands, as its row says, as often as it takes. */
+void settle(struct live_job *l);
+void settle_cancelled(struct live_job *l);
+void settle_broken(struct live_job *l, const char *message);
+
+/* The store has refused something: it is asked again in a while (on_store_retry()). */
+void store_failed(struct dispatch *d, int error);
+int on_store_retry(sd_event_source *source, uint64_t usec, void *userdata);
+
+/* dispatch_fill.c: keeps the scheduler's window filled. */
+void ask_store(struct dispatch *d);
+
+#endif

@@ -1,0 +1,119 @@
+#include "daemon/dispatch_live.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "common/log.h"
+
+#define STORE_RETRY (1 * USEC_PER_SEC) /* after the store has refused something */
+
+int on_store_retry(sd_event_source *source, uint64_t usec, void *userdata) {
+    struct dispatch *d = userdata;
+    struct live_job *l = d->unsaved;
+
+    (void)source;
+    (void)usec;
+    d->unsaved = NULL;
+    while (l) {
+        struct live_job *next = l->next_unsaved;
+
+        l->next_unsaved = NULL;
+        settle(l);
+        l = next;
+    }
+    dispatch_turn(d);
+    return 0;
+}
+
+void store_failed(struct dispatch *d, int error) {
+    struct log_about about = {.msg_id = MSG_STORE_ERROR};
+
+    if (!d->store_failing)
+        log_about(LOG_ERR, &about, "the queue can't be written: %s; trying again every second",
+                  strerror(-error));
+    d->store_failing = true;
+    if (sd_event_source_get_enabled(d->retry, NULL) == 0 &&
+        sd_event_source_set_time_relative(d->retry, STORE_RETRY) >= 0)
+        sd_event_source_set_enabled(d->retry, SD_EVENT_ONESHOT);
+}
+
+static void store_works(struct dispatch *d) {
+    if (d->store_failing)
+        log_notice("the queue can be written again");
+    d->store_failing = false;
+}
+
+static void settle_failed(struct live_job *l, int error) {
+    struct dispatch *d = l->dispatch;
+
+    LL_PREPEND2(d->unsaved, l, next_unsaved);
+    store_failed(d, error);
+}
+
+static void log_failure(const struct job *job) {
+    struct log_about about = {
+        .job = job->id,
+        .host = job->host,
+        .worker = (int)job->result.worker,
+        .error = error_name(job->result.error),
+        .msg_id = MSG_JOB_FAILED,
+    };
+
+    log_about(LOG_INFO, &about, "job %" PRId64 " failed: %s: %s (%s)", job->id,
+              error_name(job->result.error),
+              job->result.message ? job->result.message : error_sentence(job->result.error),
+              job->url);
+}
+
+static void on_settled(void *userdata, int error) {
+    struct live_job *l = userdata;
+    struct dispatch *d = l->dispatch;
+
+    if (error < 0 && error != -EALREADY) {
+        settle_failed(l, error);
+        return;
+    }
+    store_works(d);
+    d->settings.moved(d->settings.userdata);
+    if (error == 0 && l->row->state == JOB_QUEUED) {
+        live_requeue(l);
+        return;
+    }
+    if (error == 0 && l->row->state == JOB_FAILED)
+        log_failure(l->row);
+    if (error == 0 && job_state_ended(l->row->state))
+        d->settings.ended(d->settings.userdata, l->row);
+    live_free(l);
+}
+
+void settle(struct live_job *l) {
+    struct dispatch *d = l->dispatch;
+    int r;
+
+    if (l->stage == LIVE_QUEUED)
+        d->n_active++;
+    l->stage = LIVE_SETTLING;
+    r = store_put(d->store, l->row, on_settled, l);
+    if (r < 0)
+        settle_failed(l, r);
+}
+
+void settle_cancelled(struct live_job *l) {
+    l->row->state = JOB_CANCELLED;
+    l->row->result.finished = now_usec(CLOCK_REALTIME);
+    settle(l);
+}
+
+void settle_broken(struct live_job *l, const char *message) {
+    job_result_done(&l->row->result);
+    l->row->result = (struct job_result){
+        .size = -1,
+        .error = ERR_INTERNAL,
+        .message = strdup(message),
+        .finished = now_usec(CLOCK_REALTIME),
+    };
+    l->row->state = JOB_FAILED;
+    settle(l);
+}
