@@ -45,6 +45,7 @@ CLIENT_LIBS := -ljansson -lm
 .PHONY: all unit-tests check test demo bench bench-quick install clean
 
 all: $(programs)
+	@:
 
 $(BUILD)/dld: $(call objects,$(master) $(common))
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(MASTER_LIBS)

@@ -240,6 +240,30 @@ static bool all_ended(const struct watches *ws) {
     return n[JOB_QUEUED] + n[JOB_WAITING] + n[JOB_PAUSED] == 0;
 }
 
+static void on_all(void *userdata, int error, const struct store_batch *batch) {
+    struct watch *w = userdata;
+
+    (void)error;
+    (void)batch;
+    w->asking = false;
+    if (!w->client)
+        watch_free(w);
+    else if (all_ended(w->watches))
+        watch_finish(w);
+}
+
+/* The numbers are ahead of the ends that are still to be reported: any answer of the store comes
+ * behind those. */
+static void ask_all(struct watch *w) {
+    if (w->asking || !all_ended(w->watches))
+        return;
+    w->asking = true;
+    if (store_batch_get(w->watches->store, 0, on_all, w) < 0) {
+        w->asking = false;
+        watch_fail(w, RPC_STORE, "out of memory; try again later");
+    }
+}
+
 /* ---- */
 
 static struct watch *watch_new(struct watches *ws, struct client *client, struct request *request) {
@@ -273,8 +297,7 @@ void watches_wait(struct watches *ws, struct request *request, struct params_cho
         ask_ids(w);
     } else {
         w->loaded = true;
-        if (all_ended(ws))
-            watch_finish(w);
+        ask_all(w);
     }
 }
 
@@ -313,7 +336,9 @@ static void watch_job_ended(struct watch *w, const struct job *job) {
         return;
     }
     sums_add(&w->sums, job);
-    if (w->choice.all ? all_ended(w->watches) : w->choice.n_ids == 0)
+    if (w->choice.all)
+        ask_all(w);
+    else if (w->choice.n_ids == 0)
         watch_finish(w);
 }
 
