@@ -117,6 +117,7 @@ static void task_start(struct desk *d, struct task *t) {
     unsigned slot = d->free_slots[d->n_free - 1];
     struct transfer *transfer;
 
+    t->started_usec = now_usec(CLOCK_REALTIME);
     if (target_settled(d->dirs, d->store_id, t)) {
         task_report_ended(d, t);
         return;

@@ -11,6 +11,7 @@
  *   transfer.c   one attempt: what curl calls while it runs
  *   request.c    the options of an easy handle
  *   address.c    a URL as dld's and curl's parsers see it
+ *   header.c     status lines and redirects that curl takes too lightly
  *   answer.c     how an attempt ended: error statuses, and curl's successes checked again
  *   curlcode.c   curl's error codes as ours
  *   status.c     what HTTP statuses are called

@@ -9,7 +9,7 @@
 #define USER_AGENT "dld/" DLD_VERSION
 
 /* Bytes that curl receives at once: large ones are fewer system calls. */
-#define RECEIVE_MAX (256 * KIB)
+#define RECEIVE_MAX (512 * KIB)
 #define RECEIVE_MIN (16 * KIB)
 #define RECEIVE_ALL (64 * MIB) /* of all slots together */
 

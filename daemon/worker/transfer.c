@@ -5,6 +5,7 @@
 
 #include "daemon/worker/address.h"
 #include "daemon/worker/answer.h"
+#include "daemon/worker/header.h"
 #include "daemon/worker/request.h"
 
 /* Bytes read of a body that nobody wants, to keep its connection for the next job. */
@@ -101,6 +102,24 @@ static bool discard(struct transfer *t, size_t n) {
     return t->discarded <= DISCARD_MAX;
 }
 
+/* Sees every line of every answer, those of redirects and 1xx too. */
+static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
+    struct transfer *t = userdata;
+
+    (void)size; /* is 1 */
+    if (header_is_status_line(p, n) && !header_status_line_is_valid(p, n)) {
+        failure_set(&t->task->failure, ERR_PROTOCOL, "%s sent a status line that is not HTTP",
+                    t->address.url.host_key);
+        return CURL_WRITEFUNC_ERROR;
+    }
+    if (!header_location_is_valid(p, n) && answer_status(t) / 100 == 3) {
+        failure_set(&t->task->failure, ERR_REDIRECT, "%s redirects to what is no URL for a job",
+                    t->address.url.host_key);
+        return CURL_WRITEFUNC_ERROR;
+    }
+    return n;
+}
+
 static size_t on_body(char *p, size_t size, size_t n, void *userdata) {
     struct transfer *t = userdata;
     struct task *task = t->task;
@@ -172,6 +191,8 @@ static int transfer_setup(struct transfer *t) {
         return r;
     if (curl_easy_setopt(easy, CURLOPT_PRIVATE, t) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->curl_text) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_HEADERDATA, t) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_WRITEDATA, t) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress) != CURLE_OK ||
@@ -225,7 +246,6 @@ struct task *transfer_task(const struct transfer *t) {
 bool transfer_start(struct transfer *t, struct task *task) {
     int r;
 
-    task->started_usec = now_usec(CLOCK_REALTIME);
     if (!address_set(&t->address, task->job.url, &task->failure))
         return false;
     r = request_fill(&t->request, &task->job, &t->address);
