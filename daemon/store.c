@@ -255,7 +255,7 @@ static void trouble_log(struct store *s, const struct done *d) {
                   : d->trouble == -EUCLEAN ? ": it is damaged, restore it from a backup"
                   : d->trouble == -EIO     ? ": look for disk errors in the kernel's log"
                                            : "");
-    } else if (d->trouble == 0 && d->wrote && s->trouble < 0) {
+    } else if (d->trouble == 0 && d->wrote && s->trouble < 0 && s->trouble != -EUCLEAN) {
         s->trouble = 0;
         log_about(LOG_NOTICE, &about, "the queue's database works again");
     }

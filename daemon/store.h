@@ -45,7 +45,7 @@ struct store *store_close(struct store *s);
 /* 32 hex digits that name this queue, made when it was. */
 const char *store_id(const struct store *s);
 
-/* Jobs in each state as of the last commit whose callbacks ran. STAGED ones of complete batches
+/* Jobs in each state as of the last commit whose callbacks have begun to run. STAGED ones of complete batches
  * count as QUEUED, others not at all; ACTIVE is always 0, they are among the QUEUED. */
 const uint64_t *store_counts(const struct store *s); /* [JOB_STATE_MAX_] */
 
@@ -116,7 +116,7 @@ struct store_filter {
     const int64_t *ids;    /* NULL: any; else only these; copied */
     size_t n_ids;          /* at most STORE_STEP */
     int64_t after;         /* only ids above this: the cursor */
-    size_t limit;          /* most jobs in one answer */
+    size_t limit;          /* most jobs in one answer; 0, or more than that: STORE_STEP */
     const int64_t *except; /* never these; copied */
     size_t n_except;
     bool history; /* with the attempts that failed */

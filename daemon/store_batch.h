@@ -14,6 +14,8 @@
     "id, uid, phase, created, touched, finished, count, done, failed, cancelled, bytes, first_id," \
     " last_id, cursor"
 
+/* A row of the table batches. Its jobs have ascending ids in order of their index; where chunks of
+ * other batches came in between there are gaps, and the table batch_runs says where. */
 struct batch {
     struct store_batch seen; /* what is shown of it */
     uid_t uid;
@@ -29,10 +31,12 @@ int batch_by_key(struct db *db, uid_t uid, const char *submit_key, struct batch 
 /* The one in a phase (not VISIBLE) that was touched longest ago. */
 int batch_first(struct db *db, enum batch_phase phase, struct batch *ret);
 
-/* Writes the row, new or not, without the numbers of ended jobs. */
+/* Writes the row, new or not, without the numbers of ended jobs: those are only ever added to.
+ * submit_key may be NULL, and is looked at only when the row is new. */
 int batch_put(struct db *db, const struct batch *b, const char *submit_key);
 /* Writes phase, cursor and touched alone. One that is EXPIRED gives its submit_key free. */
 int batch_put_phase(struct db *db, const struct batch *b);
+/* Deletes the row, when its jobs are gone. */
 int batch_delete(struct db *db, const struct batch *b);
 
 /* Its jobs first..last are about to be added; counts them and keeps the runs. */

@@ -8,11 +8,12 @@
 
 #include "daemon/store_sqlite.h"
 
-/* As row_result_bind() binds and the readers read them. */
+/* Columns of jobs and attempts alike, as row_result_bind() binds and the readers read them. */
 #define RESULT_COLUMNS                                                                             \
     "http_status, bytes, size, error, worker, flags, started, finished, output, message,"          \
     " effective_url, content_type"
 
+/* As row_job_read() reads them. NULL stands for 0 in numbers, for unknown in size. */
 #define JOB_COLUMNS                                                                                \
     "id, state, batch, idx, rank, created, host, url, body, due, attempts, "                       \
     "crashes, " RESULT_COLUMNS

@@ -16,10 +16,11 @@ struct scan_filter {
     int64_t *ids, *except; /* owned; what f points to */
 };
 
-/* 0 or -ENOMEM. */
+/* The copy's limit is within 1..STORE_STEP. 0 or -ENOMEM; scan_filter_done() frees it. */
 int scan_filter_copy(struct scan_filter *ret, const struct store_filter *f);
 void scan_filter_done(struct scan_filter *f);
 
+/* A row that is meant. */
 struct scan_found {
     int64_t id, batch;
     enum job_state state; /* as in the row */

@@ -88,8 +88,23 @@ static const char *const statement_sql[ST_MAX_] = {
 
 /* ---- errors ---- */
 
+/* SQLite tells a full disk from other failed writes, but not a quota or a limit on the size of
+ * files, which are a full disk to whoever has them. sqlite3_system_errno() has forgotten by now,
+ * the log's file hasn't. */
+static int write_error(struct db *db) {
+    sqlite3_file *file = NULL;
+    int error = 0;
+
+    if (sqlite3_file_control(db->sqlite, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file) !=
+            SQLITE_OK ||
+        !file || !file->pMethods ||
+        file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &error) != SQLITE_OK)
+        return -EIO;
+    return error == EDQUOT || error == EFBIG ? -ENOSPC : -EIO;
+}
+
 int db_error(struct db *db) {
-    int system = sqlite3_system_errno(db->sqlite), code = sqlite3_extended_errcode(db->sqlite);
+    int code = sqlite3_extended_errcode(db->sqlite);
 
     snprintf(db->error, sizeof(db->error), "%s (SQLite %d)", sqlite3_errmsg(db->sqlite), code);
     if (code == SQLITE_IOERR_NOMEM)
@@ -105,8 +120,7 @@ int db_error(struct db *db) {
     case SQLITE_NOTADB:
         return -EUCLEAN;
     case SQLITE_IOERR:
-        /* A quota or a limit on the size of files is a full disk to whoever has it. */
-        return system == EDQUOT || system == EFBIG || system == ENOSPC ? -ENOSPC : -EIO;
+        return code == SQLITE_IOERR_WRITE ? write_error(db) : -EIO;
     default:
         return -EIO;
     }

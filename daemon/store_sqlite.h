@@ -16,6 +16,8 @@
 
 #include "daemon/store.h"
 
+/* One name for each line of the table of SQL in store_sqlite.c; all are prepared when the store is
+ * opened, so that a schema that doesn't fit is found then. */
 enum statement {
     ST_BEGIN,
     ST_COMMIT,
@@ -63,28 +65,30 @@ struct db_ready {
     char host[];
 };
 
+/* What is kept as rows and changed by nearly every transaction. counts is by enum job_state; that
+ * of STAGED and ACTIVE is always 0. */
 struct db_numbers {
     uint64_t counts[JOB_STATE_MAX_];
     int64_t next_job, next_batch; /* ids; never given twice */
 };
 
+/* Fields are those of the thread that has the connection; id may be read by any. */
 struct db {
     sqlite3 *sqlite;
     sqlite3_stmt *statements[ST_MAX_];
     char id[STORE_ID_LENGTH + 1];
 
-    struct db_numbers now, committed;
+    struct db_numbers now, committed;    /* with, and without, the transaction that runs */
     struct batch_delta *deltas;          /* hash by batch */
     struct batch_delta *delta_last;      /* most changes are to the same one again */
     struct db_ready *ready_hash, *ready; /* the same entries, as a hash and as a list */
     struct db_ready *ready_last;
 
-    uint64_t
-        chores_at; /* realtime usec when the thread has something to do by itself, 0: look now */
-    int64_t step_rows; /* how many rows it takes at a time */
-    bool wrote;        /* the last commit wrote something */
-    int wal_frames, checkpoint_at;
-    char error[200];
+    uint64_t chores_at;            /* realtime usec, when to run the chores; 0: look now */
+    int64_t step_rows;             /* how many rows they take at a time */
+    bool wrote;                    /* the last commit wrote something */
+    int wal_frames, checkpoint_at; /* pages in the log; how many make it worth moving them */
+    char error[200];               /* db_error_text() */
 };
 
 /* Opens or makes dir/queue.db, and brings an older schema up to date. On failure a new string for

@@ -1,5 +1,6 @@
 /*
- * store_fixture.h - a store in a directory of its own, and its calls made to wait for their answers.
+ * store_fixture.h - a store in a directory of its own, and its calls made to wait for their
+ * answers.
  */
 #ifndef DLD_STORE_FIXTURE_H
 #define DLD_STORE_FIXTURE_H
@@ -20,8 +21,10 @@
 #include "common/util.h"
 #include "daemon/store.h"
 
-#define CREATED UINT64_C(1700000000000000)
 #define HOST "a.example:80"
+
+/* When all jobs are submitted: at the start of the test. */
+static uint64_t created;
 
 struct fixture {
     char dir[32];
@@ -81,6 +84,7 @@ static inline int fixture_setup(void **state) {
     struct fixture *f = calloc(1, sizeof(*f));
     char *why = NULL;
 
+    created = now_usec(CLOCK_REALTIME);
     strcpy(f->dir, "/tmp/test_store.XXXXXX");
     assert_non_null(mkdtemp(f->dir));
     assert_return_code(sd_event_new(&f->event), 0);
@@ -134,7 +138,7 @@ static inline struct store_chunk *chunk_new(const char *key, uint64_t offset, si
 
     c->submit_key = key ? strdup(key) : NULL;
     c->uid = 1000;
-    c->created = CREATED;
+    c->created = created;
     c->offset = offset;
     c->last = last;
     c->n_jobs = n;
@@ -152,11 +156,7 @@ static inline int submit_chunk(struct fixture *f, struct store_chunk *c) {
 }
 
 static inline int submit(struct fixture *f, const char *key, uint64_t offset, size_t n, bool last) {
-    struct store_chunk *c = chunk_new(key, offset, n, last);
-
-    if (!last) /* or it would be taken for one that was left long ago */
-        c->created = now_usec(CLOCK_REALTIME);
-    return submit_chunk(f, c);
+    return submit_chunk(f, chunk_new(key, offset, n, last));
 }
 
 /* ---- running ---- */
@@ -285,10 +285,12 @@ static inline int64_t file_number(const struct fixture *f, const char *sql) {
     return n;
 }
 
-/* Whether every number that is kept is what counting gives, and the file is sound; closes and opens the store. */
+/* Whether every number that is kept is what counting gives, and the file is sound; closes and opens
+ * the store. */
 static inline void check_numbers(struct fixture *f) {
     f->store = store_close(f->store);
-    assert_int_equal(file_number(f, "SELECT integrity_check = 'ok' FROM pragma_integrity_check"), 1);
+    assert_int_equal(file_number(f, "SELECT integrity_check = 'ok' FROM pragma_integrity_check"),
+                     1);
     assert_int_equal(
         file_number(f, "SELECT count(*) FROM counters c WHERE n <> (SELECT count(*) FROM jobs j"
                        " JOIN batches b ON b.id = j.batch WHERE b.phase IN (1, 2)"

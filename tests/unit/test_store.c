@@ -25,7 +25,7 @@ static void test_submit_one_chunk(void **state) {
     assert_int_equal(f->ids[2], f->ids[0] + 2);
     assert_int_equal(f->n_ready, 1);
     assert_string_equal(f->ready_host, HOST);
-    assert_int_equal(f->ready_rank, CREATED);
+    assert_int_equal(f->ready_rank, created);
     assert_int_equal(store_counts(f->store)[JOB_QUEUED], 3);
     check_numbers(f);
 }
@@ -45,8 +45,8 @@ static void test_submit_keeps_all_of_a_job(void **state) {
     assert_int_equal(j->batch, f->batch.id);
     assert_int_equal(j->index, 0);
     assert_int_equal(j->state, JOB_QUEUED);
-    assert_int_equal(j->rank, CREATED + 7 * JOB_PRIORITY_STEP);
-    assert_int_equal(j->created, CREATED);
+    assert_int_equal(j->rank, created + 7 * JOB_PRIORITY_STEP);
+    assert_int_equal(j->created, created);
     assert_int_equal(j->attempts, 0);
     assert_int_equal(j->result.size, -1);
     assert_string_equal(j->url, "http://a.example/0");
@@ -152,7 +152,7 @@ static void test_staged_until_complete(void **state) {
     assert_int_equal(store_counts(f->store)[JOB_QUEUED], 2500);
     wait_fetch(f, 2500);
     assert_true(f->n_ready >= 1);
-    assert_int_equal(f->ready_rank, CREATED);
+    assert_int_equal(f->ready_rank, created);
     check_numbers(f);
 }
 
@@ -258,7 +258,7 @@ static void test_fetch_in_order_of_rank(void **state) {
     for (size_t i = 0; i < 5; i++)
         c->jobs[i].priority = priorities[i];
     assert_int_equal(submit_chunk(f, c), 0);
-    assert_int_equal(f->ready_rank, CREATED - 100 * JOB_PRIORITY_STEP);
+    assert_int_equal(f->ready_rank, created - 100 * JOB_PRIORITY_STEP);
     assert_int_equal(fetch(f, 10), 0);
     for (size_t i = 0; i < 5; i++)
         assert_int_equal(f->jobs[i]->index, order[i]);
@@ -326,9 +326,15 @@ static void test_put_done(void **state) {
     struct fixture *f = *state;
     _cleanup_(job_freep) struct job *j = one_job(f);
 
-    j->result = (struct job_result){.http_status = 200, .bytes = 12, .size = 0, .worker = 3,
-                                    .skipped = true, .started = 5, .finished = 6,
-                                    .output = strdup("x/y"), .content_type = strdup("text/plain")};
+    j->result = (struct job_result){.http_status = 200,
+                                    .bytes = 12,
+                                    .size = 0,
+                                    .worker = 3,
+                                    .skipped = true,
+                                    .started = 5,
+                                    .finished = 6,
+                                    .output = strdup("x/y"),
+                                    .content_type = strdup("text/plain")};
     assert_int_equal(put(f, j, JOB_DONE), 0);
     assert_int_equal(store_counts(f->store)[JOB_QUEUED], 0);
     assert_int_equal(store_counts(f->store)[JOB_DONE], 1);
