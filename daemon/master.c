@@ -13,6 +13,7 @@
 #include "daemon/control.h"
 #include "daemon/dispatch.h"
 #include "daemon/methods.h"
+#include "daemon/notify.h"
 #include "daemon/pool.h"
 #include "daemon/state_dir.h"
 #include "daemon/store.h"
@@ -40,6 +41,7 @@ struct master {
     unsigned stop_signals;
     uint64_t drain_deadline;
     sd_event_source *status; /* timer: tell the service manager */
+    sd_event_source *watchdog;
 };
 
 /* ---- systemd ---- */
@@ -55,11 +57,10 @@ static int on_status_due(sd_event_source *source, uint64_t usec, void *userdata)
     if (m->methods.stopping)
         return 0;
     n_active = dispatch_n_active(m->dispatch, 0, &speed);
-    sd_notifyf(0,
-               "STATUS=%u active, %" PRIu64 " queued, %" PRIu64 " waiting, %" PRIu64
-               " done, %" PRIu64 " failed",
-               n_active, n[JOB_QUEUED] - MIN(n[JOB_QUEUED], (uint64_t)n_active), n[JOB_WAITING],
-               n[JOB_DONE], n[JOB_FAILED]);
+    notify_send("STATUS=%u active, %" PRIu64 " queued, %" PRIu64 " waiting, %" PRIu64
+                " done, %" PRIu64 " failed",
+                n_active, n[JOB_QUEUED] - MIN(n[JOB_QUEUED], (uint64_t)n_active), n[JOB_WAITING],
+                n[JOB_DONE], n[JOB_FAILED]);
     return 0;
 }
 
@@ -113,7 +114,7 @@ static void master_stop(struct master *m) {
     if (m->methods.stopping)
         return;
     m->methods.stopping = true;
-    sd_notify(0, "STOPPING=1\nSTATUS=Stopping: transfers are given back to the queue");
+    notify_send("STOPPING=1\nSTATUS=Stopping: transfers are given back to the queue");
     control_stop(m->control);
     dispatch_stop(m->dispatch);
     pool_stop(m->pool, m->config->master.stop_grace);
@@ -138,6 +139,7 @@ static void on_ready(void *userdata) {
     struct master *m = userdata;
 
     dispatch_start(m->dispatch, m->store, m->pool);
+    /* This one must arrive: it is worth a wait, and nobody waits for us yet. */
     sd_notifyf(0, "READY=1\nSTATUS=Ready: %u workers", m->config->master.workers);
     log_info("ready: %u workers, socket %s, state %s, output %s", m->config->master.workers,
              m->config->socket_path, m->config->state_dir, m->config->output.root);
@@ -325,7 +327,7 @@ static int start_loop(struct master *m) {
     if (r >= 0)
         r = sd_event_source_set_enabled(m->status, SD_EVENT_OFF);
     if (r >= 0)
-        r = sd_event_set_watchdog(m->event, true);
+        r = notify_watchdog(m->event, &m->watchdog);
     if (r < 0)
         log_error("the event loop can't be set up: %s", strerror(-r));
     return r < 0 ? r : 0;
@@ -383,6 +385,7 @@ static void master_done(struct master *m) {
     store_close(m->store);
     dispatch_free(m->dispatch);
     sd_event_source_disable_unref(m->status);
+    sd_event_source_disable_unref(m->watchdog);
     sd_event_unref(m->event);
     close_fd(m->root_fd);
     if (m->own_socket)
