@@ -15,6 +15,7 @@ import asyncio
 import inspect
 import json
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -313,6 +314,7 @@ class BadServer:
         self.silent_port = None  # accepts connections and never reads
         self._counts = {}
         self._connections = 0
+        self._servers = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._started = threading.Event()
@@ -328,6 +330,15 @@ class BadServer:
 
     def url(self, path):
         return f"http://127.0.0.1:{self.port}{path}"
+
+    def listen_tls(self, certificate, key):
+        """Serves the same over TLS, on one port more; returns the URL's beginning."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        started = asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
+        server = asyncio.run_coroutine_threadsafe(started, self._loop).result(10)
+        self._servers.append(server)
+        return f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
     def silent_url(self, path="/file"):
         return f"http://127.0.0.1:{self.silent_port}{path}"
@@ -346,6 +357,8 @@ class BadServer:
             self._started.set()
             self._loop.run_forever()
         finally:
+            for server in self._servers:
+                server.close()
             tasks = asyncio.all_tasks(self._loop)
             for task in tasks:
                 task.cancel()
@@ -356,6 +369,7 @@ class BadServer:
         server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=4096)
         self.port = server.sockets[0].getsockname()[1]
         silent = await asyncio.start_server(self._ignore, "127.0.0.1", 0, backlog=4096)
+        self._servers += [server, silent]
         self.silent_port = silent.sockets[0].getsockname()[1]
 
     async def _ignore(self, reader, writer):

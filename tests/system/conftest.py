@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from badserver import BadServer
-from dld import Daemon
+from dld import Daemon, run
 from nginx import Nginx
-from support import SLOWER
+from support import ROOT, SANITIZE, SLOWER
 
 TEST_TIMEOUT = 120
 
@@ -50,6 +50,16 @@ def tmp(request):
         print(f"kept: {path}")
     else:
         shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory):
+    """make install into a directory."""
+    place = tmp_path_factory.mktemp("install")
+    variables = [f"DESTDIR={place}", "prefix=/usr", "sysconfdir=/etc"] + ["SANITIZE=1"] * SANITIZE
+    result = run(["make", "-C", ROOT, "install", *variables], timeout=300)
+    assert result.code == 0, result
+    return place
 
 
 @pytest.fixture

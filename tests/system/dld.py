@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import shutil
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -26,8 +28,19 @@ def sanitizer_complaint(text):
     return next((line for line in text.splitlines() if any(word in line for word in SANITIZER_WORDS)), None)
 
 
+def with_worker(base, text):
+    """A copy of dld beside a dld-worker of the test's own: a script with that text. Returns the copy's path."""
+    place = Path(base) / "bin"
+    place.mkdir()
+    shutil.copy(DLD, place / "dld")
+    worker = place / "dld-worker"
+    worker.write_text(text)
+    worker.chmod(0o755)
+    return place / "dld"
+
+
 class Notify:
-    """What systemd listens with: the socket that NOTIFY_SOCKET names."""
+    """What systemd listens with: the socket that NOTIFY_SOCKET names. A thread reads it, as systemd always does."""
 
     def __init__(self, path):
         self.path = Path(path)
@@ -35,30 +48,45 @@ class Notify:
         self.lines = []  # as they came, with the time: (monotonic seconds, "READY=1")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(self.path))
-        self._socket.setblocking(False)
+        self._reading = threading.Event()
+        self._reading.set()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
 
     def seen(self, line):
         """Whether a line came that is this one or begins with it."""
-        self._receive()
-        return any(text.startswith(line) for _, text in self.lines)
+        return self.count(line) > 0
 
     def time_of(self, line):
         return next(when for when, text in self.lines if text.startswith(line))
 
     def count(self, line):
-        self._receive()
-        return sum(text.startswith(line) for _, text in self.lines)
+        return sum(text.startswith(line) for _, text in list(self.lines))
+
+    def stop_reading(self):
+        """Reads no more, so that the socket's queue fills up."""
+        self._reading.clear()
+
+    def is_full(self):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+            probe.setblocking(False)
+            try:
+                probe.sendto(b"X=1", str(self.path))
+                return False
+            except BlockingIOError:
+                return True
 
     def close(self):
+        self._reading.set()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", str(self.path))
+        self._thread.join()
         self._socket.close()
 
-    def _receive(self):
-        while True:
-            try:
-                message = self._socket.recv(65536).decode()
-            except BlockingIOError:
-                return
+    def _read(self):
+        while message := self._socket.recv(65536).decode():
             self.lines += [(time.monotonic(), line) for line in message.splitlines()]
+            self._reading.wait()
 
 
 class Result:

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -105,6 +106,79 @@ def test_master_killed_while_jobs_are_submitted(make_daemon, nginx):
                 if not daemon.running:
                     daemon.start()
     work.check_the_end(daemon)
+
+
+def published_and_unrecorded(make_daemon, bad, on_conflict):
+    """A daemon that hangs while its workers publish the files of 40 jobs: the ends of them are recorded nowhere."""
+    daemon = make_daemon(settings=CALM).start()
+    jobs = [{"url": bad.url(f"/delay/0.3/3000/{i}"), "on_conflict": on_conflict} for i in range(30)]
+    jobs += [{"url": bad.url(f"/delay/0.3/3000/{i}"), "output": f"new/{i}.bin", "on_conflict": on_conflict}
+             for i in range(30, 40)]
+    daemon.submit(jobs)
+    wait_for(lambda: bad.count() >= 30)
+    os.kill(daemon.pid, signal.SIGSTOP)
+    published = lambda: sum(not is_part(name) for name in files_under(daemon.root))
+    wait_for(lambda: bad.count() == published() >= 30, what="all that was asked for to be published")
+    return daemon
+
+
+def check_each_file_once(daemon):
+    wait_for(daemon.none_left, 60)
+    jobs = daemon.jobs()
+    assert [done(j)["output"] for j in jobs] == [str(i) for i in range(30)] + [f"new/{i}.bin" for i in range(30, 40)]
+    assert files_under(daemon.root) == sorted(j["output"] for j in jobs)
+    for job in jobs:
+        assert job["bytes"] == job["size"] == 3000 and not job.get("skipped"), job
+        assert daemon.file(job["output"]).read_bytes() == content(urlsplit(job["url"]).path, 3000)
+
+
+@pytest.mark.parametrize("on_conflict", ["rename", "fail", "overwrite", "skip"])
+def test_master_killed_between_publishing_and_recording(make_daemon, bad, on_conflict):
+    daemon = published_and_unrecorded(make_daemon, bad, on_conflict)
+    daemon.kill()
+    daemon.start()
+    check_each_file_once(daemon)
+
+
+@pytest.mark.parametrize("on_conflict", ["rename", "fail", "overwrite", "skip"])
+def test_workers_killed_between_publishing_and_recording(make_daemon, bad, on_conflict):
+    daemon = published_and_unrecorded(make_daemon, bad, on_conflict)
+    for pid in daemon.worker_pids():
+        os.kill(pid, signal.SIGKILL)
+    os.kill(daemon.pid, signal.SIGCONT)
+    check_each_file_once(daemon)
+
+
+def test_file_changed_by_others_is_not_taken_for_its_own(make_daemon, bad):
+    """Published, not recorded, and then overwritten by someone: that one's file stays, the job gets another name."""
+    daemon = published_and_unrecorded(make_daemon, bad, "rename")
+    daemon.kill()
+    daemon.file("7").unlink()
+    daemon.file("7").write_bytes(b"somebody else's")
+    daemon.start()
+    wait_for(daemon.none_left, 60)
+    assert daemon.file("7").read_bytes() == b"somebody else's"
+    assert [j["output"] for j in daemon.jobs() if j["url"].endswith("/7")] == ["7.1"]
+
+
+def test_killed_right_after_a_large_submission(make_daemon, bad):
+    """The jobs of many chunks are made visible in steps: all of them are there afterwards, once."""
+    random = seeded()
+    daemon = make_daemon().start()
+    jobs = [{"url": bad.silent_url(f"/{i}")} for i in range(60000)]
+    with daemon.control() as c:
+        for start in range(0, 60000, 10000):
+            chunk = {"jobs": jobs[start:start + 10000], "submit_key": "k", "offset": start, "last": start == 50000}
+            assert c.call("submit", chunk)["count"] == start + 10000
+    for _ in range(3):
+        time.sleep(random.uniform(0, 0.03))
+        daemon.kill()
+        daemon.start()
+    wait_for(lambda: daemon.counts()["active"] > 0)
+    assert sum(daemon.counts().values()) == 60000
+    assert daemon.call("status", {"batch": 1})["batch"]["count"] == 60000
+    daemon.call("cancel", {"all": True})
+    wait_for(lambda: daemon.counts()["cancelled"] == 60000)
 
 
 def test_state_changes_survive_a_kill(make_daemon, bad):

@@ -5,7 +5,8 @@ import time
 import pytest
 
 from badserver import GOOD_SIZE
-from support import closed_port, content, files_under, unanswered_port, wait_for
+from dld import run
+from support import closed_port, content, files_under, have, unanswered_port, wait_for
 from test_download import done, failed
 
 
@@ -206,6 +207,25 @@ def test_answer_that_is_not_http(daemon, bad, path):
 def test_huge_header(daemon, bad):
     failed(daemon.run_one(bad.url("/huge-header/2000000/a"), retries=0), "protocol")
     assert files_under(daemon.root) == []
+
+
+# ---- TLS ----
+
+
+def test_server_that_speaks_no_tls(daemon, nginx):
+    failed(daemon.run_one(nginx.add("a", b"a").replace("http:", "https:")), "tls")
+    assert files_under(daemon.root) == []
+
+
+@pytest.mark.skipif(not have("openssl"), reason="needs openssl to make a certificate")
+def test_certificate_that_nobody_vouches_for(daemon, bad, tmp):
+    made = run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2",
+                "-keyout", tmp / "key", "-out", tmp / "certificate"])
+    assert made.code == 0, made
+    job = failed(daemon.run_one(bad.listen_tls(tmp / "certificate", tmp / "key") + "/any/a"), "tls")
+    assert job["attempts"] == 1
+    assert bad.count() == 0 and files_under(daemon.root) == []
 
 
 # ---- one server's fault is not another's ----

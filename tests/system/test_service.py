@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import stat
 import subprocess
@@ -10,21 +9,18 @@ import time
 
 import pytest
 
-from dld import DLCTL, DLD, WORKER, dlctl, run
-from support import ROOT, SANITIZE, SLOWER, clean_environment, die_with_parent, have, kill_session, wait_for
+from dld import DLCTL, DLD, WORKER, dlctl, run, with_worker
+from support import ROOT, SLOWER, clean_environment, die_with_parent, have, kill_session, wait_for
 
 SYSTEMD = ROOT / "systemd"
 
 
-def with_worker(tmp, script):
-    """A copy of dld beside a dld-worker of ours: a shell script, in which $WORKER is the real one."""
-    place = tmp / "bin"
-    place.mkdir()
-    shutil.copy(DLD, place / "dld")
-    worker = place / "dld-worker"
-    worker.write_text(f"#!/bin/sh\nWORKER={WORKER}\n{script}\n")
-    worker.chmod(0o755)
-    return place / "dld"
+# A worker that waits for a file before it becomes a real one.
+GATED = f"""#!/bin/sh
+echo >>{{tmp}}/started
+until [ -e {{gate}} ]; do sleep 0.02; done
+exec {WORKER}
+"""
 
 
 # ---- what it tells ----
@@ -32,7 +28,7 @@ def with_worker(tmp, script):
 
 def test_ready_comes_after_the_hello_of_every_worker(make_daemon, tmp):
     gate = tmp / "gate"
-    program = with_worker(tmp, f'echo >>{tmp}/started; until [ -e {gate} ]; do sleep 0.02; done; exec "$WORKER" "$@"')
+    program = with_worker(tmp, GATED.format(tmp=tmp, gate=gate))
     daemon = make_daemon(program=program, workers=3).spawn()
     wait_for(lambda: (tmp / "started").exists() and (tmp / "started").read_text().count("\n") == 3)
     assert not daemon.notify.seen("READY=1")
@@ -43,7 +39,7 @@ def test_ready_comes_after_the_hello_of_every_worker(make_daemon, tmp):
 
 def test_no_client_is_served_before_it_is_ready(make_daemon, tmp):
     gate = tmp / "gate"
-    program = with_worker(tmp, f'echo >>{tmp}/started; until [ -e {gate} ]; do sleep 0.02; done; exec "$WORKER" "$@"')
+    program = with_worker(tmp, GATED.format(tmp=tmp, gate=gate))
     daemon = make_daemon(program=program, workers=1).spawn()
     wait_for(lambda: (tmp / "started").exists())
     assert not daemon.socket.exists() or dlctl("status", socket=daemon.socket, code=None).code in (0, 3)
@@ -52,7 +48,7 @@ def test_no_client_is_served_before_it_is_ready(make_daemon, tmp):
 
 
 def test_worker_that_never_starts_is_an_error(make_daemon, tmp):
-    daemon = make_daemon(program=with_worker(tmp, "exit 1")).spawn()
+    daemon = make_daemon(program=with_worker(tmp, "#!/bin/sh\nexit 1\n")).spawn()
     assert daemon.wait_exit(60) == 1
     assert "worker" in daemon.stderr
     assert not daemon.notify.seen("READY=1")
@@ -60,7 +56,7 @@ def test_worker_that_never_starts_is_an_error(make_daemon, tmp):
 
 def test_missing_worker_is_an_error(make_daemon, tmp):
     program = with_worker(tmp, "")
-    (tmp / "bin" / "dld-worker").unlink()
+    (program.parent / "dld-worker").unlink()
     daemon = make_daemon(program=program).spawn()
     assert daemon.wait_exit() == 1
     assert "dld-worker" in daemon.stderr
@@ -71,7 +67,7 @@ def test_status_and_stopping_are_told(make_daemon, bad):
     wait_for(lambda: daemon.notify.seen("STATUS="))
     assert not daemon.notify.seen("STOPPING=1")
     assert daemon.stop() == 0
-    assert daemon.notify.seen("STOPPING=1")
+    wait_for(lambda: daemon.notify.seen("STOPPING=1"))
     assert daemon.notify.time_of("READY=1") <= daemon.notify.time_of("STOPPING=1")
 
 
@@ -87,6 +83,16 @@ def test_watchdog_is_fed(make_daemon):
     first = time.monotonic()
     wait_for(lambda: daemon.notify.count("WATCHDOG=1") >= 10)
     assert 0.3 < time.monotonic() - first < 3 * SLOWER
+
+
+def test_service_manager_that_does_not_read_holds_up_nobody(make_daemon):
+    daemon = make_daemon(env={"WATCHDOG_USEC": "100000"}).start()
+    daemon.notify.stop_reading()
+    wait_for(daemon.notify.is_full)
+    with daemon.control(timeout=5) as c:
+        for _ in range(3):
+            assert c.call("status")["pid"] == daemon.pid
+            time.sleep(0.1)  # a time or two for the watchdog
 
 
 def test_watchdog_is_left_alone_unless_asked_for(daemon):
@@ -191,16 +197,6 @@ def test_ordinary_user_needs_no_options(tmp, bad):
 
 
 # ---- units and installation ----
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """make install into a directory."""
-    place = tmp_path_factory.mktemp("install")
-    variables = [f"DESTDIR={place}", "prefix=/usr"] + ["SANITIZE=1"] * SANITIZE
-    result = run(["make", "-C", ROOT, "install", *variables], timeout=300)
-    assert result.code == 0, result
-    return place
 
 
 def test_install_puts_things_in_place(installed):
