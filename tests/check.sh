@@ -4,9 +4,9 @@ set -u
 cd "$(dirname "$0")/.."
 make=("$@" --no-print-directory)
 jobs=-j$(nproc)
-passed=0 failed=0
+passed=0 failed=0 skipped=0
 
-count() { passed=$((passed + $1)) failed=$((failed + $2)); }
+count() { passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + ${3:-0})); }
 
 # step NAME COMMAND...: one test that is a command.
 step() {
@@ -43,5 +43,5 @@ step "clang: builds without warnings" "${make[@]}" "$jobs" CC=clang BUILD=.build
 round "gcc"
 round "gcc with sanitizers" SANITIZE=1
 
-echo "$passed passed, $failed failed"
+echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]
