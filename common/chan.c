@@ -83,10 +83,10 @@ static int on_flush(sd_event_source *source, void *userdata) {
     struct chan *c = userdata;
 
     (void)source;
-    if (!c->closed)
-        chan_send_some(c);
     if (c->closed)
         c->on_closed(c->userdata, c->error);
+    else
+        chan_send_some(c); /* which has the loop come by once more if it fails */
     return 0;
 }
 
