@@ -18,7 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 from programs import Aria2, Curl, DldProgram, Wget2  # noqa: E402
 from report import write_report  # noqa: E402
-from servers import Failure, nginx_running, quit_on_signals  # noqa: E402
+from servers import Failure, nginx_running, quit_on_signals, quit_with  # noqa: E402
 
 
 class Workload:
@@ -135,6 +135,6 @@ if __name__ == "__main__":
     try:
         main()
     except (Failure, AssertionError) as e:
-        sys.exit(f"bench: {e}")
+        quit_with("bench", e)
     except KeyboardInterrupt:
         sys.exit("\nbench: stopped; everything it had started is gone")

@@ -4,6 +4,7 @@ A failure to start is an AssertionError with what the server said.
 """
 
 import signal
+import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,15 @@ def quit_on_signals():
         signal.signal(number, interrupt)
 
 
+def quit_with(program, error):
+    """Exits with 1 and says what failed, and what had failed before it."""
+    text = ""
+    while error is not None:
+        text += f"{program}: {error}\n"
+        error = error.__context__
+    sys.exit(text.rstrip())
+
+
 class ServedDaemon(Daemon):
     """A daemon to which the caller talks by command line."""
 
@@ -40,8 +50,14 @@ def _running(server):
     try:
         yield server.start()
     finally:
-        if server.process is not None and server.process.poll() is None:
-            server.stop()
+        process = server.process
+        if process is not None and process.poll() is None:
+            try:
+                server.stop()
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise Failure(f"{process.args[0]} did not stop when told to, and was killed")
 
 
 def nginx_running(base, files):

@@ -12,13 +12,12 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
-from servers import Failure, dld_running, nginx_running, quit_on_signals  # noqa: E402
+from servers import Failure, dld_running, nginx_running, quit_on_signals, quit_with  # noqa: E402
 
 PHOTO_PACKAGE = "lomiri-wallpapers-16.04"
 PHOTOS = 15
 LATENCY = 0.3  # seconds before the server answers a request
 CORES = len(os.sched_getaffinity(0))  # as many workers has dld when not told otherwise
-
 
 # [host] connections: dld's default for the download that is shown; all at once for the table
 DEFAULT_CONNECTIONS = 8
@@ -131,6 +130,6 @@ if __name__ == "__main__":
     try:
         run_demo()
     except (Failure, AssertionError) as e:
-        sys.exit(f"demo: {e}")
+        quit_with("demo", e)
     except KeyboardInterrupt:
         sys.exit("\ndemo: stopped; all that it had started is gone")
