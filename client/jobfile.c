@@ -148,7 +148,7 @@ static int scan_key(struct jobfile *f, struct shape *s, char **ret_key) {
         if (!s->other)
             return -ENOMEM;
     }
-    s->url |= streq(key, "url");
+    s->url |= streq(key, "url") || streq(key, "urls");
     *ret_key = TAKE_PTR(key);
     return 0;
 }

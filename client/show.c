@@ -14,11 +14,13 @@
 #define KEY_WIDTH 14
 
 static bool is_time(const char *key) {
-    return streq(key, "created") || streq(key, "started") || streq(key, "finished");
+    return streq(key, "created") || streq(key, "started") || streq(key, "finished") ||
+           streq(key, "deadline") || streq(key, "not_before");
 }
 
 static bool is_bytes(const char *key) {
-    return streq(key, "bytes") || streq(key, "size") || streq(key, "max_size");
+    return streq(key, "bytes") || streq(key, "size") || streq(key, "max_size") ||
+           streq(key, "max_decoded_size");
 }
 
 /* A value of the job, whichever keys this and later daemons send. */

@@ -28,14 +28,19 @@
     X(EXISTS, 14, "exists", false, "a file of that name exists and on_conflict is fail")           \
     X(URL, 15, "url", false, "the URL can't be used")                                              \
     X(CRASH, 16, "crash", false, "the job crashed its workers and was taken out")                  \
-    X(INTERNAL, 17, "internal", true, "dld itself failed")
+    X(INTERNAL, 17, "internal", true, "dld itself failed")                                         \
+    X(CHECKSUM, 18, "checksum", false, "the bytes are not those that were asked for or promised")  \
+    X(DENIED_ADDRESS, 19, "denied-address", false,                                                 \
+      "the host's address is one that may not be used")                                            \
+    X(DEADLINE, 20, "deadline", false, "the job's deadline has passed")                            \
+    X(SIZE, 21, "size", false, "the file has another size than was asked for")
 
 enum dld_error {
     ERR_NONE = 0,
 #define X(symbol, number, name, transient, sentence) ERR_##symbol = number,
     DLD_ERRORS(X)
 #undef X
-        ERR_MAX_ = 18
+        ERR_MAX_ = 22
 };
 
 /* NULL for ERR_NONE and for numbers that are not in the table. */

@@ -61,6 +61,13 @@ static int record_close(struct buf *b, size_t at) {
     return r;
 }
 
+static void put_kept(struct buf *b, const struct wire_kept *k) {
+    put_u64(b, k->offset);
+    put_u64(b, (uint64_t)k->total);
+    put_str(b, k->etag);
+    put_str(b, k->last_modified);
+}
+
 int wire_put_hello(struct buf *b, const struct wire_hello *m) {
     size_t at = record_open(b, WIRE_HELLO);
 
@@ -83,6 +90,13 @@ int wire_put_config(struct buf *b, const struct wire_config *m) {
     put_u32(b, m->file_mode);
     put_u32(b, m->dir_mode);
     put_str(b, m->store_id);
+    put_u64(b, m->min_free_space);
+    put_str(b, m->digest);
+    put_str(b, m->ca_file);
+    put_str(b, m->schemes);
+    put_str(b, m->deny);
+    put_str(b, m->allow);
+    put_str(b, m->proxy);
     return record_close(b, at);
 }
 
@@ -99,6 +113,15 @@ int wire_put_job(struct buf *b, const struct wire_job *m) {
     put_str(b, m->output);
     put_str(b, m->user_agent);
     put_str(b, m->referer);
+    put_u64(b, (uint64_t)m->size);
+    put_u64(b, m->max_decoded_size);
+    put_str(b, m->checksum);
+    put_str(b, m->proxy);
+    put_u8(b, m->content_disposition);
+    put_u8(b, m->if_modified);
+    put_u8(b, m->remote_time);
+    put_u8(b, m->compressed);
+    put_kept(b, &m->kept);
     put_u32(b, m->n_headers);
     for (uint32_t i = 0; i < m->n_headers; i++)
         put_str(b, m->headers[i]);
@@ -123,6 +146,14 @@ int wire_put_fetched(struct buf *b, int64_t id) {
     return record_close(b, at);
 }
 
+int wire_put_checkpoint(struct buf *b, const struct wire_checkpoint *m) {
+    size_t at = record_open(b, WIRE_CHECKPOINT);
+
+    put_u64(b, (uint64_t)m->id);
+    put_kept(b, &m->kept);
+    return record_close(b, at);
+}
+
 int wire_put_result(struct buf *b, const struct wire_result *m) {
     size_t at = record_open(b, WIRE_RESULT);
 
@@ -131,6 +162,7 @@ int wire_put_result(struct buf *b, const struct wire_result *m) {
     put_u8(b, m->error);
     put_u8(b, m->transient);
     put_u8(b, m->skipped);
+    put_u8(b, m->not_modified);
     put_u32(b, m->http_status);
     put_u64(b, m->bytes);
     put_u64(b, (uint64_t)m->size);
@@ -140,6 +172,9 @@ int wire_put_result(struct buf *b, const struct wire_result *m) {
     put_str(b, m->message);
     put_str(b, m->effective_url);
     put_str(b, m->content_type);
+    put_str(b, m->digest);
+    put_str(b, m->body);
+    put_kept(b, &m->kept);
     return record_close(b, at);
 }
 
@@ -216,6 +251,15 @@ static const char *get_str(struct cursor *c) {
     return s;
 }
 
+static void get_kept(struct cursor *c, struct wire_kept *ret) {
+    ret->offset = get_u64(c);
+    ret->total = (int64_t)get_u64(c);
+    ret->etag = get_str_or_null(c);
+    ret->last_modified = get_str_or_null(c);
+    if (ret->offset > INT64_MAX || ret->total < -1)
+        c->bad = true;
+}
+
 static int cursor_end(const struct cursor *c) {
     return c->bad || c->left > 0 ? -EBADMSG : 0;
 }
@@ -242,6 +286,13 @@ int wire_get_config(const void *p, size_t n, struct wire_config *ret) {
     ret->file_mode = get_u32(&c);
     ret->dir_mode = get_u32(&c);
     ret->store_id = get_str(&c);
+    ret->min_free_space = get_u64(&c);
+    ret->digest = get_str_or_null(&c);
+    ret->ca_file = get_str_or_null(&c);
+    ret->schemes = get_str(&c);
+    ret->deny = get_str(&c);
+    ret->allow = get_str(&c);
+    ret->proxy = get_str_or_null(&c);
     if (ret->fsync >= FSYNC_MAX_ || ret->transfers == 0)
         c.bad = true;
     return cursor_end(&c);
@@ -260,6 +311,15 @@ int wire_get_job(const void *p, size_t n, struct wire_job *ret) {
     ret->output = get_str(&c);
     ret->user_agent = get_str_or_null(&c);
     ret->referer = get_str_or_null(&c);
+    ret->size = (int64_t)get_u64(&c);
+    ret->max_decoded_size = get_u64(&c);
+    ret->checksum = get_str_or_null(&c);
+    ret->proxy = get_str_or_null(&c);
+    ret->content_disposition = get_bool(&c);
+    ret->if_modified = get_bool(&c);
+    ret->remote_time = get_bool(&c);
+    ret->compressed = get_bool(&c);
+    get_kept(&c, &ret->kept);
     ret->n_headers = get_u32(&c);
     if (ret->n_headers > WIRE_HEADERS_MAX || ret->on_conflict >= CONFLICT_MAX_ || ret->id <= 0)
         return -EBADMSG;
@@ -281,6 +341,14 @@ int wire_get_empty(const void *p, size_t n) {
     return cursor_end(&c);
 }
 
+int wire_get_checkpoint(const void *p, size_t n, struct wire_checkpoint *ret) {
+    struct cursor c = {.p = p, .left = n};
+
+    ret->id = (int64_t)get_u64(&c);
+    get_kept(&c, &ret->kept);
+    return cursor_end(&c);
+}
+
 int wire_get_result(const void *p, size_t n, struct wire_result *ret) {
     struct cursor c = {.p = p, .left = n};
 
@@ -289,6 +357,7 @@ int wire_get_result(const void *p, size_t n, struct wire_result *ret) {
     ret->error = get_u8(&c);
     ret->transient = get_bool(&c);
     ret->skipped = get_bool(&c);
+    ret->not_modified = get_bool(&c);
     ret->http_status = get_u32(&c);
     ret->bytes = get_u64(&c);
     ret->size = (int64_t)get_u64(&c);
@@ -298,6 +367,9 @@ int wire_get_result(const void *p, size_t n, struct wire_result *ret) {
     ret->message = get_str_or_null(&c);
     ret->effective_url = get_str_or_null(&c);
     ret->content_type = get_str_or_null(&c);
+    ret->digest = get_str_or_null(&c);
+    ret->body = get_str_or_null(&c);
+    get_kept(&c, &ret->kept);
     if (ret->outcome >= OUTCOME_MAX_ || ret->error >= ERR_MAX_ || ret->http_status > 999 ||
         ret->bytes > INT64_MAX || ret->size < -1 ||
         (ret->outcome == OUTCOME_FAILED) != (ret->error != ERR_NONE) ||

@@ -20,7 +20,7 @@
 
 #include "buf.h"
 
-#define WIRE_VERSION 1
+#define WIRE_VERSION 2
 #define WIRE_PACKET_MAX (64 * KIB)
 #define WIRE_RECORD_MAX (60 * KIB)
 #define WIRE_HEADERS_MAX 100
@@ -42,7 +42,8 @@ enum wire_type {
         4, /* to the worker: drop this job, answer with a RESULT (CANCELLED, or what it came to) */
     WIRE_STOP = 5,    /* to the worker: give up all jobs (RESULT RELEASED each), then exit with 0 */
     WIRE_FETCHED = 6, /* from the worker: body complete, slot free; the RESULT follows */
-    WIRE_RESULT = 7,  /* from the worker: the job is out of its hands */
+    WIRE_CHECKPOINT = 8, /* from the worker: so much of a transfer that runs is on disk */
+    WIRE_RESULT = 7,     /* from the worker: the job is out of its hands */
     WIRE_MAX_
 };
 
@@ -63,20 +64,49 @@ struct wire_config {
     uint64_t low_speed_time_usec;
     uint32_t max_redirects;
     uint32_t file_mode, dir_mode;
-    const char *store_id; /* 32 hex digits: marks published files as this queue's */
+    const char *store_id;    /* 32 hex digits: marks published files as this queue's */
+    uint64_t min_free_space; /* bytes to leave free where the output is, 0: none */
+    const char *digest;      /* recorded for every file ("sha-256"), NULL: where a job asks */
+    const char *ca_file;     /* certificates to trust, NULL: the system's */
+    const char *schemes;     /* allowed ones, separated by spaces: "http https" */
+    const char *deny;        /* CIDR networks, separated by spaces: not to be connected to, */
+    const char *allow;       /* but for these; both may be "" */
+    const char *proxy;       /* its URL, for all jobs, NULL: none */
+};
+
+/* What of a file is on disk already: its first bytes, and how the server named their version. */
+struct wire_kept {
+    uint64_t offset;           /* bytes known to be durable in the part file, 0: nothing is kept */
+    int64_t total;             /* of the whole file as the server announced it, -1 unknown */
+    const char *etag;          /* as the field came (RFC 9110 section 8.8.3), NULL: none */
+    const char *last_modified; /* likewise */
+};
+
+struct wire_checkpoint {
+    int64_t id;
+    struct wire_kept kept;
 };
 
 struct wire_job {
     int64_t id;
-    uint32_t attempt;       /* from 1 */
-    uint8_t on_conflict;    /* enum on_conflict */
-    bool maybe_published;   /* an earlier attempt may have published it without being recorded */
-    uint64_t max_size;      /* bytes, 0: no limit */
-    uint64_t timeout_usec;  /* for this attempt, 0: none */
-    const char *url;        /* canonical */
-    const char *output;     /* path beneath the root */
-    const char *user_agent; /* NULL: dld's own */
-    const char *referer;    /* NULL: none */
+    uint32_t attempt;          /* from 1 */
+    uint8_t on_conflict;       /* enum on_conflict */
+    bool maybe_published;      /* an earlier attempt may have published it without being recorded */
+    uint64_t max_size;         /* bytes, 0: no limit */
+    uint64_t timeout_usec;     /* for this attempt, 0: none */
+    const char *url;           /* canonical */
+    const char *output;        /* path beneath the root */
+    const char *user_agent;    /* NULL: dld's own */
+    const char *referer;       /* NULL: none */
+    int64_t size;              /* exact size of the file, -1: any */
+    uint64_t max_decoded_size; /* bytes, 0: no limit */
+    const char *checksum;      /* "sha-256:<hex>", NULL: none */
+    const char *proxy;         /* for this job, NULL: as configured */
+    bool content_disposition;  /* the server may name the file */
+    bool if_modified;          /* fetch only what differs from the file that is there */
+    bool remote_time;          /* the file's mtime is Last-Modified */
+    bool compressed;           /* ask for a content coding and undo it */
+    struct wire_kept kept;     /* of an earlier attempt */
     uint32_t n_headers;
     const char *headers[WIRE_HEADERS_MAX]; /* "Name: value" */
 };
@@ -95,6 +125,7 @@ struct wire_result {
     uint8_t error;             /* enum dld_error, ERR_NONE unless FAILED */
     bool transient;            /* FAILED: worth another attempt */
     bool skipped;              /* DONE: the file was there and on_conflict is skip */
+    bool not_modified;         /* DONE: the file that is there is what the server has (304) */
     uint32_t http_status;      /* 0: none */
     uint64_t bytes;            /* of body received */
     int64_t size;              /* of the file as announced or published, -1 unknown */
@@ -104,6 +135,9 @@ struct wire_result {
     const char *message;       /* FAILED: a sentence of this case; else NULL */
     const char *effective_url; /* NULL where it is the job's */
     const char *content_type;  /* NULL: none */
+    const char *digest;        /* DONE: "sha-256:<hex>" of the file, NULL: none was made */
+    const char *body;          /* FAILED: how an error answer's body begins, printable; or NULL */
+    struct wire_kept kept;     /* not DONE: of the part file that was left */
 };
 
 /* Append one record to b. NULL strings are carried as NULL. */
@@ -113,6 +147,7 @@ int wire_put_job(struct buf *b, const struct wire_job *m);
 int wire_put_cancel(struct buf *b, int64_t id);
 int wire_put_stop(struct buf *b);
 int wire_put_fetched(struct buf *b, int64_t id);
+int wire_put_checkpoint(struct buf *b, const struct wire_checkpoint *m);
 int wire_put_result(struct buf *b, const struct wire_result *m);
 
 /* Decode the payload of one record. */
@@ -121,6 +156,7 @@ int wire_get_config(const void *p, size_t n, struct wire_config *ret);
 int wire_get_job(const void *p, size_t n, struct wire_job *ret);
 int wire_get_id(const void *p, size_t n, int64_t *ret); /* CANCEL, FETCHED */
 int wire_get_empty(const void *p, size_t n);            /* STOP */
+int wire_get_checkpoint(const void *p, size_t n, struct wire_checkpoint *ret);
 int wire_get_result(const void *p, size_t n, struct wire_result *ret);
 
 /* Splits a packet: the record at *pos, which is advanced. 1: there was one; 0: the end; -EBADMSG.

@@ -16,6 +16,18 @@ static int copy(char **to, const char *from) {
     return *to ? 0 : -ENOMEM;
 }
 
+int attempt_keep(struct job_kept *to, const struct wire_kept *from) {
+    struct job_kept k = {.offset = from->offset, .total = from->total};
+
+    if (copy(&k.etag, from->etag) < 0 || copy(&k.last_modified, from->last_modified) < 0) {
+        job_kept_done(&k);
+        return -ENOMEM;
+    }
+    job_kept_done(to);
+    *to = k;
+    return 0;
+}
+
 int attempt_record(struct job *job, const struct wire_result *result, unsigned worker,
                    uint64_t now) {
     struct job_result r = {
@@ -25,6 +37,7 @@ int attempt_record(struct job *job, const struct wire_result *result, unsigned w
         .error = result->error,
         .worker = worker,
         .skipped = result->skipped,
+        .not_modified = result->not_modified,
         .started = result->started_usec,
         .finished = now,
     };
@@ -33,12 +46,13 @@ int attempt_record(struct job *job, const struct wire_result *result, unsigned w
     job->result = (struct job_result){.size = -1};
     if (copy(&r.output, result->output) < 0 || copy(&r.message, result->message) < 0 ||
         copy(&r.effective_url, result->effective_url) < 0 ||
-        copy(&r.content_type, result->content_type) < 0) {
+        copy(&r.content_type, result->content_type) < 0 || copy(&r.digest, result->digest) < 0 ||
+        copy(&r.answer, result->body) < 0) {
         job_result_done(&r);
         return -ENOMEM;
     }
     job->result = r;
-    return 0;
+    return attempt_keep(&job->kept, &result->kept);
 }
 
 void attempt_failed(struct job *job, bool transient, uint64_t retry_after,

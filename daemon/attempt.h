@@ -13,6 +13,10 @@ struct attempt_policy {
     unsigned crash_limit;
 };
 
+/* Copies what a worker says it has kept; the old content is freed. 0, or -ENOMEM with nothing
+ * changed. */
+int attempt_keep(struct job_kept *to, const struct wire_kept *from);
+
 /* Copies what the worker reported into job->result (whose old content is freed). 0, or -ENOMEM with
  * the result empty. */
 int attempt_record(struct job *job, const struct wire_result *result, unsigned worker,

@@ -40,9 +40,20 @@ void dispatch_on_fetched(void *userdata, struct pool_job *job) {
     live_leave_sched(live_of(job, pool));
 }
 
+void dispatch_on_checkpoint(void *userdata, struct pool_job *job, const struct wire_kept *kept) {
+    struct live_job *l = live_of(job, pool);
+    struct dispatch *d = userdata;
+    struct job_kept copy = {.total = -1};
+
+    /* Without memory for it the next one has to do. */
+    if (attempt_keep(&l->row->kept, kept) == 0 && attempt_keep(&copy, kept) == 0 &&
+        store_checkpoint(d->store, l->id, &copy) < 0)
+        job_kept_done(&copy);
+}
+
 static void result_failed(struct live_job *l, const struct wire_result *result) {
     struct attempt_policy policy = l->dispatch->settings.policy;
-    _cleanup_(job_spec_done) struct job_spec spec = {.retries = -1};
+    _cleanup_(job_spec_done) struct job_spec spec = JOB_SPEC_INIT;
     uint32_t random = 0;
 
     if (job_spec_parse(l->row->body, &spec) == 0 && spec.retries >= 0)

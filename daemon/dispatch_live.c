@@ -77,6 +77,17 @@ static void fill_message(const struct live_job *l, const struct job_spec *spec, 
         .output = output,
         .user_agent = spec->user_agent,
         .referer = spec->referer,
+        .size = spec->size,
+        .max_decoded_size = spec->max_decoded_size,
+        .checksum = spec->checksum,
+        .content_disposition = spec->content_disposition,
+        .if_modified = spec->if_modified,
+        .remote_time = spec->remote_time,
+        .compressed = spec->compressed,
+        .kept = {.offset = l->row->kept.offset,
+                 .total = l->row->kept.total,
+                 .etag = l->row->kept.etag,
+                 .last_modified = l->row->kept.last_modified},
         .n_headers = (uint32_t)MIN(spec->n_headers, (size_t)WIRE_HEADERS_MAX),
     };
     for (uint32_t i = 0; i < ret->n_headers; i++)
@@ -99,7 +110,7 @@ static int expand_output(const struct live_job *l, const struct job_spec *spec, 
 /* Gives the job to a worker: 0, -EAGAIN (no room), or what is wrong with the job. */
 static int live_send(struct live_job *l) {
     _cleanup_free_ char *output = NULL;
-    _cleanup_(job_spec_done) struct job_spec spec = {.retries = -1};
+    _cleanup_(job_spec_done) struct job_spec spec = JOB_SPEC_INIT;
     struct wire_job message;
     int r = job_spec_parse(l->row->body, &spec);
 

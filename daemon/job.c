@@ -50,7 +50,15 @@ void job_result_done(struct job_result *r) {
     free(r->message);
     free(r->effective_url);
     free(r->content_type);
+    free(r->digest);
+    free(r->answer);
     *r = (struct job_result){.size = -1};
+}
+
+void job_kept_done(struct job_kept *k) {
+    free(k->etag);
+    free(k->last_modified);
+    *k = (struct job_kept){.total = -1};
 }
 
 struct job *job_free(struct job *j) {
@@ -60,6 +68,7 @@ struct job *job_free(struct job *j) {
     free(j->host);
     free(j->body);
     job_result_done(&j->result);
+    job_kept_done(&j->kept);
     free(j);
     return NULL;
 }
@@ -78,5 +87,9 @@ void job_spec_done(struct job_spec *s) {
     for (size_t i = 0; i < s->n_headers; i++)
         free(s->headers[i]);
     free(s->headers);
-    *s = (struct job_spec){.retries = -1};
+    for (size_t i = 0; i < s->n_urls; i++)
+        free(s->urls[i]);
+    free(s->urls);
+    free(s->checksum);
+    *s = JOB_SPEC_INIT;
 }

@@ -49,8 +49,21 @@ struct job_result {
     char *message;        /* of the error */
     char *effective_url;
     char *content_type;
+    char *digest;      /* "sha-256:<hex>" of the file */
+    char *answer;      /* how the body of an error answer began, printable */
+    bool not_modified; /* the file that was there is what the server has */
 };
 void job_result_done(struct job_result *r);
+
+/* What of the file is on disk already: bytes of a part file, and how the server named their
+ * version. */
+struct job_kept {
+    uint64_t offset;     /* bytes known to be durable, 0: nothing is kept */
+    int64_t total;       /* of the whole file as announced, -1 unknown */
+    char *etag;          /* as the field came, NULL: none; owned */
+    char *last_modified; /* likewise */
+};
+void job_kept_done(struct job_kept *k);
 
 /* A row of the store. */
 struct job {
@@ -67,7 +80,11 @@ struct job {
     char *host;        /* "host:port"; owned */
     char *body;        /* JSON object of the job's other keys, NULL: none; owned */
     struct job_result result;
+    struct job_kept kept;
 };
+
+#define JOB_URLS_MAX 16
+#define JOB_RETRY_ON_MAX 32
 
 #define JOB_PRIORITY_STEP                                                                          \
     (UINT64_C(60) * 1000000) /* one step of priority is worth a minute of age */
@@ -88,9 +105,22 @@ struct job_spec {
     int retries;                      /* -1: as configured */
     uint64_t timeout_usec;            /* 0: none */
     uint64_t max_size;                /* bytes, 0: no limit */
+    uint64_t max_decoded_size;        /* of the body after its coding; likewise */
+    int64_t size;                     /* exactly as many bytes, -1: not given */
+    char *checksum;                   /* "sha-256:HEX", all lower case; also sha-512, sha-1, md5 */
+    uint64_t deadline, not_before;    /* usec since the epoch, 0: none */
+    bool content_disposition, if_modified, remote_time, compressed;
     size_t n_headers;
     char **headers; /* "Name: value" */
+    size_t n_urls;  /* at most JOB_URLS_MAX; 0: only the job's own */
+    char **urls;    /* mirrors, canonical, the preferred first, which is the job's own */
+    size_t n_retry_on;
+    uint16_t retry_on[JOB_RETRY_ON_MAX]; /* HTTP statuses */
 };
+#define JOB_SPEC_INIT                                                                              \
+    (struct job_spec) {                                                                            \
+        .retries = -1, .size = -1                                                                  \
+    }
 void job_spec_done(struct job_spec *s);
 
 #endif

@@ -16,10 +16,6 @@ void job_new_done(struct job_new *j) {
     *j = (struct job_new){0};
 }
 
-static bool is_given(const struct job_values *v, enum job_key key) {
-    return v->given & 1u << key;
-}
-
 static int read_defaults(const json_t *defaults, struct job_values *v, struct job_error *err) {
     char found[TEXT_QUOTED_MAX];
     const char *url;
@@ -54,20 +50,6 @@ int job_defaults_check(const json_t *defaults, struct job_error *err) {
     return r;
 }
 
-static int refuse_url(const char *s, const char *place, const char *why, size_t column,
-                      struct job_error *err) {
-    char quoted[TEXT_QUOTED_MAX];
-
-    if (why == url_scheme_unsupported)
-        return job_refuse(err, place, "url", "the scheme %s is not supported; use http or https",
-                          text_quote(quoted, s, strcspn(s, ":")));
-    if (column == 0)
-        return job_refuse(err, place, "url", "%s", why);
-    s += column - 1;
-    return job_refuse(err, place, "url", "%s (at byte %zu: %s)", why, column,
-                      text_quote(quoted, s, strlen(s)));
-}
-
 /* Whether the template gives a path that isn't too long for this URL, with the longest numbers. */
 static int check_output(const char *output, const struct url *url, const char *place,
                         struct job_error *err) {
@@ -93,44 +75,88 @@ static void write_headers(struct buf *b, const json_t *headers, const struct job
     }
 }
 
-/* The keys but url in one order, each written in one way. */
-static void write_body(struct buf *b, const struct job_values *v) {
-    json_begin(b, NULL, '{');
-    for (enum job_key k = KEY_OUTPUT; k < KEY_MAX_; k++) {
-        const char *name = job_key_names[k];
+/* Milliseconds as seconds. */
+static void write_seconds(struct buf *b, const char *name, uint64_t msec) {
+    if (msec % 1000 == 0)
+        json_int(b, name, (int64_t)(msec / 1000));
+    else
+        json_num(b, name, (double)msec / 1000);
+}
 
-        if (!is_given(v, k))
+static void write_value(struct buf *b, enum job_key k, const struct job_values *v) {
+    const char *name = job_key_names[k];
+
+    switch (k) {
+    case KEY_ON_CONFLICT:
+        json_str(b, name, on_conflict_name(v->on_conflict));
+        break;
+    case KEY_PRIORITY:
+        json_int(b, name, v->priority);
+        break;
+    case KEY_RETRIES:
+        json_int(b, name, v->retries);
+        break;
+    case KEY_TIMEOUT:
+        write_seconds(b, name, v->timeout_msec);
+        break;
+    case KEY_MAX_SIZE:
+        json_int(b, name, (int64_t)v->max_size);
+        break;
+    case KEY_MAX_DECODED_SIZE:
+        json_int(b, name, (int64_t)v->max_decoded_size);
+        break;
+    case KEY_SIZE:
+        json_int(b, name, v->size);
+        break;
+    case KEY_CHECKSUM:
+        json_str(b, name, v->checksum);
+        break;
+    case KEY_RETRY_ON:
+        json_begin(b, name, '[');
+        for (size_t i = 0; i < v->n_retry_on; i++)
+            json_int(b, NULL, v->retry_on[i]);
+        json_end(b, ']');
+        break;
+    case KEY_DEADLINE:
+        write_seconds(b, name, v->deadline_msec);
+        break;
+    case KEY_NOT_BEFORE:
+        write_seconds(b, name, v->not_before_msec);
+        break;
+    case KEY_HEADERS:
+        json_begin(b, name, '{');
+        write_headers(b, v->default_headers, v);
+        write_headers(b, v->headers, NULL);
+        json_end(b, '}');
+        break;
+    default: /* a boolean */
+        json_bool(b, name, true);
+    }
+}
+
+/* The keys but url in one order, each written in one way. */
+static void write_body(struct buf *b, const struct job_values *v, const struct buf *mirrors) {
+    json_begin(b, NULL, '{');
+    if (buf_size(mirrors) > 0)
+        json_raw(b, job_key_names[KEY_URLS], buf_head(mirrors), buf_size(mirrors));
+    for (enum job_key k = KEY_OUTPUT; k < KEY_MAX_; k++) {
+        if (!job_key_given(v, k))
             continue;
         if (v->text[k])
-            json_str(b, name, v->text[k]);
-        else if (k == KEY_ON_CONFLICT)
-            json_str(b, name, on_conflict_name(v->on_conflict));
-        else if (k == KEY_PRIORITY)
-            json_int(b, name, v->priority);
-        else if (k == KEY_RETRIES)
-            json_int(b, name, v->retries);
-        else if (k == KEY_TIMEOUT && v->timeout_msec % 1000 == 0)
-            json_int(b, name, (int64_t)(v->timeout_msec / 1000));
-        else if (k == KEY_TIMEOUT)
-            json_num(b, name, (double)v->timeout_msec / 1000);
-        else if (k == KEY_MAX_SIZE)
-            json_int(b, name, (int64_t)v->max_size);
-        else {
-            json_begin(b, name, '{');
-            write_headers(b, v->default_headers, v);
-            write_headers(b, v->headers, NULL);
-            json_end(b, '}');
-        }
+            json_str(b, job_key_names[k], v->text[k]);
+        else
+            write_value(b, k, v);
     }
     json_end(b, '}');
 }
 
 /* What was read, into what is stored. */
-static int make_new(const struct job_values *v, struct url *url, struct job_new *ret) {
+static int make_new(const struct job_values *v, struct url *url, const struct buf *mirrors,
+                    struct job_new *ret) {
     _cleanup_(buf_done) struct buf body = BUF_INIT(BODY_MAX);
 
-    if (v->given & ~(1u << KEY_URL)) {
-        write_body(&body, v);
+    if (buf_size(mirrors) > 0 || v->given & ~(1u << KEY_URL | 1u << KEY_URLS)) {
+        write_body(&body, v, mirrors);
         if (!buf_cstr(&body))
             return -ENOMEM;
     }
@@ -139,6 +165,7 @@ static int make_new(const struct job_values *v, struct url *url, struct job_new 
         .host = TAKE_PTR(url->host_key),
         .body = TAKE_PTR(body.data),
         .priority = v->priority,
+        .not_before = v->not_before_msec * USEC_PER_MSEC,
     };
     return 0;
 }
@@ -146,10 +173,9 @@ static int make_new(const struct job_values *v, struct url *url, struct job_new 
 static int read_job(const json_t *object, const json_t *defaults, const char *place,
                     struct job_new *ret, struct job_error *err) {
     _cleanup_(url_done) struct url url = {0};
+    _cleanup_(buf_done) struct buf mirrors = BUF_INIT(BODY_MAX);
     struct job_values v = {.retries = -1};
     char found[TEXT_QUOTED_MAX];
-    const char *why;
-    size_t column;
     int r;
 
     if (!json_is_object(object))
@@ -158,20 +184,15 @@ static int read_job(const json_t *object, const json_t *defaults, const char *pl
     r = defaults ? read_defaults(defaults, &v, err) : 0;
     if (r >= 0)
         r = job_keys_read(object, place, &v, err);
-    if (r >= 0 && is_given(&v, KEY_HEADERS))
+    if (r >= 0 && job_key_given(&v, KEY_HEADERS))
         r = job_headers_check_sum(&v, place, err);
-    if (r < 0)
-        return r;
-    if (!v.text[KEY_URL])
-        return job_refuse(err, place, NULL, "\"url\" is missing");
-    r = url_parse(v.text[KEY_URL], &url, &why, &column);
-    if (r == -EINVAL)
-        return refuse_url(v.text[KEY_URL], place, why, column, err);
+    if (r >= 0)
+        r = job_urls_parse(&v, place, &url, &mirrors, err);
     if (r >= 0)
         r = check_output(v.text[KEY_OUTPUT], &url, place, err);
     if (r < 0)
         return r;
-    return make_new(&v, &url, ret);
+    return make_new(&v, &url, &mirrors, ret);
 }
 
 int job_new_parse(const json_t *object, const json_t *defaults, const char *place, int64_t index,
@@ -181,71 +202,4 @@ int job_new_parse(const json_t *object, const json_t *defaults, const char *plac
     if (r == -EINVAL)
         err->index = index;
     return r;
-}
-
-static int copy_text(char **ret, const char *s) {
-    if (!s)
-        return 0;
-    *ret = strdup(s);
-    return *ret ? 0 : -ENOMEM;
-}
-
-static int copy_headers(const json_t *headers, struct job_spec *ret) {
-    const char *name;
-    json_t *value;
-
-    if (json_object_size(headers) == 0)
-        return 0;
-    ret->headers = calloc(json_object_size(headers), sizeof(*ret->headers));
-    if (!ret->headers)
-        return -ENOMEM;
-    json_object_foreach((json_t *)headers, name, value) {
-        char **to = &ret->headers[ret->n_headers];
-
-        if (asprintf(to, "%s: %s", name, json_string_value(value)) < 0) {
-            *to = NULL;
-            return -ENOMEM;
-        }
-        ret->n_headers++;
-    }
-    return 0;
-}
-
-static int copy_values(const struct job_values *v, struct job_spec *ret) {
-    int r = copy_text(&ret->output, v->text[KEY_OUTPUT]);
-
-    if (r >= 0)
-        r = copy_text(&ret->user_agent, v->text[KEY_USER_AGENT]);
-    if (r >= 0)
-        r = copy_text(&ret->referer, v->text[KEY_REFERER]);
-    if (r >= 0)
-        r = copy_text(&ret->tag, v->text[KEY_TAG]);
-    if (r >= 0)
-        r = copy_headers(v->headers, ret);
-    ret->on_conflict = v->on_conflict;
-    ret->priority = v->priority;
-    ret->retries = v->retries;
-    ret->timeout_usec = v->timeout_msec * USEC_PER_MSEC;
-    ret->max_size = v->max_size;
-    return r;
-}
-
-int job_spec_parse(const char *body, struct job_spec *ret) {
-    json_auto_t *root = NULL;
-    _cleanup_(job_spec_done) struct job_spec spec = {.retries = -1};
-    struct job_values v = {.retries = -1};
-    struct job_error err;
-    int r;
-
-    if (body) {
-        root = json_loads(body, JSON_REJECT_DUPLICATES, NULL);
-        if (!json_is_object(root) || job_keys_read(root, "", &v, &err) < 0 || is_given(&v, KEY_URL))
-            return -EBADMSG;
-    }
-    r = copy_values(&v, &spec);
-    if (r < 0)
-        return r;
-    *ret = spec;
-    spec = (struct job_spec){0};
-    return 0;
 }

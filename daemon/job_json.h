@@ -23,12 +23,15 @@ struct job_new {
     char *url, *host; /* canonical, "host:port" */
     char *body;       /* NULL when the job has no other keys */
     int priority;
+    uint64_t not_before; /* usec since the epoch, 0: at once */
 };
 void job_new_done(struct job_new *j);
 
-/* Validates one object of a job file. defaults is the object of that name or NULL; a key of the job
- * beats it, header by header for `headers`. place is what to call the job in errors, as "jobs[3]"
- * or "" for a lone object; index goes into *err. Returns 0, -EINVAL with *err filled, or -ENOMEM.
+/* Validates one object of a job file. Of several `urls` the first is that of the job, and the body
+ * keeps all of them. A time "+2h" counts from this call. defaults is the object of that name or
+ * NULL; a key of the job beats it, header by header for `headers`. place is what to call the job in
+ * errors, as "jobs[3]" or "" for a lone object; index goes into *err. Returns 0, -EINVAL with *err
+ * filled, or -ENOMEM.
  */
 int job_new_parse(const json_t *object, const json_t *defaults, const char *place, int64_t index,
                   struct job_new *ret, struct job_error *err);
@@ -49,9 +52,10 @@ struct job_progress {
 
 /* Writes the job as the JSON object that clients get: the keys id batch index url state attempts
  * http_status bytes size output error{name,message} worker created started finished effective_url
- * content_type, then `skipped` and `due` where they apply, then the keys of its body that were
- * asked for (on_conflict, priority, tag, headers, ...) except output, which is the path beneath the
- * root (expanded for a job not yet done). progress may be NULL. The object's last brace is left to
+ * content_type, then `skipped`, `not_modified`, `digest`, `answer` and `due` where they apply, then the keys of its body that were
+ * asked for (on_conflict, priority, tag, headers, ...) except two that have the names of results:
+ * output is the path beneath the root (expanded for a job not yet done), and size the one asked for
+ * only until another is known. progress may be NULL. The object's last brace is left to
  * the caller, who may add keys: json_end(b, '}'). key as in buf.h. */
 void job_to_json(struct buf *b, const char *key, const struct job *j,
                  const struct job_progress *progress);

@@ -37,7 +37,7 @@ static void put_error(struct buf *b, const struct job_result *r) {
     json_end(b, '}');
 }
 
-/* The body's other keys as they are. */
+/* The body's other keys as they are, but those that the results have too. */
 static void put_body(struct buf *b, const json_t *body) {
     const char *name;
     json_t *value;
@@ -45,7 +45,7 @@ static void put_body(struct buf *b, const json_t *body) {
     json_object_foreach((json_t *)body, name, value) {
         _cleanup_free_ char *text = NULL;
 
-        if (streq(name, "output"))
+        if (streq(name, "output") || streq(name, "size"))
             continue;
         text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
         if (text)
@@ -59,10 +59,13 @@ void job_to_json(struct buf *b, const char *key, const struct job *j,
                  const struct job_progress *progress) {
     const struct job_result *r = &j->result;
     json_auto_t *body = j->body ? json_loads(j->body, 0, NULL) : NULL;
+    const json_t *asked_size = json_object_get(body, "size");
     bool done = j->state == JOB_DONE;
     uint64_t bytes = progress ? progress->bytes : r->bytes;
     int64_t size = progress ? progress->total : r->size;
 
+    if (size < 0 && asked_size)
+        size = json_integer_value(asked_size);
     json_begin(b, key, '{');
     json_int(b, "id", j->id);
     json_int(b, "batch", j->batch);
@@ -86,6 +89,12 @@ void job_to_json(struct buf *b, const char *key, const struct job *j,
     json_str(b, "content_type", r->content_type);
     if (r->skipped)
         json_bool(b, "skipped", true);
+    if (r->not_modified)
+        json_bool(b, "not_modified", true);
+    if (r->digest)
+        json_str(b, "digest", r->digest);
+    if (r->answer)
+        json_str(b, "answer", r->answer);
     if (j->state == JOB_WAITING && j->due > 0)
         json_time(b, "due", j->due);
     put_body(b, body);

@@ -19,10 +19,28 @@
 #define TAG_MAX 255
 
 const char *const job_key_names[KEY_MAX_ + 1] = {
-    [KEY_URL] = "url",           [KEY_OUTPUT] = "output",         [KEY_ON_CONFLICT] = "on_conflict",
-    [KEY_HEADERS] = "headers",   [KEY_USER_AGENT] = "user_agent", [KEY_REFERER] = "referer",
-    [KEY_PRIORITY] = "priority", [KEY_RETRIES] = "retries",       [KEY_TIMEOUT] = "timeout",
-    [KEY_TAG] = "tag",           [KEY_MAX_SIZE] = "max_size",
+    [KEY_URL] = "url",
+    [KEY_URLS] = "urls",
+    [KEY_OUTPUT] = "output",
+    [KEY_ON_CONFLICT] = "on_conflict",
+    [KEY_HEADERS] = "headers",
+    [KEY_USER_AGENT] = "user_agent",
+    [KEY_REFERER] = "referer",
+    [KEY_PRIORITY] = "priority",
+    [KEY_RETRIES] = "retries",
+    [KEY_TIMEOUT] = "timeout",
+    [KEY_TAG] = "tag",
+    [KEY_MAX_SIZE] = "max_size",
+    [KEY_MAX_DECODED_SIZE] = "max_decoded_size",
+    [KEY_SIZE] = "size",
+    [KEY_CHECKSUM] = "checksum",
+    [KEY_RETRY_ON] = "retry_on",
+    [KEY_DEADLINE] = "deadline",
+    [KEY_NOT_BEFORE] = "not_before",
+    [KEY_CONTENT_DISPOSITION] = "content_disposition",
+    [KEY_IF_MODIFIED] = "if_modified",
+    [KEY_REMOTE_TIME] = "remote_time",
+    [KEY_COMPRESSED] = "compressed",
 };
 
 /* Whether the key can stand behind a dot. */
@@ -49,6 +67,18 @@ int job_refuse(struct job_error *err, const char *place, const char *key, const 
     vsnprintf(err->text + n, sizeof(err->text) - n, fmt, ap);
     va_end(ap);
     return -EINVAL;
+}
+
+int job_refuse_item(struct job_error *err, const char *place, const char *key, size_t index,
+                    const char *fmt, ...) {
+    char item[180], text[400];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    snprintf(item, sizeof(item), "%.100s%s%s[%zu]", place, *place ? "." : "", key, index);
+    return job_refuse(err, item, NULL, "%s", text);
 }
 
 /* The key being checked, and where to complain. */
@@ -154,7 +184,7 @@ static int check_timeout(const struct check *c, const json_t *v, struct job_valu
     return 0;
 }
 
-static int check_max_size(const struct check *c, const json_t *v, struct job_values *ret) {
+static int check_max_size(const struct check *c, const json_t *v, uint64_t *ret) {
     uint64_t n = 0;
 
     if (json_is_integer(v) && json_integer_value(v) > 0)
@@ -163,7 +193,83 @@ static int check_max_size(const struct check *c, const json_t *v, struct job_val
         n = 0;
     if (n == 0 || n > INT64_MAX)
         return expected(c, "a number of bytes above 0, as 20000000 or \"20M\"", v);
-    ret->max_size = n;
+    *ret = n;
+    return 0;
+}
+
+static int check_size(const struct check *c, const json_t *v, struct job_values *ret) {
+    uint64_t n = UINT64_MAX;
+
+    if (json_is_integer(v) && json_integer_value(v) >= 0)
+        n = (uint64_t)json_integer_value(v);
+    else if (json_is_string(v) && parse_size(json_string_value(v), &n) < 0)
+        n = UINT64_MAX;
+    if (n > INT64_MAX)
+        return expected(c, "a number of bytes, as 20000000 or \"20M\"", v);
+    ret->size = (int64_t)n;
+    return 0;
+}
+
+static int check_checksum(const struct check *c, const json_t *v, struct job_values *ret) {
+    const char *s = json_is_string(v) ? json_string_value(v) : "", *what;
+
+    if (job_checksum_parse(s, ret->checksum, &what) < 0)
+        return expected(c, what, v);
+    return 0;
+}
+
+static int check_time(const struct check *c, const json_t *v, uint64_t *ret_msec) {
+    if (job_time_parse(v, ret_msec) < 0)
+        return expected(
+            c,
+            "a time: seconds since the epoch, as \"2026-11-22T10:00:00Z\", or from now, "
+            "as \"+2h\"",
+            v);
+    return 0;
+}
+
+static int check_retry_on(const struct check *c, const json_t *v, struct job_values *ret) {
+    const char *key = job_key_names[c->key];
+    size_t n = json_array_size(v);
+
+    if (!json_is_array(v))
+        return expected(c, "an array of HTTP statuses", v);
+    if (n == 0 || n > JOB_RETRY_ON_MAX)
+        return job_refuse(c->err, c->place, key, "expected 1 to %d HTTP statuses, found %zu",
+                          JOB_RETRY_ON_MAX, n);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *item = json_array_get(v, i);
+        json_int_t status = json_integer_value(item);
+        char found[TEXT_QUOTED_MAX];
+
+        if (status < 400 || status > 599)
+            return job_refuse_item(c->err, c->place, key, i,
+                                   "expected an HTTP status from 400 to 599, found %s",
+                                   job_value_text(found, item));
+        ret->retry_on[i] = (uint16_t)status;
+    }
+    ret->n_retry_on = n;
+    return 0;
+}
+
+static int check_urls(const struct check *c, const json_t *v, struct job_values *ret) {
+    const char *key = job_key_names[c->key];
+    size_t n = json_array_size(v);
+
+    if (!json_is_array(v))
+        return expected(c, "an array of URLs", v);
+    if (n == 0 || n > JOB_URLS_MAX)
+        return job_refuse(c->err, c->place, key, "expected 1 to %d URLs, found %zu", JOB_URLS_MAX,
+                          n);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *item = json_array_get(v, i);
+        char found[TEXT_QUOTED_MAX];
+
+        if (!json_is_string(item))
+            return job_refuse_item(c->err, c->place, key, i, "expected a string, found %s",
+                                   job_value_text(found, item));
+    }
+    ret->urls = v;
     return 0;
 }
 
@@ -195,14 +301,30 @@ static int check_value(const struct check *c, const json_t *v, struct job_values
         return check_timeout(c, v, ret);
     case KEY_TAG:
         return check_string(c, v, TAG_MAX, ret);
+    case KEY_MAX_SIZE:
+        return check_max_size(c, v, &ret->max_size);
+    case KEY_MAX_DECODED_SIZE:
+        return check_max_size(c, v, &ret->max_decoded_size);
+    case KEY_SIZE:
+        return check_size(c, v, ret);
+    case KEY_CHECKSUM:
+        return check_checksum(c, v, ret);
+    case KEY_RETRY_ON:
+        return check_retry_on(c, v, ret);
+    case KEY_DEADLINE:
+        return check_time(c, v, &ret->deadline_msec);
+    case KEY_NOT_BEFORE:
+        return check_time(c, v, &ret->not_before_msec);
+    case KEY_URLS:
+        return check_urls(c, v, ret);
     default:
-        return check_max_size(c, v, ret);
+        return json_is_boolean(v) ? 0 : expected(c, "true or false", v);
     }
 }
 
 static int refuse_unknown(const char *key, const char *place, struct job_error *err) {
     const char *near = nearest(key, job_key_names);
-    char list[200];
+    char list[400];
     size_t n = 0;
 
     if (near)
@@ -228,7 +350,10 @@ int job_keys_read(const json_t *object, const char *place, struct job_values *v,
         r = check_value(&c, value, v);
         if (r < 0)
             return r;
-        v->given |= 1u << c.key;
+        if (json_is_false(value)) /* beats a true one of the defaults */
+            v->given &= ~(1u << c.key);
+        else
+            v->given |= 1u << c.key;
     }
     return 0;
 }

@@ -9,11 +9,13 @@
 #include <jansson.h>
 
 #include "common/text.h"
+#include "common/url.h"
 #include "common/util.h"
 #include "daemon/job_json.h"
 
 enum job_key {
     KEY_URL,
+    KEY_URLS,
     KEY_OUTPUT,
     KEY_ON_CONFLICT,
     KEY_HEADERS,
@@ -24,6 +26,16 @@ enum job_key {
     KEY_TIMEOUT,
     KEY_TAG,
     KEY_MAX_SIZE,
+    KEY_MAX_DECODED_SIZE,
+    KEY_SIZE,
+    KEY_CHECKSUM,
+    KEY_RETRY_ON,
+    KEY_DEADLINE,
+    KEY_NOT_BEFORE,
+    KEY_CONTENT_DISPOSITION,
+    KEY_IF_MODIFIED,
+    KEY_REMOTE_TIME,
+    KEY_COMPRESSED,
     KEY_MAX_
 };
 
@@ -33,16 +45,28 @@ extern const char *const job_key_names[KEY_MAX_ + 1];
 #define JOB_HEADERS_MAX 100
 #define JOB_HEADERS_MAX_BYTES (16 * KIB) /* of names and values and four bytes for each pair */
 
+#define JOB_CHECKSUM_MAX 160 /* with its NUL */
+
 /* What the keys of a job hold, as views into their JSON. */
 struct job_values {
-    unsigned given;             /* 1 << KEY_... */
+    unsigned given;             /* 1 << KEY_...; of a boolean: that it is true */
     const char *text[KEY_MAX_]; /* of url, output, user_agent, referer, tag */
     enum on_conflict on_conflict;
     int priority, retries;
-    uint64_t timeout_msec, max_size;
+    uint64_t timeout_msec, max_size, max_decoded_size;
+    uint64_t deadline_msec, not_before_msec; /* since the epoch */
+    int64_t size;
+    char checksum[JOB_CHECKSUM_MAX];
+    size_t n_retry_on;
+    uint16_t retry_on[JOB_RETRY_ON_MAX];
+    const json_t *urls;            /* 1 to JOB_URLS_MAX strings */
     const json_t *headers;         /* the job's */
     const json_t *default_headers; /* those that a header of the job doesn't beat count too */
 };
+
+static inline bool job_key_given(const struct job_values *v, enum job_key key) {
+    return v->given & 1u << key;
+}
 
 /* Checks all keys of object into *v, each by itself; a key that *v has already is replaced. place
  * is what to call the object in errors. 0, or -EINVAL with err->text filled. */
@@ -59,10 +83,27 @@ int job_headers_check_sum(const struct job_values *v, const char *place, struct 
  * one. */
 bool job_header_given(const struct job_values *v, const char *name);
 
+/* Parses `url`, or all of `urls`, into *ret, that of the job. The canonical ones go into *mirrors
+ * as a JSON array if there is more than one of them. As above; -ENOMEM too. */
+int job_urls_parse(const struct job_values *v, const char *place, struct url *ret,
+                   struct buf *mirrors, struct job_error *err);
+
+/* "NAME:DIGEST", the digest in hex or base64, into its canonical form. -EINVAL, *ret_expected (in
+ * any case) an example of what NAME needs. */
+int job_checksum_parse(const char *s, char ret[JOB_CHECKSUM_MAX], const char **ret_expected);
+
+/* A time in any of its forms into milliseconds since the epoch, from 1 to the end of the year 9999:
+ * a number of seconds, an RFC 3339 timestamp, or "+2h" counted from now. -EINVAL. */
+int job_time_parse(const json_t *v, uint64_t *ret_msec);
+
 /* Fills err->text: the place, ".key" or `["key"]` (key may be NULL), ": " and the sentence. Returns
  * -EINVAL. */
 int job_refuse(struct job_error *err, const char *place, const char *key, const char *fmt, ...)
     _printf_(4, 5);
+
+/* The same of an item of an array: "place.key[index]: ". */
+int job_refuse_item(struct job_error *err, const char *place, const char *key, size_t index,
+                    const char *fmt, ...) _printf_(5, 6);
 
 /* What a value is, for "found ...". Returns ret or a constant. */
 const char *job_value_text(char ret[TEXT_QUOTED_MAX], const json_t *v);

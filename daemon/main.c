@@ -3,18 +3,23 @@
  *
  * Where to find what, from the top down:
  *
- *   main            the command line; errors that end with an exit code
- *   master          puts the parts together, starts and stops them; the only file that knows them
- * all methods*        what clients can ask for, one function a method; params validates their
- * parameters watch           clients that wait for jobs to end dispatch        jobs from the store
- * to the workers, their ends back into the store attempt         what becomes of a job after an
- * attempt (pure) control*        the control socket: lines, JSON-RPC, clients sched           which
- * job starts next (pure) pool*, spawn    the worker processes store*          the durable queue
- * (SQLite, a thread of its own) job, job_*      what a job is; JSON to jobs and back config* keys,
- * files, environment, options state_dir       directories and locks
+ *   main          the command line; errors that end with an exit code
+ *   master        puts the parts together, starts and stops them: the only file that knows them all
+ *   methods*      what clients can ask for, one function a method; params validates what they give
+ *   watch         clients that wait for jobs to end
+ *   dispatch*     jobs from the store to the workers, their ends back into the store
+ *   attempt       what becomes of a job after an attempt (pure)
+ *   control*      the control socket: lines, JSON-RPC, clients
+ *   sched         which job starts next (pure)
+ *   pool*, spawn  the worker processes
+ *   store*        the durable queue (SQLite, on a thread of its own)
+ *   job, job_*    what a job is; JSON to jobs and back
+ *   config*       keys, files, environment, options
+ *   state_dir     directories and locks
+ *   notify        the service manager
  *
- *   worker/         the program dld-worker, which does the downloading
- *   ../common/      what both share: messages (wire, chan), scoreboard, URLs, names, errors
+ *   worker/       the program dld-worker, which does the downloading
+ *   ../common/    what both share: messages (wire, chan), scoreboard, URLs, names, errors
  */
 #include <signal.h>
 #include <stdio.h>

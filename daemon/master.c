@@ -196,6 +196,9 @@ static int start_pool(struct master *m) {
                 .file_mode = c->output.mode,
                 .dir_mode = c->output.dir_mode,
                 .store_id = store_id(m->store),
+                .schemes = "http https",
+                .deny = "",
+                .allow = "",
             },
     };
     struct pool_handlers handlers = {
@@ -208,6 +211,7 @@ static int start_pool(struct master *m) {
                 .room = dispatch_on_room,
                 .find = dispatch_on_find,
                 .fetched = dispatch_on_fetched,
+                .checkpoint = dispatch_on_checkpoint,
                 .result = dispatch_on_result,
                 .lost = dispatch_on_lost,
                 .userdata = m->dispatch,

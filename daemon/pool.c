@@ -129,6 +129,21 @@ static int worker_fetched(struct pool_worker *w, const void *payload, size_t len
     return 0;
 }
 
+static int worker_checkpoint(struct pool_worker *w, const void *payload, size_t len) {
+    const struct pool_job_handlers *jobs = &w->pool->handlers.jobs;
+    struct wire_checkpoint m;
+    struct pool_job *job;
+    int r = wire_get_checkpoint(payload, len, &m);
+
+    if (r < 0)
+        return r;
+    job = worker_job(w, m.id);
+    if (!job)
+        return -EBADMSG;
+    jobs->checkpoint(jobs->userdata, job, &m.kept);
+    return 0;
+}
+
 static int worker_result(struct pool_worker *w, const void *payload, size_t len) {
     struct pool *p = w->pool;
     struct wire_result m;
@@ -158,6 +173,8 @@ int worker_record(void *userdata, uint8_t type, const void *payload, size_t len)
     switch (type) {
     case WIRE_FETCHED:
         return worker_fetched(w, payload, len);
+    case WIRE_CHECKPOINT:
+        return worker_checkpoint(w, payload, len);
     case WIRE_RESULT:
         return worker_result(w, payload, len);
     default:

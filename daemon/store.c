@@ -110,7 +110,7 @@ static void done_post(struct store *s, struct request **reqs, size_t n) {
 
     pthread_mutex_lock(&s->lock);
     for (size_t i = 0; i < n; i++)
-        if (reqs[i]->kind->deliver)
+        if (reqs[i] != &s->chores)
             DL_APPEND(s->done.requests, reqs[i]);
     DL_CONCAT(s->done.ready, ready);
     memcpy(s->done.counts, s->db->now.counts, sizeof(s->done.counts));
@@ -289,7 +289,8 @@ static int on_done(sd_event_source *source, int fd, uint32_t events, void *userd
     trouble_log(s, &d);
     ready_deliver(s, d.ready);
     DL_FOREACH_SAFE(d.requests, r, next) {
-        r->kind->deliver(r);
+        if (r->kind->deliver)
+            r->kind->deliver(r);
         request_free(r);
     }
     return 0;

@@ -45,8 +45,9 @@ struct store *store_close(struct store *s);
 /* 32 hex digits that name this queue, made when it was. */
 const char *store_id(const struct store *s);
 
-/* Jobs in each state as of the last commit whose callbacks have begun to run. STAGED ones of complete batches
- * count as QUEUED, others not at all; ACTIVE is always 0, they are among the QUEUED. */
+/* Jobs in each state as of the last commit whose callbacks have begun to run. STAGED ones of
+ * complete batches count as QUEUED, others not at all; ACTIVE is always 0, they are among the
+ * QUEUED. */
 const uint64_t *store_counts(const struct store *s); /* [JOB_STATE_MAX_] */
 
 /* ---- submitting ---- */
@@ -91,6 +92,10 @@ typedef void store_done_fn(void *userdata, int error);
  * failed, next at due), or QUEUED (with its attempts and crashes). The job must stay as it is until
  * the callback. -EALREADY: the row has ended (cancelled meanwhile). */
 int store_put(struct store *s, const struct job *job, store_done_fn *fn, void *userdata);
+
+/* Records what of the file is on disk while its transfer goes on; takes over *kept's strings.
+ * Nothing is reported: should it fail, the next one says more. 0 or -ENOMEM. */
+int store_checkpoint(struct store *s, int64_t id, struct job_kept *kept);
 
 /* The jobs are the callee's to keep (job_free_many). more: the host has further queued ones behind
  * these. */

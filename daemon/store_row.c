@@ -5,13 +5,13 @@
 
 #include "common/util.h"
 
-enum { FLAG_SKIPPED = 1 };
+enum { FLAG_SKIPPED = 1, FLAG_NOT_MODIFIED = 2 };
 
 #define ATTEMPTS_KEPT 100 /* of one job */
 
 /* Where the columns of the result are: bound from 7, read from 0 alone and from 12 in a job's row.
  */
-enum { BIND_RESULT = 7, READ_RESULT = 12 };
+enum { BIND_RESULT = 7, READ_RESULT = 12, READ_KEPT = 26 };
 
 void row_result_bind(sqlite3_stmt *st, const struct job_result *r) {
     int at = BIND_RESULT;
@@ -24,13 +24,26 @@ void row_result_bind(sqlite3_stmt *st, const struct job_result *r) {
         sqlite3_bind_null(st, at++);
     db_bind_number(st, at++, r->error);
     db_bind_number(st, at++, r->worker);
-    db_bind_number(st, at++, r->skipped ? FLAG_SKIPPED : 0);
+    db_bind_number(st, at++,
+                   (r->skipped ? FLAG_SKIPPED : 0) | (r->not_modified ? FLAG_NOT_MODIFIED : 0));
     db_bind_number(st, at++, (int64_t)r->started);
     db_bind_number(st, at++, (int64_t)r->finished);
     db_bind_text(st, at++, r->output);
     db_bind_text(st, at++, r->message);
     db_bind_text(st, at++, r->effective_url);
     db_bind_text(st, at++, r->content_type);
+    db_bind_text(st, at++, r->digest);
+    db_bind_text(st, at++, r->answer);
+}
+
+void row_kept_bind(sqlite3_stmt *st, int at, const struct job_kept *k) {
+    db_bind_number(st, at, (int64_t)k->offset);
+    if (k->offset > 0 && k->total >= 0)
+        sqlite3_bind_int64(st, at + 1, k->total);
+    else
+        sqlite3_bind_null(st, at + 1);
+    db_bind_text(st, at + 2, k->etag);
+    db_bind_text(st, at + 3, k->last_modified);
 }
 
 /* false: out of memory. */
@@ -58,10 +71,12 @@ static int result_read(sqlite3_stmt *st, int at, struct job_result *ret) {
     r.error = (unsigned)sqlite3_column_int64(st, at + 3);
     r.worker = (unsigned)sqlite3_column_int64(st, at + 4);
     r.skipped = sqlite3_column_int64(st, at + 5) & FLAG_SKIPPED;
+    r.not_modified = sqlite3_column_int64(st, at + 5) & FLAG_NOT_MODIFIED;
     r.started = (uint64_t)sqlite3_column_int64(st, at + 6);
     r.finished = (uint64_t)sqlite3_column_int64(st, at + 7);
     if (!text_read(st, at + 8, &r.output) || !text_read(st, at + 9, &r.message) ||
-        !text_read(st, at + 10, &r.effective_url) || !text_read(st, at + 11, &r.content_type)) {
+        !text_read(st, at + 10, &r.effective_url) || !text_read(st, at + 11, &r.content_type) ||
+        !text_read(st, at + 12, &r.digest) || !text_read(st, at + 13, &r.answer)) {
         job_result_done(&r);
         return -ENOMEM;
     }
@@ -71,6 +86,15 @@ static int result_read(sqlite3_stmt *st, int at, struct job_result *ret) {
 
 int row_result_read(sqlite3_stmt *st, struct job_result *ret) {
     return result_read(st, 0, ret);
+}
+
+static int kept_read(sqlite3_stmt *st, int at, struct job_kept *ret) {
+    ret->offset = (uint64_t)sqlite3_column_int64(st, at);
+    ret->total =
+        sqlite3_column_type(st, at + 1) == SQLITE_NULL ? -1 : sqlite3_column_int64(st, at + 1);
+    return text_read(st, at + 2, &ret->etag) && text_read(st, at + 3, &ret->last_modified)
+               ? 0
+               : -ENOMEM;
 }
 
 int row_job_read(sqlite3_stmt *st, struct job **ret) {
@@ -93,7 +117,7 @@ int row_job_read(sqlite3_stmt *st, struct job **ret) {
     j->crashes = (unsigned)sqlite3_column_int64(st, 11);
     if (!text_read(st, 6, &j->host) || !text_read(st, 7, &j->url) || !text_read(st, 8, &j->body))
         return -ENOMEM;
-    if (result_read(st, READ_RESULT, &j->result) < 0)
+    if (result_read(st, READ_RESULT, &j->result) < 0 || kept_read(st, READ_KEPT, &j->kept) < 0)
         return -ENOMEM;
     *ret = TAKE_PTR(j);
     return 0;

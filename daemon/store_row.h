@@ -11,16 +11,21 @@
 /* Columns of jobs and attempts alike, as row_result_bind() binds and the readers read them. */
 #define RESULT_COLUMNS                                                                             \
     "http_status, bytes, size, error, worker, flags, started, finished, output, message,"          \
-    " effective_url, content_type"
+    " effective_url, content_type, digest, answer"
+
+#define KEPT_COLUMNS "kept_offset, kept_total, kept_etag, kept_modified"
 
 /* As row_job_read() reads them. NULL stands for 0 in numbers, for unknown in size. */
 #define JOB_COLUMNS                                                                                \
     "id, state, batch, idx, rank, created, host, url, body, due, attempts, "                       \
-    "crashes, " RESULT_COLUMNS
+    "crashes, " RESULT_COLUMNS ", " KEPT_COLUMNS
 
-/* Binds parameters 7 to 18, the result's columns; its strings must stay until the statement has
+/* Binds parameters 7 to 20, the result's columns; its strings must stay until the statement has
  * run. */
 void row_result_bind(sqlite3_stmt *st, const struct job_result *r);
+
+/* Binds four parameters from at on, KEPT_COLUMNS; likewise. */
+void row_kept_bind(sqlite3_stmt *st, int at, const struct job_kept *k);
 
 /* A row of RESULT_COLUMNS. *ret is overwritten. 0 or -ENOMEM, when *ret holds nothing. */
 int row_result_read(sqlite3_stmt *st, struct job_result *ret);

@@ -33,6 +33,7 @@ static int row_put(struct db *db, const struct job *j, enum job_state from) {
         db_bind_number(st, 5, j->attempts);
         db_bind_number(st, 6, j->crashes);
         row_result_bind(st, &j->result);
+        row_kept_bind(st, 21, &j->kept);
     }
     int r = db_exec(db, st);
     return r < 0 ? r : sqlite3_changes(db->sqlite) > 0;
@@ -79,6 +80,16 @@ static int attempt_put(struct db *db, const struct job *j) {
     return row_attempt_keep(db, st, j->id);
 }
 
+/* Its next attempt is at another mirror. */
+static int move_row(struct db *db, const struct job *j) {
+    sqlite3_stmt *st = db_statement(db, ST_JOB_MOVE);
+
+    sqlite3_bind_int64(st, 1, j->id);
+    db_bind_text(st, 2, j->host);
+    db_bind_text(st, 3, j->url);
+    return db_exec(db, st);
+}
+
 static int put_run(struct db *db, struct request *r) {
     const struct job *j = ((struct put *)r)->job;
     enum job_state from;
@@ -89,6 +100,8 @@ static int put_run(struct db *db, struct request *r) {
     if (j->state == JOB_WAITING) {
         chores_note_due(db, j->due);
         k = attempt_put(db, j);
+        if (k >= 0)
+            k = move_row(db, j);
     } else if (j->state == JOB_QUEUED && from != JOB_QUEUED)
         k = db_note_ready(db, j->host, j->rank);
     return k < 0 ? k : db_note_move(db, j->batch, from, j->state, j->result.bytes);
@@ -112,6 +125,42 @@ int store_put(struct store *s, const struct job *job, store_done_fn *fn, void *u
     if (!q)
         return -ENOMEM;
     *q = (struct put){{.kind = &put_kind}, .job = job, .fn = fn, .userdata = userdata};
+    store_enqueue(s, &q->request);
+    return 0;
+}
+
+/* ---- checkpoint ---- */
+
+struct checkpoint {
+    struct request request;
+    int64_t id;
+    struct job_kept kept;
+};
+
+static int checkpoint_run(struct db *db, struct request *r) {
+    const struct checkpoint *q = (struct checkpoint *)r;
+    sqlite3_stmt *st = db_statement(db, ST_JOB_CHECKPOINT);
+
+    sqlite3_bind_int64(st, 1, q->id);
+    row_kept_bind(st, 2, &q->kept);
+    return db_exec(db, st);
+}
+
+static void checkpoint_free(struct request *r) {
+    job_kept_done(&((struct checkpoint *)r)->kept);
+    free(r);
+}
+
+static const struct request_kind checkpoint_kind = {
+    .name = "checkpoint", .run = checkpoint_run, .free = checkpoint_free};
+
+int store_checkpoint(struct store *s, int64_t id, struct job_kept *kept) {
+    struct checkpoint *q = malloc(sizeof(*q));
+
+    if (!q)
+        return -ENOMEM;
+    *q = (struct checkpoint){{.kind = &checkpoint_kind}, .id = id, .kept = *kept};
+    *kept = (struct job_kept){.total = -1};
     store_enqueue(s, &q->request);
     return 0;
 }

@@ -49,14 +49,15 @@ static const char *const migrations[] = {
     " url TEXT NOT NULL, body TEXT, due INTEGER, attempts INTEGER, crashes INTEGER,"
     " http_status INTEGER, bytes INTEGER, size INTEGER, error INTEGER, worker INTEGER,"
     " flags INTEGER, started INTEGER, finished INTEGER, output TEXT, message TEXT,"
-    " effective_url TEXT, content_type TEXT);"
+    " effective_url TEXT, content_type TEXT, digest TEXT, answer TEXT, kept_offset INTEGER,"
+    " kept_total INTEGER, kept_etag TEXT, kept_modified TEXT);"
     "CREATE INDEX jobs_ready ON jobs(host, rank) WHERE state = 0;"
     "CREATE INDEX jobs_waiting ON jobs(due) WHERE state = 1;"
 
     "CREATE TABLE attempts(job INTEGER, n INTEGER, http_status INTEGER, bytes INTEGER,"
     " size INTEGER, error INTEGER, worker INTEGER, flags INTEGER, started INTEGER,"
     " finished INTEGER, output TEXT, message TEXT, effective_url TEXT, content_type TEXT,"
-    " PRIMARY KEY(job, n)) WITHOUT ROWID;",
+    " digest TEXT, answer TEXT, PRIMARY KEY(job, n)) WITHOUT ROWID;",
 };
 
 static void why(char **ret_why, const char *fmt, ...) _printf_(2, 3);

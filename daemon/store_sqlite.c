@@ -17,6 +17,8 @@
  * however often it was written to the log, and a start after a crash reads all of it. */
 #define CHECKPOINT_FRAMES 8192
 
+#define RESULT_PARAMETERS "?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20"
+
 #define NEXT_ATTEMPT "ifnull((SELECT max(n) FROM attempts WHERE job = ?1), 0) + 1"
 
 static const char *const statement_sql[ST_MAX_] = {
@@ -54,14 +56,18 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_JOB_BRIEF] = "SELECT id, state, batch FROM jobs WHERE id = ?1",
     [ST_JOB_SCAN] = "SELECT id, state, batch FROM jobs WHERE id >= ?1 AND id <= ?2 ORDER BY id",
     [ST_JOB_PUT] = "UPDATE jobs SET state = ?3, due = ?4, attempts = ?5, crashes = ?6, (" //
-    RESULT_COLUMNS ") = (?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
+    RESULT_COLUMNS ", " KEPT_COLUMNS ") = (" RESULT_PARAMETERS ", ?21, ?22, ?23, ?24)"
                    " WHERE id = ?1 AND state = ?2",
+    [ST_JOB_MOVE] = "UPDATE jobs SET host = ?2, url = ?3 WHERE id = ?1",
+    [ST_JOB_CHECKPOINT] = "UPDATE jobs SET (" KEPT_COLUMNS ") = (?2, ?3, ?4, ?5)"
+                          " WHERE id = ?1 AND state = 0",
     [ST_JOB_REQUEUE] = "UPDATE jobs SET state = 0, due = NULL, attempts = ?3, crashes = ?4"
                        " WHERE id = ?1 AND state = ?2",
     [ST_JOB_CANCEL] = "UPDATE jobs SET state = 6, due = NULL, finished = ?2, error = NULL,"
                       " message = NULL WHERE id = ?1",
     [ST_JOB_RETRY] = "UPDATE jobs SET state = 0, attempts = NULL, crashes = NULL, (" RESULT_COLUMNS
-                     ") = (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)"
+                     ") = (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"
+                     " NULL, NULL)"
                      " WHERE id = ?1 RETURNING host, rank",
     [ST_JOBS_RELEASE] = "UPDATE jobs SET state = 0 WHERE id >= ?1 AND id <= ?2 AND state = 7"
                         " RETURNING host, rank",
@@ -79,7 +85,7 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_HOST_NEXT] = "SELECT host FROM jobs WHERE state = 0 AND host > ?1 ORDER BY host LIMIT 1",
 
     [ST_ATTEMPT_PUT] = "INSERT INTO attempts(job, n, " RESULT_COLUMNS ") VALUES(?1, " NEXT_ATTEMPT
-                       ", ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18) RETURNING n",
+                       ", " RESULT_PARAMETERS ") RETURNING n",
     [ST_ATTEMPT_KEEP] = "INSERT INTO attempts(job, n, " RESULT_COLUMNS ") SELECT id, " NEXT_ATTEMPT
                         ", " RESULT_COLUMNS " FROM jobs WHERE id = ?1 AND error > 0 RETURNING n",
     [ST_ATTEMPTS_TRIM] = "DELETE FROM attempts WHERE job = ?1 AND n <= ?2",

@@ -40,6 +40,8 @@ enum statement {
     ST_JOB_BRIEF,
     ST_JOB_SCAN,
     ST_JOB_PUT,
+    ST_JOB_MOVE,
+    ST_JOB_CHECKPOINT,
     ST_JOB_REQUEUE,
     ST_JOB_CANCEL,
     ST_JOB_RETRY,

@@ -12,6 +12,7 @@
 #include "daemon/worker/publish.h"
 #include "daemon/worker/queue.h"
 #include "daemon/worker/session.h"
+#include "daemon/worker/settings.h"
 #include "daemon/worker/target.h"
 #include "daemon/worker/task.h"
 #include "daemon/worker/transfer.h"
@@ -32,7 +33,6 @@ struct desk {
     struct link *link;
     struct scoreboard *board;
     struct wire_config config;
-    char *store_id;
 
     struct dirs *dirs;
     struct session *session;
@@ -118,7 +118,7 @@ static void task_start(struct desk *d, struct task *t) {
     struct transfer *transfer;
 
     t->started_usec = now_usec(CLOCK_REALTIME);
-    if (target_settled(d->dirs, d->store_id, t)) {
+    if (target_settled(d->dirs, d->config.store_id, t)) {
         task_report_ended(d, t);
         return;
     }
@@ -295,7 +295,7 @@ static int setup_slots(struct desk *d) {
     d->sink = (struct sink_settings){
         .dirs = d->dirs,
         .file_mode = d->config.file_mode,
-        .store_id = d->store_id,
+        .store_id = d->config.store_id,
         .buffer = MAX(MIN(COLLECT_ALL / n, COLLECT_MAX), COLLECT_MIN),
     };
     d->transfer = (struct transfer_settings){
@@ -309,10 +309,6 @@ static int setup_slots(struct desk *d) {
 static int desk_setup(struct desk *d, int root_fd) {
     int r;
 
-    d->store_id = strdup(d->config.store_id);
-    if (!d->store_id)
-        return -ENOMEM;
-    d->config.store_id = d->store_id;
     r = dirs_new(&d->dirs, root_fd, d->config.dir_mode);
     if (r == 0)
         r = queue_new(&d->queue, d->event, on_expired, d);
@@ -337,8 +333,9 @@ int desk_new(struct desk **ret, sd_event *event, struct link *link, struct score
     d->event = event;
     d->link = link;
     d->board = board;
-    d->config = *config;
-    r = desk_setup(d, root_fd);
+    r = settings_copy(config, &d->config);
+    if (r == 0)
+        r = desk_setup(d, root_fd);
     if (r < 0) {
         desk_free(d);
         return r;
@@ -365,7 +362,7 @@ struct desk *desk_free(struct desk *d) {
     dirs_free(d->dirs);
     free(d->slots);
     free(d->free_slots);
-    free(d->store_id);
+    settings_done(&d->config);
     free(d);
     return NULL;
 }

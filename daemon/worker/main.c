@@ -4,6 +4,7 @@
  *   main.c       start and end: descriptors inherited, signals, limits, the loop
  *   link.c       messages from and to the master
  *   desk.c       the jobs in hand: gives out slots, passes on, reports; knows all the parts below
+ *   settings.c   what the master configured
  *   task.c       one job, from JOB to RESULT
  *   queue.c      jobs that wait for a slot
  *

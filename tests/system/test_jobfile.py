@@ -122,6 +122,13 @@ def test_what_is_no_job_file_is_refused(daemon, text):
     ({"max_size": 0}, "max_size"),
     ({"max_size": "20 apples"}, "max_size"),
     ({"max_size": -5}, "max_size"),
+    ({"max_decoded_size": 0}, "max_decoded_size"),
+    ({"size": -1}, "size"),
+    ({"checksum": "sha-256:abc"}, "checksum"),
+    ({"retry_on": [200]}, "retry_on[0]"),
+    ({"deadline": "tomorrow"}, "deadline"),
+    ({"not_before": 0}, "not_before"),
+    ({"compressed": "yes"}, "compressed"),
 ])
 def test_bad_field_is_named_with_its_place(daemon, keys, place):
     jobs = [{"url": "http://h/"}, {"url": "http://h/", **keys}]
@@ -133,6 +140,16 @@ def test_bad_field_is_named_with_its_place(daemon, keys, place):
 def test_place_in_a_lone_object_is_just_the_key(daemon):
     result = daemon.dlctl("submit", "-", stdin='{"url": "http://h/", "priority": "high"}', code=2)
     assert re.search(r"(^|[ :])priority: ", result.err) and "jobs[" not in result.err, result
+
+
+@pytest.mark.parametrize("job, text", [
+    ({"urls": []}, "jobs[0].urls: "),
+    ({"urls": ["http://h/", "ftp://h/"]}, "jobs[0].urls[1]: "),
+    ({"url": "http://h/", "urls": ["http://h/"]}, 'jobs[0]: "url" and "urls" are both given'),
+])
+def test_bad_urls_are_named_with_their_place(daemon, job, text):
+    assert text in daemon.dlctl("submit", "-", stdin=json.dumps([job]), code=2).err
+    nothing_taken(daemon)
 
 
 def test_missing_url_is_named(daemon):

@@ -49,7 +49,8 @@ def hello(version=WIRE_VERSION):
 
 def result_tail(output="a", outcome=0, error=0, size=5):
     """A RESULT's payload from behind the job's id."""
-    return struct.pack("=BBBBIQqQQ", outcome, error, 0, 0, 200, 5, size, 1, 0) + string(output) + string(None) * 3
+    return (struct.pack("=BBBBBIQqQQ", outcome, error, 0, 0, 0, 200, 5, size, 1, 0) + string(output) + string(None) * 5
+            + struct.pack("=Qq", 0, -1) + string(None) * 2)
 
 
 def fake_worker(tmp, script):

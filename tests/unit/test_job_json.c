@@ -12,68 +12,7 @@
 #include "common/util.h"
 #include "daemon/job_json.h"
 #include "daemon/job_keys.h"
-
-/* JSON with ' for ". */
-static json_t *json(const char *s) {
-    char text[4096];
-    json_error_t e;
-    json_t *v;
-
-    assert_true(strlen(s) < sizeof(text));
-    strcpy(text, s);
-    for (char *p = text; *p; p++)
-        if (*p == '\'')
-            *p = '"';
-    v = json_loads(text, JSON_DECODE_ANY, &e);
-    if (!v)
-        fail_msg("%s: %s", text, e.text);
-    return v;
-}
-
-/* The job with its defaults (may be NULL) is taken with this body (NULL: none). */
-static void expect_body(const char *job, const char *defaults, const char *body) {
-    json_auto_t *object = json(job), *d = defaults ? json(defaults) : NULL;
-    struct job_error err = {.text = ""};
-    struct job_new new;
-
-    if (job_new_parse(object, d, "jobs[3]", 3, &new, &err) < 0)
-        fail_msg("%s", err.text);
-    if (body) {
-        json_auto_t *want = json(body), *got = json_loads(new.body ? new.body : "null", 0, NULL);
-
-        if (!json_equal(want, got))
-            fail_msg("body is %s", new.body);
-    } else {
-        assert_null(new.body);
-    }
-    job_new_done(&new);
-}
-
-static void expect_error(const char *job, const char *defaults, const char *text) {
-    json_auto_t *object = json(job), *d = defaults ? json(defaults) : NULL;
-    struct job_error err = {.text = ""};
-    struct job_new new;
-
-    assert_int_equal(job_new_parse(object, d, "jobs[3]", 3, &new, &err), -EINVAL);
-    assert_string_equal(err.text, text);
-    assert_int_equal(err.index, 3);
-}
-
-/* A job of a URL and this. */
-static void expect_taken(const char *key, const char *body) {
-    char job[4096];
-
-    snprintf(job, sizeof(job), "{'url': 'http://h/', %s}", key);
-    expect_body(job, NULL, body);
-}
-
-static void expect_refused(const char *key, const char *text) {
-    char job[4096], full[600];
-
-    snprintf(job, sizeof(job), "{'url': 'http://h/', %s}", key);
-    snprintf(full, sizeof(full), "jobs[3]%s", text);
-    expect_error(job, NULL, full);
-}
+#include "tests/unit/job_fixture.h"
 
 static void test_url_is_made_canonical(void **state) {
     json_auto_t *object = json("{'url': 'HTTP://Example.COM:80/a b#c'}");
@@ -135,20 +74,26 @@ static void test_unknown_key_names_the_nearest(void **state) {
 
 static void test_unknown_key_lists_the_known(void **state) {
     (void)state;
-    expect_refused("'zzzzzzzz': 1",
-                   ".zzzzzzzz: unknown key; the keys are url, output, on_conflict, headers, "
-                   "user_agent, referer, priority, retries, timeout, tag, max_size");
+    expect_refused(
+        "'zzzzzzzz': 1",
+        ".zzzzzzzz: unknown key; the keys are url, urls, output, on_conflict, headers, "
+        "user_agent, referer, priority, retries, timeout, tag, max_size, max_decoded_size, "
+        "size, checksum, retry_on, deadline, not_before, content_disposition, "
+        "if_modified, remote_time, compressed");
 }
 
 static void test_errors_are_safe_on_a_terminal(void **state) {
-    char key[800] = "'\\u001b[31m", text[300] = "[\"\\x1b[31m";
+    char key[800] = "'\\u001b[31m", text[600] = "[\"\\x1b[31m";
 
     (void)state;
     memset(key + strlen(key), 'q', 600);
     strcat(key, "': 1");
     memset(text + strlen(text), 'q', 56);
-    strcat(text, "...\"]: unknown key; the keys are url, output, on_conflict, headers, "
-                 "user_agent, referer, priority, retries, timeout, tag, max_size");
+    strcat(text,
+           "...\"]: unknown key; the keys are url, urls, output, on_conflict, headers, "
+           "user_agent, referer, priority, retries, timeout, tag, max_size, max_decoded_size, "
+           "size, checksum, retry_on, deadline, not_before, content_disposition, "
+           "if_modified, remote_time, compressed");
     expect_refused(key, text);
     expect_refused("'on_conflict': '\\u202e\\u009b'",
                    ".on_conflict: expected \"fail\", \"overwrite\", \"rename\" or \"skip\", found "
@@ -455,6 +400,12 @@ static void test_no_body_is_a_spec_of_nothing(void **state) {
     assert_int_equal(spec.timeout_usec, 0);
     assert_int_equal(spec.max_size, 0);
     assert_int_equal(spec.n_headers, 0);
+    assert_int_equal(spec.size, -1);
+    assert_int_equal(spec.n_urls, 0);
+    assert_int_equal(spec.n_retry_on, 0);
+    assert_int_equal(spec.deadline, 0);
+    assert_null(spec.checksum);
+    assert_false(spec.compressed);
     job_spec_done(&spec);
 }
 
@@ -487,7 +438,7 @@ static void test_schema_has_the_same_keys(void **state) {
     common = json_object_get(json_object_get(defs, "settings"), "properties");
     assert_int_equal(json_object_size(own) + json_object_size(common), KEY_MAX_);
     for (int k = 0; k < KEY_MAX_; k++)
-        if (!json_object_get(k == KEY_URL ? own : common, job_key_names[k]))
+        if (!json_object_get(k == KEY_URL || k == KEY_URLS ? own : common, job_key_names[k]))
             fail_msg("the schema lacks %s", job_key_names[k]);
 }
 

@@ -9,23 +9,7 @@
 
 #include "common/util.h"
 #include "daemon/job_json.h"
-
-/* JSON with ' for ". */
-static json_t *json(const char *s) {
-    char text[4096];
-    json_error_t e;
-    json_t *v;
-
-    assert_true(strlen(s) < sizeof(text));
-    strcpy(text, s);
-    for (char *p = text; *p; p++)
-        if (*p == '\'')
-            *p = '"';
-    v = json_loads(text, JSON_DECODE_ANY, &e);
-    if (!v)
-        fail_msg("%s: %s", text, e.text);
-    return v;
-}
+#include "tests/unit/job_fixture.h"
 
 static json_t *write_job(const struct job *j, const struct job_progress *progress) {
     _cleanup_(buf_done) struct buf b = BUF_INIT(64 * KIB);
@@ -139,6 +123,37 @@ static void test_progress_overrides(void **state) {
     assert_string_equal(json_string_value(json_object_get(got, "state")), "active");
 }
 
+static void test_size_asked_for_shows_until_one_is_known(void **state) {
+    struct job j = queued_job();
+    struct job_progress progress = {.total = -1};
+    json_auto_t *before = NULL, *during = NULL, *after = NULL;
+
+    (void)state;
+    j.body = (char *)"{\"size\": 7}";
+    before = write_job(&j, NULL);
+    assert_int_equal(json_integer_value(json_object_get(before, "size")), 7);
+    j.state = JOB_ACTIVE;
+    during = write_job(&j, &progress);
+    assert_int_equal(json_integer_value(json_object_get(during, "size")), 7);
+    j.state = JOB_FAILED;
+    j.result.size = 8;
+    after = write_job(&j, NULL);
+    assert_int_equal(json_integer_value(json_object_get(after, "size")), 8);
+}
+
+static void test_keys_of_the_body_show(void **state) {
+    struct job j = queued_job();
+    json_auto_t *got = NULL, *urls = json("['http://h/', 'http://b/']");
+
+    (void)state;
+    j.body = (char *)"{\"urls\": [\"http://h/\", \"http://b/\"], \"deadline\": 1700000000.500, "
+                     "\"compressed\": true}";
+    got = write_job(&j, NULL);
+    assert_true(json_equal(json_object_get(got, "urls"), urls));
+    assert_true(json_real_value(json_object_get(got, "deadline")) == 1700000000.5);
+    assert_true(json_is_true(json_object_get(got, "compressed")));
+}
+
 static void test_error_message_of_the_case_wins(void **state) {
     struct job j = queued_job();
     json_auto_t *got = NULL;
@@ -175,6 +190,8 @@ int main(void) {
         cmocka_unit_test(test_done_job_as_json),
         cmocka_unit_test(test_waiting_job_as_json),
         cmocka_unit_test(test_progress_overrides),
+        cmocka_unit_test(test_size_asked_for_shows_until_one_is_known),
+        cmocka_unit_test(test_keys_of_the_body_show),
         cmocka_unit_test(test_error_message_of_the_case_wins),
         cmocka_unit_test(test_caller_may_add_keys),
     };

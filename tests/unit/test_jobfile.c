@@ -89,6 +89,7 @@ static void test_key_written_with_escapes(void **state) {
 static void test_object_with_url_is_a_job(void **state) {
     (void)state;
     expect_jobs("{\"url\":\"a\",\"jobs\":[1]}", "{\"url\":\"a\",\"jobs\":[1]}|");
+    expect_jobs("{\"urls\":[\"a\"],\"jobs\":[1]}", "{\"urls\":[\"a\"],\"jobs\":[1]}|");
 }
 
 static void test_object_with_strange_keys_is_a_job(void **state) {

@@ -21,6 +21,9 @@ static const struct wire_job a_job = {
     .url = "http://example.org/a?b",
     .output = "dir/a.bin",
     .referer = "http://example.org/",
+    .size = -1,
+    .checksum = "md5:00",
+    .kept = {.offset = 4096, .total = 10000, .etag = "\"v1\""},
     .n_headers = 2,
     .headers = {"A: b", "C: d"},
 };
@@ -34,6 +37,8 @@ static const struct wire_result a_result = {
     .started_usec = 1,
     .output = "dir/a.bin",
     .content_type = "text/html",
+    .digest = "sha-256:00",
+    .kept = {.total = -1},
 };
 
 static const struct wire_config a_config = {
@@ -44,6 +49,9 @@ static const struct wire_config a_config = {
     .file_mode = 0644,
     .dir_mode = 0755,
     .store_id = "0123456789abcdef0123456789abcdef",
+    .schemes = "http https",
+    .deny = "127.0.0.0/8",
+    .allow = "",
 };
 
 /* The payload of the one record in b. */
@@ -76,6 +84,9 @@ static void test_job_round_trip(void **state) {
     assert_string_equal(m.referer, a_job.referer);
     assert_int_equal(m.n_headers, 2);
     assert_string_equal(m.headers[1], "C: d");
+    assert_true(m.size == -1 && m.kept.offset == 4096 && m.kept.total == 10000);
+    assert_string_equal(m.kept.etag, "\"v1\"");
+    assert_null(m.kept.last_modified);
     buf_done(&b);
 }
 
@@ -116,6 +127,7 @@ static int get(uint8_t type, const void *p, size_t n) {
         struct wire_config config;
         struct wire_job job;
         struct wire_result result;
+        struct wire_checkpoint checkpoint;
         int64_t id;
     } m;
 
@@ -128,6 +140,8 @@ static int get(uint8_t type, const void *p, size_t n) {
         return wire_get_job(p, n, &m.job);
     case WIRE_RESULT:
         return wire_get_result(p, n, &m.result);
+    case WIRE_CHECKPOINT:
+        return wire_get_checkpoint(p, n, &m.checkpoint);
     case WIRE_STOP:
         return wire_get_empty(p, n);
     default:
@@ -138,6 +152,7 @@ static int get(uint8_t type, const void *p, size_t n) {
 /* One of each kind. */
 static void put_all(struct buf *b) {
     const struct wire_hello hello = {.wire_version = WIRE_VERSION, .program_version = "1"};
+    const struct wire_checkpoint checkpoint = {.id = 9, .kept = a_job.kept};
 
     assert_int_equal(wire_put_hello(b, &hello), 0);
     assert_int_equal(wire_put_config(b, &a_config), 0);
@@ -145,10 +160,12 @@ static void put_all(struct buf *b) {
     assert_int_equal(wire_put_cancel(b, 5), 0);
     assert_int_equal(wire_put_stop(b), 0);
     assert_int_equal(wire_put_fetched(b, 6), 0);
+    assert_int_equal(wire_put_checkpoint(b, &checkpoint), 0);
     assert_int_equal(wire_put_result(b, &a_result), 0);
 }
 
-/* Every truncation of every record, in memory of just that size so that a sanitizer sees an overrun. */
+/* Every truncation of every record, in memory of just that size so that a sanitizer sees an
+ * overrun. */
 static void test_every_truncation_is_refused(void **state) {
     struct buf b = BUF_INIT(WIRE_PACKET_MAX);
     size_t pos = 0, n, records = 0;
@@ -168,7 +185,7 @@ static void test_every_truncation_is_refused(void **state) {
         }
         records++;
     }
-    assert_int_equal(records, 7);
+    assert_int_equal(records, 8);
     buf_done(&b);
 }
 
