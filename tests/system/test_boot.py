@@ -154,7 +154,7 @@ def test_it_runs_as_its_user(machine):
 def test_the_client_starts_it(machine):
     assert machine.show("dld", "ActiveState") == "inactive"
     machine.run("dlctl", "status")
-    assert machine.show("dld", "ActiveState") == "active"
+    wait_for(lambda: machine.show("dld", "ActiveState") == "active", what="the service to be active")
 
 
 def test_it_can_be_enabled(machine):
