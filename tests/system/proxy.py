@@ -5,6 +5,7 @@ Also Cutter, which passes connections on to a server and resets the first ones.
 
 import asyncio
 import socket
+import ssl
 import struct
 import threading
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ class _Threaded:
 
     def __init__(self):
         self.port = None
+        self.tls = None  # ssl.SSLContext
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._started = threading.Event()
@@ -30,7 +32,7 @@ class _Threaded:
 
     def _run(self):
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve_quietly, "127.0.0.1", 0))
+        server = self._loop.run_until_complete(asyncio.start_server(self._serve_quietly, "127.0.0.1", 0, ssl=self.tls))
         self.port = server.sockets[0].getsockname()[1]
         self._started.set()
         self._loop.run_forever()
@@ -65,8 +67,11 @@ class _Threaded:
 class Proxy(_Threaded):
     """names: host name -> (address, port) to which all ports of that name lead. log: (kind, host, port)."""
 
-    def __init__(self, names=None, refuse=None):
+    def __init__(self, names=None, refuse=None, certificate=None, key=None):
         super().__init__()
+        if certificate:
+            self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.tls.load_cert_chain(certificate, key)
         self.names = names or {}
         self.refuse = refuse  # status for every CONNECT
         self.log = []

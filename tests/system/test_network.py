@@ -1,5 +1,6 @@
 """Which addresses dld connects to, by which proxy, and whose certificates it trusts."""
 
+import socket
 from urllib.parse import quote
 
 import pytest
@@ -166,6 +167,23 @@ def test_a_connection_that_is_kept_opens_no_way(make_daemon, bad):
     job = daemon.run_one(bad.url("/redirect-to/a?to=" + quote(f"http://127.0.0.3:{bad.port}/any/b")))
     failed(job, "denied-address")
     assert bad.count("/any/b") == 0
+
+
+def has_ipv6():
+    with socket.socket(socket.AF_INET6) as s:
+        try:
+            s.bind(("::1", 0))
+            return True
+        except OSError:
+            return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="needs ::1")
+def test_permitted_address_that_does_not_answer(make_daemon, nginx):
+    """Then the host was not refused: another attempt may find it there."""
+    daemon = with_network(make_daemon, deny="127.0.0.0/8")
+    job = failed(daemon.run_one(f"http://localhost:{nginx.port}/a", retries=1), "connect")
+    assert job["attempts"] == 2 and nginx.requests() == []
 
 
 # ---- schemes ----
@@ -375,6 +393,20 @@ def test_https_through_a_proxy(make_daemon, tls, authority, scheme, kind):
     assert daemon.file("a").read_bytes() == b"x" * 1000
     assert proxy.log == [(kind, "127.0.0.1", tls.ports["good"]), (kind, "127.0.0.1", tls.ports["expired"])]
     assert tls.versions() == ["HTTP/2.0"]
+
+
+@needs_openssl
+@pytest.mark.parametrize("kind", ["good", "expired"])
+def test_proxy_that_is_spoken_to_over_tls(make_daemon, tls, authority, kind):
+    with Proxy(certificate=authority.base / f"{kind}.pem", key=authority.base / f"{kind}.key") as proxy:
+        daemon = make_daemon(settings={"transfer.ca_file": authority.file, "network.proxy": proxy.url("https")}).start()
+        jobs = daemon.run([{"url": tls.add("a", b"x" * 1000)}, {"url": tls.https("a"), "output": "b"}])
+    if kind == "good":
+        assert [done(job)["bytes"] for job in jobs] == [1000, 1000]
+        assert sorted(proxy.kinds()) == ["connect", "get"]
+    else:
+        assert [failed(job, "tls")["attempts"] for job in jobs] == [1, 1]
+        assert proxy.log == [] and files_under(daemon.root) == []
 
 
 @needs_openssl
