@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/util.h"
 
@@ -42,13 +43,18 @@ static int set_schemes(CURL *easy, const char *schemes) {
     return c == CURLE_OK ? 0 : -ENOMEM;
 }
 
-/* With a file given, the directory that libcurl was built to look into as well counts no more. */
+/* A file alone: with a directory beside it, as libcurl is built to have, that would be trusted too,
+ * and libcurl would not keep what it has read but parse all of it for each connection, which costs
+ * far more than the rest of a TLS handshake. */
 static CURLcode set_certificates(CURL *easy, const char *ca_file) {
+    const char *file = ca_file ? ca_file : curl_version_info(CURLVERSION_NOW)->cainfo;
     CURLcode c = CURLE_OK;
 
-    SET(easy, c, CURLOPT_CAINFO, ca_file);
+    if (!file || (!ca_file && access(file, R_OK) < 0))
+        return CURLE_OK; /* the system has a directory only */
+    SET(easy, c, CURLOPT_CAINFO, file);
     SET(easy, c, CURLOPT_CAPATH, NULL);
-    SET(easy, c, CURLOPT_PROXY_CAINFO, ca_file);
+    SET(easy, c, CURLOPT_PROXY_CAINFO, file);
     SET(easy, c, CURLOPT_PROXY_CAPATH, NULL);
     return c;
 }
@@ -80,7 +86,7 @@ int request_init(struct request *r, CURL *easy, const struct wire_config *config
     SET(easy, c, CURLOPT_PROXY, config->proxy ? config->proxy : "");
     SET(easy, c, CURLOPT_NOPROXY, config->proxy ? "" : "*");
     SET(easy, c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    if (config->ca_file && c == CURLE_OK)
+    if (c == CURLE_OK)
         c = set_certificates(easy, config->ca_file);
     SET(easy, c, CURLOPT_FOLLOWLOCATION, 1L);
     SET(easy, c, CURLOPT_MAXREDIRS, (long)config->max_redirects);
