@@ -10,6 +10,7 @@
 #include "common/paths.h"
 #include "common/util.h"
 #include "common/wire.h"
+#include "daemon/config_network.h"
 
 #define MSEC USEC_PER_MSEC
 #define SEC USEC_PER_SEC
@@ -64,6 +65,9 @@ const struct config_key config_keys[] = {
      .help = "See low_speed_limit."},
     {KEY(transfer, max_redirects, COUNT), .min = 0, .max = 100, .standard = "20",
      .help = "Redirects followed for one job. 0: none, a redirect is an error."},
+    {KEY(transfer, ca_file, CA_FILE), .standard = "",
+     .help = "A file of certificates (PEM) to trust for https, instead of those that the system "
+             "trusts."},
 
     {KEY(retry, count, COUNT), .min = 0, .max = 1000, .standard = "5",
      .help = "How often a job is tried again after an error that may pass, unless it says itself "
@@ -76,6 +80,21 @@ const struct config_key config_keys[] = {
 
     {KEY(host, connections, COUNT), .min = 1, .max = 4096, .standard = "8",
      .help = "Transfers at once from one host (name and port), over all workers."},
+
+    {KEY(network, deny, NETWORKS),
+     .standard = "169.254.0.0/16 fe80::/10 0.0.0.0/8 ::/128 224.0.0.0/4 ff00::/8 "
+                 "255.255.255.255/32",
+     .help = "Networks to whose addresses no connection is made, redirects included; a job that "
+             "leads there fails, as `denied-address`. What is given replaces the default, which "
+             "permits loopback and private networks: where strangers choose URLs, deny these as "
+             "well (dld.conf(5) has the list)."},
+    {KEY(network, allow, NETWORKS), .standard = "",
+     .help = "Networks to whose addresses connections are made though deny has them."},
+    {KEY(network, schemes, SCHEMES), .standard = "http https",
+     .help = "Schemes that a job's URL, and a redirect, may have."},
+    {KEY(network, proxy, PROXY), .standard = "",
+     .help = "The proxy through which everything is fetched. It resolves the names, so that deny "
+             "judges only addresses written in URLs."},
 
     {KEY(control, mode, MODE), .min = 0600, .max = 0666, .standard = "0660",
      .standard_user = "0600",
@@ -171,6 +190,8 @@ void config_key_describe(const struct config_key *k, struct buf *b) {
     case CONFIG_GROUP:
         buf_adds(b, "the name of a group, or nothing");
         break;
+    default:
+        config_network_describe(k->type, b);
     }
 }
 
@@ -278,13 +299,17 @@ int config_key_set(const struct config_key *k, const char *value, struct config 
 
     if (k->type == CONFIG_DURATION || k->type == CONFIG_SIZE)
         return read_unit(k, value, field, why);
-    if (k->type != CONFIG_PATH && k->type != CONFIG_GROUP)
+    if (k->type < CONFIG_PATH)
         return read_unsigned(k, value, field, why);
 
     char *s = NULL;
     int r = read_string(k, value, &s, why);
-    if (r < 0)
+    if (r == 0)
+        r = config_network_check(k->type, s, why);
+    if (r < 0) {
+        free(s);
         return r;
+    }
     free(*(char **)field);
     *(char **)field = s;
     return 0;

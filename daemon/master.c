@@ -196,9 +196,11 @@ static int start_pool(struct master *m) {
                 .file_mode = c->output.mode,
                 .dir_mode = c->output.dir_mode,
                 .store_id = store_id(m->store),
-                .schemes = "http https",
-                .deny = "",
-                .allow = "",
+                .ca_file = *c->transfer.ca_file ? c->transfer.ca_file : NULL,
+                .schemes = c->network.schemes,
+                .deny = c->network.deny,
+                .allow = c->network.allow,
+                .proxy = *c->network.proxy ? c->network.proxy : NULL,
             },
     };
     struct pool_handlers handlers = {

@@ -38,6 +38,7 @@ struct desk {
     struct session *session;
     struct publisher *publisher; /* NULL with FSYNC_NEVER */
     struct sink_settings sink;
+    struct gate gate;
     struct transfer_settings transfer;
 
     struct transfer **slots; /* a transfer is made when its slot is first used */
@@ -302,6 +303,7 @@ static int setup_slots(struct desk *d) {
         .session = d->session,
         .config = &d->config,
         .sink = &d->sink,
+        .gate = &d->gate,
     };
     return 0;
 }
@@ -309,7 +311,9 @@ static int setup_slots(struct desk *d) {
 static int desk_setup(struct desk *d, int root_fd) {
     int r;
 
-    r = dirs_new(&d->dirs, root_fd, d->config.dir_mode);
+    r = gate_init(&d->gate, &d->config);
+    if (r == 0)
+        r = dirs_new(&d->dirs, root_fd, d->config.dir_mode);
     if (r == 0)
         r = queue_new(&d->queue, d->event, on_expired, d);
     if (r == 0)

@@ -23,6 +23,7 @@ struct transfer {
     struct request request;
     struct address address;
     struct sink sink;
+    struct passage passage;
     struct task *task; /* NULL: idle */
     bool in_session;
     bool body_begun;                /* of the answer that is not a redirect */
@@ -162,6 +163,26 @@ static int on_progress(void *userdata, curl_off_t total, curl_off_t now, curl_of
     return 1;
 }
 
+static curl_socket_t on_open(void *userdata, curlsocktype purpose, struct curl_sockaddr *address) {
+    struct transfer *t = userdata;
+
+    (void)purpose;
+    return passage_open(&t->passage, &address->addr) ? session_open(t->settings->session, address)
+                                                     : CURL_SOCKET_BAD;
+}
+
+/* Called before a request is sent, over a new connection or one that was kept. */
+static int on_request(void *userdata, char *address, char *local_address, int port,
+                      int local_port) {
+    struct transfer *t = userdata;
+
+    (void)address;
+    (void)local_address;
+    (void)port;
+    (void)local_port;
+    return passage_request(&t->passage) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+}
+
 /* Called before a name is looked up that is not in the cache. */
 static int on_lookup(void *state, void *reserved, void *userdata) {
     struct transfer *t = userdata;
@@ -199,7 +220,14 @@ static int transfer_setup(struct transfer *t) {
         curl_easy_setopt(easy, CURLOPT_XFERINFODATA, t) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, on_lookup) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, t) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, t) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L) != CURLE_OK)
+        return -ENOMEM;
+    t->passage = (struct passage){.gate = t->settings->gate, .easy = easy};
+    if (t->settings->gate->proxied &&
+        (curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request) != CURLE_OK ||
+         curl_easy_setopt(easy, CURLOPT_PREREQDATA, t) != CURLE_OK))
         return -ENOMEM;
     return 0;
 }
@@ -246,8 +274,10 @@ struct task *transfer_task(const struct transfer *t) {
 bool transfer_start(struct transfer *t, struct task *task) {
     int r;
 
-    if (!address_set(&t->address, task->job.url, &task->failure))
+    if (!address_set(&t->address, task->job.url, &task->failure) ||
+        !request_permitted(t->settings->config, &t->address, &task->failure))
         return false;
+    passage_begin(&t->passage);
     r = request_fill(&t->request, &task->job, &t->address);
     if (r == 0) {
         t->task = task;
@@ -315,6 +345,8 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
     t->in_session = false;
     if (keep_facts(t, task) < 0)
         failure_set(f, ERR_INTERNAL, "out of memory");
+    if (code != CURLE_OK)
+        passage_judge(&t->passage, t->address.url.host_key, f);
     if (f->error == ERR_NONE)
         judge(t, code);
     request_clear(&t->request, &task->job);

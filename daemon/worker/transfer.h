@@ -9,6 +9,7 @@
 #define DLD_WORKER_TRANSFER_H
 
 #include "common/scoreboard.h"
+#include "daemon/worker/gate.h"
 #include "daemon/worker/session.h"
 #include "daemon/worker/sink.h"
 #include "daemon/worker/task.h"
@@ -20,6 +21,7 @@ struct transfer_settings {
     struct session *session;
     const struct wire_config *config;
     const struct sink_settings *sink;
+    const struct gate *gate;
 };
 
 /* row is this slot's. NULL when out of memory. */

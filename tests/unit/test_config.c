@@ -361,7 +361,7 @@ static void test_printed_file_has_the_defaults(void **state) {
         const struct config_key *k = &config_keys[i];
         const void *a = (char *)&expected + k->offset, *b = (char *)&f->config + k->offset;
 
-        if (k->type == CONFIG_PATH || k->type == CONFIG_GROUP)
+        if (k->type >= CONFIG_PATH)
             assert_string_equal(*(char *const *)a, *(char *const *)b);
         else if (k->type == CONFIG_DURATION || k->type == CONFIG_SIZE)
             assert_int_equal(*(const uint64_t *)a, *(const uint64_t *)b);
