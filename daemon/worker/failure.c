@@ -34,6 +34,7 @@ static const struct {
 } output_failures[] = {
     {ENOSPC, ERR_NO_SPACE, "no space is left on the file system"},
     {EDQUOT, ERR_NO_SPACE, "the disk quota is used up"},
+    {EROFS, ERR_NO_SPACE, "the file system is read-only"},
     {ENOMEM, ERR_INTERNAL, "out of memory"},
     {EMFILE, ERR_INTERNAL, "too many files are open in this worker"},
     {ENFILE, ERR_INTERNAL, "too many files are open on this machine"},
