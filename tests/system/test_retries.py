@@ -85,6 +85,7 @@ def test_job_begins_when_it_may(daemon, bad):
     assert job["state"] == "waiting" and submitted + 1.5 < job["due"] < submitted + 3, job
     (listed,) = daemon.jobs(state="waiting")
     assert (listed["id"], listed["due"]) == (late, job["due"])
+    assert " (in " in daemon.dlctl("list", "--state", "waiting").out
     wait_for(lambda: daemon.show(early)["state"] == "done")
     assert daemon.counts()["waiting"] == 1
     wait_for(daemon.none_left)
