@@ -32,6 +32,7 @@ struct config {
     struct {
         unsigned fsync;         /* enum fsync_mode */
         uint64_t sync_interval; /* usec, as all times here */
+        uint64_t min_free_space; /* bytes */
         uint64_t connect_timeout;
         uint64_t low_speed_limit; /* bytes a second */
         uint64_t low_speed_time;

@@ -56,11 +56,15 @@ const struct config_key config_keys[] = {
     {KEY(transfer, sync_interval, DURATION), .min = 1 * MSEC, .max = 10 * SEC, .standard = "100ms",
      .help = "With fsync = batch: the longest that a finished file waits for others to be synced "
              "with."},
+    {KEY(transfer, min_free_space, SIZE), .min = 0, .max = KIB * KIB * MIB, .standard = "64M",
+     .help = "What downloads leave free of the file system they go to. A job whose file would take "
+             "more waits, as `no-space`, until there is room. 0: they may fill it."},
     {KEY(transfer, connect_timeout, DURATION), .min = 1 * MSEC, .max = 1 * HOUR, .standard = "30s",
      .help = "The longest that name lookup, connection and TLS may take together."},
     {KEY(transfer, low_speed_limit, SIZE), .min = 1, .max = KIB * MIB, .standard = "1",
      .help = "Bytes a second. A transfer slower than this for low_speed_time is broken off, as "
-             "`stalled`, and tried again."},
+             "`stalled`, and tried again. So is one that says nothing for as long: after the "
+             "connection is made, after the headers, or in mid-body."},
     {KEY(transfer, low_speed_time, DURATION), .min = 1 * SEC, .max = 1 * DAY, .standard = "60s",
      .help = "See low_speed_limit."},
     {KEY(transfer, max_redirects, COUNT), .min = 0, .max = 100, .standard = "20",

@@ -189,6 +189,7 @@ static int start_pool(struct master *m) {
                 .transfers = c->worker.transfers,
                 .fsync = (uint8_t)c->transfer.fsync,
                 .sync_interval_usec = c->transfer.sync_interval,
+                .min_free_space = c->transfer.min_free_space,
                 .connect_timeout_usec = c->transfer.connect_timeout,
                 .low_speed_limit = c->transfer.low_speed_limit,
                 .low_speed_time_usec = c->transfer.low_speed_time,

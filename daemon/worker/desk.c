@@ -37,6 +37,7 @@ struct desk {
     struct dirs *dirs;
     struct session *session;
     struct publisher *publisher; /* NULL with FSYNC_NEVER */
+    struct room room;
     struct sink_settings sink;
     struct gate gate;
     struct transfer_settings transfer;
@@ -293,7 +294,9 @@ static int setup_slots(struct desk *d) {
         d->free_slots[d->n_free] = n - 1 - d->n_free;
         d->n_free++;
     }
+    d->room.min_free = d->config.min_free_space;
     d->sink = (struct sink_settings){
+        .room = &d->room,
         .dirs = d->dirs,
         .file_mode = d->config.file_mode,
         .store_id = d->config.store_id,

@@ -94,6 +94,8 @@ static bool body_begin(struct transfer *t) {
     t->wanted = answer_has_file(answer_status(t));
     curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &total);
     ROW_SET(t->row, total, total);
+    if (t->wanted && total > 0)
+        sink_expect(&t->sink, (uint64_t)total);
     return !t->wanted || total < 0 || !too_large(t, (uint64_t)total, "announced");
 }
 

@@ -70,6 +70,7 @@ static void test_defaults(void **state) {
     assert_int_equal(c->transfer.low_speed_limit, 1);
     assert_int_equal(c->transfer.low_speed_time, 60 * USEC_PER_SEC);
     assert_int_equal(c->transfer.max_redirects, 20);
+    assert_int_equal(c->transfer.min_free_space, 64 * MIB);
     assert_int_equal(c->retry.count, 5);
     assert_int_equal(c->retry.base, 1 * USEC_PER_SEC);
     assert_int_equal(c->retry.max, 300 * USEC_PER_SEC);
