@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "daemon/worker/failure.h"
+#include "daemon/worker/head.h"
 
 /* What to judge by. */
 struct attempt {
@@ -20,7 +21,8 @@ struct attempt {
     CURLcode code;
     const char *curl_text; /* CURLOPT_ERRORBUFFER, "" where curl had nothing to say */
     const char *host;      /* "host:port" of the job's URL */
-    uint64_t received;     /* bytes of body */
+    const struct head *head; /* of the last answer; all zero where the scheme has none */
+    uint64_t received;     /* bytes of body, as they came */
     uint64_t connect_timeout_usec, timeout_usec; /* as set, 0: none */
     uint64_t low_speed_limit, low_speed_time_usec;
 };

@@ -137,6 +137,9 @@ void curlcode_judge(const struct attempt *a, long status, struct failure *f) {
     case CURLE_OUT_OF_MEMORY:
         judge_memory(a, f);
         break;
+    case CURLE_BAD_FUNCTION_ARGUMENT: /* from libcurl's own reading of header fields */
+        failure_set(f, ERR_PROTOCOL, "%.200s sent a header field that makes no sense", where(a));
+        break;
     default:
         judge_simple(a, f);
     }

@@ -42,6 +42,7 @@ int request_init(struct request *r, CURL *easy, const struct wire_config *config
     SET(easy, c, CURLOPT_FOLLOWLOCATION, 1L);
     SET(easy, c, CURLOPT_MAXREDIRS, (long)config->max_redirects);
     SET(easy, c, CURLOPT_HTTP09_ALLOWED, 0L);
+    SET(easy, c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L); /* a proxy's are not the server's */
     SET(easy, c, CURLOPT_USERAGENT, USER_AGENT);
     /* The file gets the bytes as they are: no coding is asked for, and one that comes is not
      * undone. */

@@ -5,6 +5,8 @@
 
 #include "daemon/worker/address.h"
 #include "daemon/worker/answer.h"
+#include "daemon/worker/excerpt.h"
+#include "daemon/worker/head.h"
 #include "daemon/worker/header.h"
 #include "daemon/worker/request.h"
 
@@ -24,9 +26,12 @@ struct transfer {
     struct address address;
     struct sink sink;
     struct task *task; /* NULL: idle */
+    bool used; /* the handle, by an earlier task */
     bool in_session;
     bool body_begun;                /* of the answer that is not a redirect */
     bool wanted;                    /* that body belongs in the file */
+    struct head head;               /* of the last answer */
+    struct excerpt excerpt;         /* of a body that doesn't */
     uint64_t discarded;             /* bytes of one that doesn't */
     uint64_t shown_usec;            /* when the row was last updated */
     uint64_t mark_usec, mark_bytes; /* where the measuring of speed began */
@@ -106,10 +111,14 @@ static bool discard(struct transfer *t, size_t n) {
 static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
     struct transfer *t = userdata;
 
+    const char *wrong;
+
     (void)size; /* is 1 */
-    if (header_is_status_line(p, n) && !header_status_line_is_valid(p, n)) {
-        failure_set(&t->task->failure, ERR_PROTOCOL, "%s sent a status line that is not HTTP",
-                    t->address.url.host_key);
+    if (strncmp(t->address.url.text, "http", strlen("http")) != 0)
+        return n;
+    wrong = head_line(&t->head, p, n);
+    if (wrong) {
+        failure_set(&t->task->failure, ERR_PROTOCOL, "%s %s", t->address.url.host_key, wrong);
         return CURL_WRITEFUNC_ERROR;
     }
     if (!header_location_is_valid(p, n) && answer_status(t) / 100 == 3) {
@@ -128,8 +137,10 @@ static size_t on_body(char *p, size_t size, size_t n, void *userdata) {
     (void)size; /* is 1 */
     if (!t->body_begun && !body_begin(t))
         return CURL_WRITEFUNC_ERROR;
-    if (!t->wanted)
+    if (!t->wanted) {
+        excerpt_add(&t->excerpt, p, n);
         return discard(t, n) ? n : CURL_WRITEFUNC_ERROR;
+    }
     task->bytes += n;
     if (too_large(t, task->bytes, "has sent"))
         return CURL_WRITEFUNC_ERROR;
@@ -219,6 +230,15 @@ struct transfer *transfer_new(const struct transfer_settings *settings,
     return t;
 }
 
+/* libcurl up to 8.0 keeps, from one transfer of a handle to the next, a pointer to the last header
+ * field, which it has freed; an answer whose first field is folded makes it write there. So each
+ * transfer gets a handle of its own; connections are the session's anyway. */
+static int transfer_renew(struct transfer *t) {
+    curl_easy_cleanup(t->easy);
+    t->easy = curl_easy_init();
+    return transfer_setup(t);
+}
+
 struct transfer *transfer_free(struct transfer *t) {
     if (!t)
         return NULL;
@@ -248,11 +268,16 @@ bool transfer_start(struct transfer *t, struct task *task) {
 
     if (!address_set(&t->address, task->job.url, &task->failure))
         return false;
-    r = request_fill(&t->request, &task->job, &t->address);
+    r = t->used ? transfer_renew(t) : 0;
+    t->used = true;
+    if (r == 0)
+        r = request_fill(&t->request, &task->job, &t->address);
     if (r == 0) {
         t->task = task;
         t->body_begun = t->wanted = false;
         t->discarded = 0;
+        t->head = (struct head){0};
+        t->excerpt.n = 0;
         t->curl_text[0] = '\0';
         sink_begin(&t->sink, task->job.id, task->job.output);
         row_begin(t);
@@ -277,6 +302,8 @@ static int keep_facts(struct transfer *t, struct task *task) {
     if (t->wanted)
         task->size = atomic_load_explicit(&t->row->total, memory_order_relaxed);
     task->http_status = (unsigned)answer_status(t);
+    if (task->http_status >= 400 && t->excerpt.n > 0 && !(task->body = excerpt_text(&t->excerpt)))
+        return -ENOMEM;
     curl_easy_getinfo(t->easy, CURLINFO_REDIRECT_COUNT, &redirects);
     if (redirects > 0)
         curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
@@ -297,6 +324,7 @@ static void judge(struct transfer *t, CURLcode code) {
         .code = code,
         .curl_text = t->curl_text,
         .host = t->address.url.host_key,
+        .head = &t->head,
         .received = t->task->bytes,
         .connect_timeout_usec = config->connect_timeout_usec,
         .timeout_usec = t->task->job.timeout_usec,

@@ -302,6 +302,81 @@ async def hostile_text(request, reply, code: int):
     await reply.raw(body)
 
 
+# ---- answers with more than one meaning ----
+
+# Each is a status line and fields; the body is BODY, as it is or in one chunk.
+BODY = b"the bytes that nobody should call a file"
+HEADS = {
+    "two-lengths": (200, ["Content-Length: 40", "Content-Length: 10"], "plain"),
+    "length-list": (200, ["Content-Length: 40, 40"], "plain"),
+    "length-words": (200, ["Content-Length: forty"], "plain"),
+    "length-tail": (200, ["Content-Length: 40x"], "plain"),
+    "length-sign": (200, ["Content-Length: +40"], "plain"),
+    "length-negative": (200, ["Content-Length: -40"], "plain"),
+    "length-huge": (200, ["Content-Length: 99999999999999999999"], "plain"),
+    "length-empty": (200, ["Content-Length:"], "plain"),
+    "length-and-chunked": (200, ["Content-Length: 40", "Transfer-Encoding: chunked"], "chunked"),
+    "chunked-and-length": (200, ["Transfer-Encoding: chunked", "Content-Length: 10"], "chunked"),
+    "coding-gzip": (200, ["Transfer-Encoding: gzip"], "plain"),
+    "coding-not-last": (200, ["Transfer-Encoding: chunked, gzip"], "chunked"),
+    "coding-twice": (200, ["Transfer-Encoding: chunked", "Transfer-Encoding: chunked"], "chunked"),
+    "coding-unknown": (200, ["Transfer-Encoding: xchunked"], "plain"),
+    "unasked-206": (206, ["Content-Length: 40", "Content-Range: bytes 0-39/80"], "plain"),
+    "two-ranges": (206, ["Content-Length: 40", "Content-Range: bytes 0-39/80", "Content-Range: bytes 0-39/40"],
+                   "plain"),
+    "unasked-101": (101, ["Upgrade: something", "Connection: Upgrade"], "plain"),
+    "unasked-304": (304, [], "none"),
+    "no-colon": (200, ["Content-Length: 40", "this is no field"], "plain"),
+    "blank-before-colon": (200, ["Content-Length : 40"], "plain"),
+    "no-name": (200, [": 40", "Content-Length: 40"], "plain"),
+    "folded-length": (200, ["Content-Length: 4", " 0"], "plain"),
+    "folded-first": (200, [" Content-Length: 40"], "plain"),
+    "nul": (200, ["Content-Length: 40", "X-Nul: a\0b"], "plain"),
+    "bare-cr": (200, ["Content-Length: 40", "X-Cr: a\rb"], "plain"),
+    "two-places": (302, ["Location: /any/a", "Location: /any/b", "Content-Length: 40"], "plain"),
+    "no-place": (302, ["Content-Length: 40"], "plain"),
+}
+
+
+@behaviour
+async def head(request, reply, name: str):
+    code, fields, body = HEADS[name]
+    await reply.raw("\r\n".join([f"HTTP/1.1 {code} Whatever", *fields, "", ""]).encode("latin-1"))
+    if body == "chunked":
+        await reply.chunk(BODY)
+        await reply.raw(b"0\r\n\r\n")
+    elif body == "plain":
+        await reply.raw(BODY)
+    reply.close()
+
+
+@behaviour
+async def before_status(request, reply, kind: str):
+    """Something before the status line of an answer that is good otherwise."""
+    await reply.raw({"empty": b"\r\n", "field": b"X: y\r\n", "text": b"hello\r\n", "zero": b"\0"}[kind])
+    await reply.whole(BODY)
+    reply.close()
+
+
+@behaviour
+async def many_headers(request, reply, lines: int):
+    await reply.head(200, [(f"X-{i}", i) for i in range(lines)] + [("Content-Length", 40)])
+    await reply.raw(BODY)
+
+
+@behaviour
+async def endless_interim(request, reply):
+    while True:
+        await reply.raw(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 100)
+
+
+@behaviour
+async def error_body(request, reply, code: int, kind: str):
+    body = {"text": "No such file.\r\n\tTry another.\n".encode(), "long": b"0123456789" * 1000,
+            "binary": b"\x1b[31m\0\xff\xc3\xa9 end", "empty": b""}[kind]
+    await reply.whole(body, code)
+
+
 # ---- the server ----
 
 
