@@ -155,7 +155,8 @@ char *name_make_safe(const char *s, size_t n) {
     if (!clean)
         return NULL;
     while (n > 0) {
-        size_t len = *s == '/' || *s == '\\' ? 0 : text_printable(s, n), take = len ? len : 1;
+        size_t len = *s == '/' || *s == '\\' ? 0 : text_printable(s, n);
+        size_t take = len ? len : MAX(utf8_sequence(s, n), (size_t)1);
 
         if (len > 0)
             to = (char *)mempcpy(to, s, len);

@@ -15,19 +15,16 @@ bool answer_has_file(long status) {
     return status == 200 || status == 203;
 }
 
-/* The index-th field of that name in the last answer, and how many there are; NULL: none. */
-static const char *field(CURL *easy, const char *name, size_t index, size_t *ret_amount) {
+const char *answer_field(CURL *easy, const char *name) {
     struct curl_header *h;
 
-    if (curl_easy_header(easy, name, index, CURLH_HEADER, -1, &h) != CURLHE_OK)
+    if (curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &h) != CURLHE_OK)
         return NULL;
-    if (ret_amount)
-        *ret_amount = h->amount;
     return h->value;
 }
 
 static uint64_t retry_after(CURL *easy) {
-    const char *value = field(easy, "Retry-After", 0, NULL);
+    const char *value = answer_field(easy, "Retry-After");
     uint64_t seconds;
     time_t now = time(NULL), date;
 

@@ -31,6 +31,10 @@ struct attempt {
  * representation of what was asked for (RFC 9110 section 15.3). */
 bool answer_has_file(long status);
 
+/* The first field of that name in the last answer; NULL: there is none. Valid until the handle's next
+ * transfer. */
+const char *answer_field(CURL *easy, const char *name);
+
 /* Sets *ret_failure where the attempt did not end in the whole file. */
 void answer_judge(const struct attempt *a, struct failure *ret_failure);
 

@@ -65,7 +65,7 @@ def test_folded_first_line_after_a_good_answer(make_daemon, bad):
     for i in range(3):
         done(daemon.run_one(bad.url(f"/any/{i}")))
         failed(daemon.run_one(bad.url(f"/head/folded-first/{i}")), "protocol")
-    assert all(w["restarts"] == 0 for w in daemon.call("workers")["workers"])
+    assert all(w["restarts"] == 0 for w in daemon.call("status")["workers"])
     assert others(daemon) == ["0", "1", "2"]
 
 
