@@ -1,5 +1,7 @@
 """An answer counts only when it can mean one thing; whatever else comes leaves no file and disturbs nobody."""
 
+import time
+
 import pytest
 
 from badserver import GOOD_SIZE, HEADS
@@ -92,3 +94,42 @@ def test_error_without_a_body(daemon, bad):
 def test_answer_of_an_earlier_attempt_is_gone_when_it_ends_well(daemon, bad):
     job = done(daemon.run_one(bad.url("/flaky/503/1/a")))
     assert job["attempts"] == 2 and job.get("answer") is None
+
+
+# ---- more on a connection than was asked for ----
+
+FRAMINGS = ["length", "chunked", "redirect", "empty", "error"]
+
+
+def good_jobs(bad, n=NEIGHBOURS):
+    return [{"url": bad.url(f"/any/good/{i}"), "output": f"good/{i}"} for i in range(n)]
+
+
+def check_good(daemon, jobs):
+    for i, job in enumerate(jobs):
+        done(job)
+        assert daemon.file(f"good/{i}").read_bytes() == content(f"/any/good/{i}", GOOD_SIZE), i
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_stray_answer_in_the_same_breath(make_daemon, bad, framing):
+    """One slot and one worker, so that the next job would be the one to get it."""
+    daemon = make_daemon(workers=1, settings={"worker.transfers": "1"}).start()
+    jobs = daemon.run([{"url": bad.url(f"/stray/0/{framing}/a"), "output": "a"}, *good_jobs(bad)])
+    check_good(daemon, jobs[1:])
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_stray_answer_while_the_connection_is_idle(make_daemon, bad, framing):
+    daemon = make_daemon(workers=1, settings={"worker.transfers": "1"}).start()
+    daemon.run_one(bad.url(f"/stray/0.2/{framing}/a"), output="a")
+    time.sleep(0.5)
+    jobs = daemon.run(good_jobs(bad))
+    check_good(daemon, jobs)
+    assert all(j["attempts"] == 1 for j in jobs)
+
+
+@pytest.mark.parametrize("delay", ["0.0001", "0.001"])
+def test_stray_answer_soon_after(daemon, bad, delay):
+    jobs = daemon.run([{"url": bad.url(f"/stray/{delay}/length/a"), "output": "a"}, *good_jobs(bad)])
+    check_good(daemon, jobs[1:])
