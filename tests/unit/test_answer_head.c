@@ -114,7 +114,8 @@ static void test_what_is_kept(void **state) {
     struct head h;
 
     (void)state;
-    assert_null(read_head(&h, "HTTP/1.1 302 Found\nContent-Length: 3\n\n" OK "Content-Length: 12\n"));
+    assert_null(
+        read_head(&h, "HTTP/1.1 302 Found\nContent-Length: 3\n\n" OK "Content-Length: 12\n"));
     assert_int_equal(h.status, 200);
     assert_int_equal(h.length, 12);
     assert_true(h.has_length);

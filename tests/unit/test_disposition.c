@@ -102,9 +102,10 @@ static void test_long_names(void **state) {
 
 /* Whatever comes, a name that is given is safe. */
 static void test_random_fields(void **state) {
-    static const char *const parts[] = {"attachment", ";", " ",  "filename", "filename*", "=",    "\"",
-                                        "\\",         "/", "..", "UTF-8''",  "%2f",       "%00",  "%",
-                                        "\xff",       "a", ".",  "\x1b",     "\xc3\xa9",  ".dld-"};
+    static const char *const parts[] = {"attachment", ";",   " ",    "filename", "filename*",
+                                        "=",          "\"",  "\\",   "/",        "..",
+                                        "UTF-8''",    "%2f", "%00",  "%",        "\xff",
+                                        "a",          ".",   "\x1b", "\xc3\xa9", ".dld-"};
 
     (void)state;
     srand(1);
