@@ -15,19 +15,16 @@ bool answer_has_file(long status) {
     return status == 200 || status == 203;
 }
 
-/* The index-th field of that name in the last answer, and how many there are; NULL: none. */
-static const char *field(CURL *easy, const char *name, size_t index, size_t *ret_amount) {
+const char *answer_field(CURL *easy, const char *name) {
     struct curl_header *h;
 
-    if (curl_easy_header(easy, name, index, CURLH_HEADER, -1, &h) != CURLHE_OK)
+    if (curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &h) != CURLHE_OK)
         return NULL;
-    if (ret_amount)
-        *ret_amount = h->amount;
     return h->value;
 }
 
 static uint64_t retry_after(CURL *easy) {
-    const char *value = field(easy, "Retry-After", 0, NULL);
+    const char *value = answer_field(easy, "Retry-After");
     uint64_t seconds;
     time_t now = time(NULL), date;
 
@@ -48,42 +45,19 @@ static void judge_status(const struct attempt *a, long status, struct failure *f
         f->retry_after_usec = retry_after(a->easy);
 }
 
-/* All Content-Length fields are one and the same number (RFC 9110 section 8.6)? It is put in *ret,
- * -1 for none. */
-static bool content_length(CURL *easy, int64_t *ret) {
-    size_t amount = 1;
-    uint64_t first = 0, n;
-
-    *ret = -1;
-    for (size_t i = 0; i < amount; i++) {
-        const char *value = field(easy, "Content-Length", i, &amount);
-
-        if (!value)
-            return i == 0;
-        if (parse_u64(value, &n) < 0 || n > INT64_MAX || (i > 0 && n != first))
-            return false;
-        first = n;
-    }
-    *ret = (int64_t)first;
-    return true;
-}
-
 static void judge_length(const struct attempt *a, struct failure *f) {
-    int64_t announced;
+    const struct head *h = a->head;
 
-    if (!content_length(a->easy, &announced))
-        failure_set(f, ERR_PROTOCOL,
-                    "%s announced the length of the body in a way that has no one meaning",
-                    a->host);
-    else if (announced >= 0 && (uint64_t)announced != a->received &&
-             !field(a->easy, "Transfer-Encoding", 0, NULL))
-        failure_set(f, ERR_PARTIAL, "%s announced %" PRId64 " bytes and sent %" PRIu64, a->host,
-                    announced, a->received);
+    if (h->has_length && h->length != a->received)
+        failure_set(f, ERR_PARTIAL, "%s announced %" PRIu64 " bytes and sent %" PRIu64, a->host,
+                    h->length, a->received);
 }
 
 /* What libcurl calls success. */
 static void judge_success(const struct attempt *a, long status, struct failure *f) {
-    if (answer_has_file(status)) {
+    if (a->head->status != 0 && a->head->status != (unsigned long)status) {
+        failure_set(f, ERR_PROTOCOL, "%s sent an answer within its answer", a->host);
+    } else if (answer_has_file(status)) {
         judge_length(a, f);
     } else if (status == 206) {
         failure_set(f, ERR_PROTOCOL, "%s sent a part of the file though the whole was asked for",

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "daemon/worker/failure.h"
+#include "daemon/worker/head.h"
 
 /* What to judge by. */
 struct attempt {
@@ -20,7 +21,8 @@ struct attempt {
     CURLcode code;
     const char *curl_text; /* CURLOPT_ERRORBUFFER, "" where curl had nothing to say */
     const char *host;      /* "host:port" of the job's URL */
-    uint64_t received;     /* bytes of body */
+    const struct head *head; /* of the last answer; all zero where the scheme has none */
+    uint64_t received;     /* bytes of body, as they came */
     uint64_t connect_timeout_usec, timeout_usec; /* as set, 0: none */
     uint64_t low_speed_limit, low_speed_time_usec;
 };
@@ -28,6 +30,10 @@ struct attempt {
 /* Does the body of an answer with this status belong in the file? Only of 200 and 203 is it a
  * representation of what was asked for (RFC 9110 section 15.3). */
 bool answer_has_file(long status);
+
+/* The first field of that name in the last answer; NULL: there is none. Valid until the handle's next
+ * transfer. */
+const char *answer_field(CURL *easy, const char *name);
 
 /* Sets *ret_failure where the attempt did not end in the whole file. */
 void answer_judge(const struct attempt *a, struct failure *ret_failure);

@@ -27,6 +27,9 @@ bool request_permitted(const struct wire_config *config, const struct address *a
 /* Frees what belongs to it; the handle is the caller's. */
 void request_done(struct request *r);
 
+/* One field more for the next job, "Name: value"; before request_fill(). 0 or -ENOMEM. */
+int request_add(struct request *r, const char *header);
+
 /* For one job; address is that of its URL and must outlive the transfer. 0 or -ENOMEM;
  * request_clear() must follow in both cases. */
 int request_fill(struct request *r, const struct wire_job *job, const struct address *address);

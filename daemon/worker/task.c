@@ -52,6 +52,8 @@ struct task *task_free(struct task *t) {
     parcel_done(&t->parcel);
     free(t->effective_url);
     free(t->content_type);
+    free(t->body);
+    free(t->name);
     free(t);
     return NULL;
 }
@@ -66,6 +68,7 @@ void task_result(const struct task *t, enum wire_outcome outcome, const char *ou
         .error = failed ? (uint8_t)t->failure.error : ERR_NONE,
         .transient = failed && t->failure.transient,
         .skipped = outcome == OUTCOME_DONE && t->skipped,
+        .not_modified = outcome == OUTCOME_DONE && t->not_modified,
         .http_status = t->http_status,
         .bytes = t->bytes,
         .size = t->size,
@@ -75,6 +78,7 @@ void task_result(const struct task *t, enum wire_outcome outcome, const char *ou
         .message = failed ? t->failure.message : NULL,
         .effective_url = t->effective_url,
         .content_type = t->content_type,
+        .body = failed ? t->body : NULL,
         .kept.total = -1,
     };
 }

@@ -37,8 +37,8 @@ bool transfer_start(struct transfer *t, struct task *task);
 /* The transfer that an easy handle belongs to. */
 struct transfer *transfer_of(CURL *easy);
 
-/* curl is through with it. True: the file is complete and in task->parcel. False: it failed, as the
- * task says. The handle is free for another job, but the row still shows this one. */
+/* curl is through with it. True: the file is complete and in task->parcel. False: nothing is to be
+ * published: it failed, or the file that is there is up to date (not_modified), as the task says. The handle is free for another job, but the row still shows this one. */
 bool transfer_finish(struct transfer *t, CURLcode code);
 
 /* Gives up what is under way and removes the part file. */
