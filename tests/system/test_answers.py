@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from badserver import GOOD_SIZE, HEADS
+from behaviours import GOOD_SIZE
+from behaviours_answers import HEADS
 from support import content, files_under
 from test_download import done, failed
 

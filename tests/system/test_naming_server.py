@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from badserver import GOOD_SIZE
+from behaviours import GOOD_SIZE
 from support import content, files_under
 from test_answers import others, run_beside
 from test_download import done, failed
