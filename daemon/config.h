@@ -36,6 +36,7 @@ struct config {
         uint64_t low_speed_limit; /* bytes a second */
         uint64_t low_speed_time;
         unsigned max_redirects;
+        unsigned digest; /* the one of config_digest_name() */
     } transfer;
     struct {
         unsigned count;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "daemon/config_keys.h"
 #include "daemon/control.h"
 #include "daemon/dispatch.h"
 #include "daemon/methods.h"
@@ -199,6 +200,7 @@ static int start_pool(struct master *m) {
                 .schemes = "http https",
                 .deny = "",
                 .allow = "",
+                .digest = config_digest_name(c->transfer.digest),
             },
     };
     struct pool_handlers handlers = {

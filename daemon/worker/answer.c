@@ -100,6 +100,24 @@ static void judge_success(const struct attempt *a, long status, struct failure *
     }
 }
 
+void answer_digests(CURL *easy, struct integrity *in) {
+    static const char *const names[] = {"Repr-Digest", "Digest", "Content-MD5"};
+    const char *coding = field(easy, "Content-Encoding", 0, NULL);
+
+    if (coding && strcasecmp(coding, "identity") != 0)
+        return;
+    for (size_t n = 0; n < ELEMENTSOF(names); n++) {
+        size_t amount = 1;
+
+        for (size_t i = 0; i < amount; i++) {
+            const char *value = field(easy, names[n], i, &amount);
+
+            if (value)
+                integrity_field(in, names[n], value);
+        }
+    }
+}
+
 void answer_judge(const struct attempt *a, struct failure *f) {
     long status = 0;
 

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "daemon/worker/failure.h"
+#include "daemon/worker/integrity.h"
 
 /* What to judge by. */
 struct attempt {
@@ -28,6 +29,10 @@ struct attempt {
 /* Does the body of an answer with this status belong in the file? Only of 200 and 203 is it a
  * representation of what was asked for (RFC 9110 section 15.3). */
 bool answer_has_file(long status);
+
+/* Takes in the digests that the server sent, unless the file is not stored as they were made of it
+ * (Content-Encoding). */
+void answer_digests(CURL *easy, struct integrity *in);
 
 /* Sets *ret_failure where the attempt did not end in the whole file. */
 void answer_judge(const struct attempt *a, struct failure *ret_failure);

@@ -36,7 +36,7 @@ struct desk {
 
     struct dirs *dirs;
     struct session *session;
-    struct publisher *publisher; /* NULL with FSYNC_NEVER */
+    struct publisher *publisher;
     struct sink_settings sink;
     struct transfer_settings transfer;
 
@@ -81,10 +81,40 @@ static void slot_release(struct desk *d, unsigned slot) {
     d->free_slots[d->n_free++] = slot;
 }
 
+/* The file that an earlier attempt published is no longer what it was: it is left to whom it belongs
+ * now, and the job is done like any other. */
+static void task_again(struct desk *d, struct task *t) {
+    failure_clear(&t->failure);
+    parcel_done(&t->parcel);
+    t->parcel = (struct parcel){.fd = -1};
+    t->found_own = t->job.maybe_published = false;
+    t->size = -1;
+    t->bytes = 0;
+    t->http_status = 0;
+    if (d->stopping) {
+        task_report(d, t, OUTCOME_RELEASED);
+        return;
+    }
+    t->stage = TASK_WAITING;
+    t->arrived_usec = now_usec(CLOCK_MONOTONIC);
+    queue_push(d->queue, t);
+}
+
+/* Without syncing there is nothing to wait for, unless the file has to be read. */
+static bool needs_stage(const struct desk *d, const struct task *t) {
+    return d->config.fsync != FSYNC_NEVER || t->parcel.unread;
+}
+
 /* The parcel has been through the publisher, or through parcel_place(). */
 static void task_published(struct desk *d, struct task *t) {
     const struct parcel *p = &t->parcel;
 
+    if (p->work == PARCEL_CHECK && p->error < 0) {
+        task_again(d, t);
+        return;
+    }
+    if (p->sums.kinds & DIGEST_BIT(t->integrity.reported) && !p->skipped)
+        digest_text(&p->sums, t->integrity.reported, t->digest);
     if (p->error < 0)
         failure_set_output(&t->failure, p->error, t->job.output);
     if (p->skipped)
@@ -97,7 +127,7 @@ static void task_published(struct desk *d, struct task *t) {
 
 static void task_publish(struct desk *d, struct task *t) {
     slot_release(d, t->slot);
-    if (!d->publisher) {
+    if (!needs_stage(d, t)) {
         parcel_place(&t->parcel);
         task_published(d, t);
         return;
@@ -118,7 +148,13 @@ static void task_start(struct desk *d, struct task *t) {
     struct transfer *transfer;
 
     t->started_usec = now_usec(CLOCK_REALTIME);
+    integrity_begin(&t->integrity, t->job.checksum, d->config.digest);
     if (target_settled(d->dirs, d->config.store_id, t)) {
+        if (t->parcel.work == PARCEL_CHECK) {
+            t->stage = TASK_PUBLISHING;
+            publisher_put(d->publisher, &t->parcel);
+            return;
+        }
         task_report_ended(d, t);
         return;
     }
@@ -149,7 +185,7 @@ static void on_transfer_ended(void *userdata, CURL *easy, CURLcode code) {
     if (!transfer_finish(transfer, code)) {
         slot_release(d, t->slot);
         task_report_ended(d, t);
-    } else if (!d->publisher || publisher_has_room(d->publisher)) {
+    } else if (!needs_stage(d, t) || publisher_has_room(d->publisher)) {
         task_publish(d, t);
     } else {
         t->stage = TASK_BLOCKED;
@@ -249,8 +285,7 @@ int desk_stop(struct desk *d) {
         if (task_withdraw(d, t))
             task_report(d, t, OUTCOME_RELEASED);
     }
-    if (d->publisher)
-        publisher_hurry(d->publisher);
+    publisher_hurry(d->publisher);
     desk_end_if_idle(d);
     return 0;
 }
@@ -276,8 +311,6 @@ static int setup_publisher(struct desk *d) {
         .userdata = d,
     };
 
-    if (settings.mode == FSYNC_NEVER)
-        return 0;
     return publisher_new(&d->publisher, d->event, &settings);
 }
 

@@ -75,6 +75,7 @@ void task_result(const struct task *t, enum wire_outcome outcome, const char *ou
         .message = failed ? t->failure.message : NULL,
         .effective_url = t->effective_url,
         .content_type = t->content_type,
+        .digest = outcome == OUTCOME_DONE && *t->digest ? t->digest : NULL,
         .kept.total = -1,
     };
 }

@@ -23,6 +23,8 @@ struct task {
     unsigned slot;         /* RUNNING, BLOCKED */
     struct parcel parcel;  /* the file on its way to its name */
 
+    struct integrity integrity; /* what its digests are to be */
+
     /* What is known of how it went; the transfer and the publisher fill it in. */
     struct failure failure;
     bool found_own; /* an earlier attempt had published it; nothing was fetched */
@@ -31,6 +33,7 @@ struct task {
     uint64_t bytes;        /* of body received */
     int64_t size;          /* of the file, -1 unknown */
     uint64_t started_usec; /* CLOCK_REALTIME, 0: not begun */
+    char digest[DIGEST_TEXT_MAX]; /* of the file, "": none was made */
     char *effective_url;   /* owned; NULL where it is the job's */
     char *content_type;    /* owned; NULL: none */
 

@@ -23,6 +23,7 @@ struct transfer {
     struct request request;
     struct address address;
     struct sink sink;
+    struct digest digest; /* of what goes into it */
     struct task *task; /* NULL: idle */
     bool in_session;
     bool body_begun;                /* of the answer that is not a redirect */
@@ -85,6 +86,28 @@ static long answer_status(const struct transfer *t) {
     return status;
 }
 
+/* The file's size is known, or how much of it there is at least. */
+static bool wrong_size(struct transfer *t, uint64_t bytes, const char *verb) {
+    int64_t size = t->task->job.size;
+
+    if (size < 0 || bytes == (uint64_t)size)
+        return false;
+    failure_set(&t->task->failure, ERR_SIZE, "%s %s %llu bytes, the job asks for %lld",
+                t->address.url.host_key, verb, (unsigned long long)bytes, (long long)size);
+    return true;
+}
+
+/* The header is complete and the file is to follow. Whether to go on. */
+static bool digest_start(struct transfer *t) {
+    struct integrity *in = &t->task->integrity;
+
+    answer_digests(t->easy, in);
+    if (digest_begin(&t->digest, in->kinds) == 0)
+        return true;
+    failure_set(&t->task->failure, ERR_INTERNAL, "can't make the digests of the file");
+    return false;
+}
+
 /* Whether to go on. */
 static bool body_begin(struct transfer *t) {
     curl_off_t total = -1;
@@ -93,7 +116,12 @@ static bool body_begin(struct transfer *t) {
     t->wanted = answer_has_file(answer_status(t));
     curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &total);
     ROW_SET(t->row, total, total);
-    return !t->wanted || total < 0 || !too_large(t, (uint64_t)total, "announced");
+    if (!t->wanted)
+        return true;
+    if (total >= 0 && (too_large(t, (uint64_t)total, "announced") ||
+                       wrong_size(t, (uint64_t)total, "announced")))
+        return false;
+    return digest_start(t);
 }
 
 /* Whether to go on reading a body that is not the file. */
@@ -133,7 +161,13 @@ static size_t on_body(char *p, size_t size, size_t n, void *userdata) {
     task->bytes += n;
     if (too_large(t, task->bytes, "has sent"))
         return CURL_WRITEFUNC_ERROR;
+    if (task->job.size >= 0 && task->bytes > (uint64_t)task->job.size) {
+        wrong_size(t, task->bytes, "has sent");
+        return CURL_WRITEFUNC_ERROR;
+    }
     r = sink_write(&t->sink, p, n);
+    if (r == 0)
+        r = digest_add(&t->digest, p, n);
     if (r < 0) {
         failure_set_output(&task->failure, r, task->job.output);
         return CURL_WRITEFUNC_ERROR;
@@ -154,7 +188,8 @@ static int on_progress(void *userdata, curl_off_t total, curl_off_t now, curl_of
         return 0;
     status = answer_status(t);
     if (answer_has_file(status))
-        return too_large(t, (uint64_t)total, "announced");
+        return too_large(t, (uint64_t)total, "announced") ||
+               (total > 0 && wrong_size(t, (uint64_t)total, "announced"));
     if (status < 300 || status >= 400 || now <= (curl_off_t)DISCARD_MAX)
         return 0;
     failure_set(&t->task->failure, ERR_REDIRECT, "%s does not end the body of its redirect",
@@ -227,6 +262,7 @@ struct transfer *transfer_free(struct transfer *t) {
     curl_easy_cleanup(t->easy);
     request_done(&t->request);
     address_done(&t->address);
+    digest_done(&t->digest);
     sink_done(&t->sink);
     free(t);
     return NULL;
@@ -290,6 +326,16 @@ static int keep_facts(struct transfer *t, struct task *task) {
     return 0;
 }
 
+/* The whole is there: is it what was asked for? */
+static void verify(struct transfer *t, struct task *task) {
+    if (wrong_size(t, task->bytes, "has sent") || (!t->body_begun && !digest_start(t)))
+        return;
+    if (digest_end(&t->digest, &task->parcel.sums) < 0)
+        failure_set(&task->failure, ERR_INTERNAL, "can't make the digests of the file");
+    else
+        integrity_judge(&task->integrity, &task->parcel.sums, &task->failure);
+}
+
 static void judge(struct transfer *t, CURLcode code) {
     const struct wire_config *config = t->settings->config;
     struct attempt a = {
@@ -317,6 +363,8 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
         failure_set(f, ERR_INTERNAL, "out of memory");
     if (f->error == ERR_NONE)
         judge(t, code);
+    if (f->error == ERR_NONE)
+        verify(t, task);
     request_clear(&t->request, &task->job);
     if (f->error == ERR_NONE) {
         r = sink_finish(&t->sink, task->http_status, &task->parcel);

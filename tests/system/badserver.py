@@ -302,6 +302,18 @@ async def hostile_text(request, reply, code: int):
     await reply.raw(body)
 
 
+# ---- digests ----
+
+
+@behaviour
+async def promise(request, reply, size: int, damaged: int):
+    """Fields of the caller's choice (?Name=VALUE), and a body whose last byte is wrong in the first so many answers."""
+    body = good_body(request, size)
+    if request.nth <= damaged:
+        body = body[:-1] + bytes([body[-1] ^ 1])
+    await reply.whole(body, headers=list(request.query.items()))
+
+
 # ---- the server ----
 
 
