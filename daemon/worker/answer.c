@@ -15,8 +15,7 @@ bool answer_has_file(long status) {
     return status == 200 || status == 203;
 }
 
-/* The index-th field of that name in the last answer, and how many there are; NULL: none. */
-static const char *field(CURL *easy, const char *name, size_t index, size_t *ret_amount) {
+const char *answer_field(CURL *easy, const char *name, size_t index, size_t *ret_amount) {
     struct curl_header *h;
 
     if (curl_easy_header(easy, name, index, CURLH_HEADER, -1, &h) != CURLHE_OK)
@@ -27,7 +26,7 @@ static const char *field(CURL *easy, const char *name, size_t index, size_t *ret
 }
 
 static uint64_t retry_after(CURL *easy) {
-    const char *value = field(easy, "Retry-After", 0, NULL);
+    const char *value = answer_field(easy, "Retry-After", 0, NULL);
     uint64_t seconds;
     time_t now = time(NULL), date;
 
@@ -56,7 +55,7 @@ static bool content_length(CURL *easy, int64_t *ret) {
 
     *ret = -1;
     for (size_t i = 0; i < amount; i++) {
-        const char *value = field(easy, "Content-Length", i, &amount);
+        const char *value = answer_field(easy, "Content-Length", i, &amount);
 
         if (!value)
             return i == 0;
@@ -76,14 +75,14 @@ static void judge_length(const struct attempt *a, struct failure *f) {
                     "%s announced the length of the body in a way that has no one meaning",
                     a->host);
     else if (announced >= 0 && (uint64_t)announced != a->received &&
-             !field(a->easy, "Transfer-Encoding", 0, NULL))
+             !answer_field(a->easy, "Transfer-Encoding", 0, NULL))
         failure_set(f, ERR_PARTIAL, "%s announced %" PRId64 " bytes and sent %" PRIu64, a->host,
                     announced, a->received);
 }
 
 /* What libcurl calls success. */
 static void judge_success(const struct attempt *a, long status, struct failure *f) {
-    if (answer_has_file(status)) {
+    if (answer_has_file(status) || (status == 206 && a->resumed)) {
         judge_length(a, f);
     } else if (status == 206) {
         failure_set(f, ERR_PROTOCOL, "%s sent a part of the file though the whole was asked for",
@@ -102,15 +101,20 @@ static void judge_success(const struct attempt *a, long status, struct failure *
 
 void answer_digests(CURL *easy, struct integrity *in) {
     static const char *const names[] = {"Repr-Digest", "Digest", "Content-MD5"};
-    const char *coding = field(easy, "Content-Encoding", 0, NULL);
+    const char *coding = answer_field(easy, "Content-Encoding", 0, NULL);
+    size_t n_names = ELEMENTSOF(names);
+    long status = 0;
 
     if (coding && strcasecmp(coding, "identity") != 0)
         return;
-    for (size_t n = 0; n < ELEMENTSOF(names); n++) {
+    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    if (status == 206)
+        n_names--; /* Content-MD5 is of the part */
+    for (size_t n = 0; n < n_names; n++) {
         size_t amount = 1;
 
         for (size_t i = 0; i < amount; i++) {
-            const char *value = field(easy, names[n], i, &amount);
+            const char *value = answer_field(easy, names[n], i, &amount);
 
             if (value)
                 integrity_field(in, names[n], value);

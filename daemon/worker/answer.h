@@ -22,9 +22,13 @@ struct attempt {
     const char *curl_text; /* CURLOPT_ERRORBUFFER, "" where curl had nothing to say */
     const char *host;      /* "host:port" of the job's URL */
     uint64_t received;     /* bytes of body */
+    bool resumed;          /* a 206 is the rest that was asked for */
     uint64_t connect_timeout_usec, timeout_usec; /* as set, 0: none */
     uint64_t low_speed_limit, low_speed_time_usec;
 };
+
+/* The index-th field of that name in the last answer, and how many there are; NULL: none. */
+const char *answer_field(CURL *easy, const char *name, size_t index, size_t *ret_amount);
 
 /* Does the body of an answer with this status belong in the file? Only of 200 and 203 is it a
  * representation of what was asked for (RFC 9110 section 15.3). */

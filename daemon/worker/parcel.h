@@ -18,6 +18,8 @@ void part_name(char *ret, int64_t job);
 
 enum parcel_work {
     PARCEL_PUBLISH, /* make it durable and give it its name */
+    PARCEL_KEEP,    /* make it durable as it is, for another attempt */
+    PARCEL_SAVE,    /* likewise, while its transfer goes on */
     PARCEL_CHECK,   /* it has its name; it is only read */
 };
 

@@ -1,9 +1,13 @@
 #include "daemon/worker/request.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/util.h"
+#include "daemon/worker/resume.h"
 
 #define SCHEMES "http,https"
 #define USER_AGENT "dld/" DLD_VERSION
@@ -75,6 +79,18 @@ static int add_header(struct request *r, const char *header) {
     if (!list)
         return -ENOMEM;
     r->headers = list;
+    return 0;
+}
+
+int request_rest(struct request *r, const struct wire_kept *kept) {
+    _cleanup_free_ char *range = NULL, *condition = NULL;
+
+    if (asprintf(&range, "Range: bytes=%" PRIu64 "-", kept->offset) < 0)
+        range = NULL;
+    if (asprintf(&condition, "If-Range: %s", resume_condition(kept)) < 0)
+        condition = NULL;
+    if (!range || !condition || add_header(r, range) < 0 || add_header(r, condition) < 0)
+        return -ENOMEM;
     return 0;
 }
 

@@ -23,6 +23,10 @@ int request_init(struct request *r, CURL *easy, const struct wire_config *config
 /* Frees what belongs to it; the handle is the caller's. */
 void request_done(struct request *r);
 
+/* The kept bytes are not asked for again, if the file is still the same; before request_fill(). 0 or
+ * -ENOMEM, and request_clear() must follow. */
+int request_rest(struct request *r, const struct wire_kept *kept);
+
 /* For one job; address is that of its URL and must outlive the transfer. 0 or -ENOMEM;
  * request_clear() must follow in both cases. */
 int request_fill(struct request *r, const struct wire_job *job, const struct address *address);

@@ -46,6 +46,17 @@ static void sync_data(struct parcel *list) {
     }
 }
 
+/* The directory too, or an older part file could come back under the name. */
+static void sync_kept(struct parcel *list) {
+    struct parcel *p;
+
+    DL_FOREACH(list, p) {
+        if ((p->work == PARCEL_KEEP || p->work == PARCEL_SAVE) &&
+            (fdatasync(p->fd) < 0 || fsync(p->dir->fd) < 0))
+            p->error = -errno;
+    }
+}
+
 static int sync_path(const struct dirs *dirs, const char *path) {
     _cleanup_close_ int fd = dirs_open_fd(dirs, path);
 
@@ -123,8 +134,10 @@ void round_publish(struct parcel *list, const struct dirs *dirs, unsigned number
     struct parcel *p;
 
     check(list);
-    if (number != 0)
+    if (number != 0) {
         sync_data(list);
+        sync_kept(list);
+    }
     DL_FOREACH(list, p) {
         if (is_going(p))
             parcel_place(p);

@@ -8,6 +8,7 @@
 #include "daemon/worker/failure.h"
 #include "daemon/worker/hash.h"
 #include "daemon/worker/parcel.h"
+#include "daemon/worker/resume.h"
 
 enum task_stage {
     TASK_WAITING, /* in the queue, for a slot */
@@ -22,6 +23,12 @@ struct task {
     uint64_t arrived_usec; /* CLOCK_MONOTONIC */
     unsigned slot;         /* RUNNING, BLOCKED */
     struct parcel parcel;  /* the file on its way to its name */
+
+    struct wire_kept kept;  /* of the part file as it is now; etag and last_modified are the job's or
+                               those of version */
+    struct version version; /* of what this attempt received */
+    uint8_t outcome;        /* enum wire_outcome, to be reported once the part file is kept */
+    uint64_t serial;        /* no other task of this worker has it */
 
     struct integrity integrity; /* what its digests are to be */
 
