@@ -1,13 +1,11 @@
 #include "daemon/worker/transfer.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
-#include "daemon/worker/address.h"
 #include "daemon/worker/answer.h"
 #include "daemon/worker/header.h"
-#include "daemon/worker/request.h"
+#include "daemon/worker/transfer_rest.h"
 #include "daemon/worker/resume.h"
 
 /* Bytes read of a body that nobody wants, to keep its connection for the next job. */
@@ -16,43 +14,9 @@
 #define SHOW_EVERY (50 * USEC_PER_MSEC)
 #define SPEED_OVER (2 * USEC_PER_SEC) /* what is shown is the mean of so long at most */
 
-/* What is less than this is fetched again rather than kept. */
-#define KEEP_MIN (64 * KIB)
-
-/* What has come is made durable whenever so much more, or so much time, has gone by. */
-#define SAVE_BYTES (8 * MIB)
-#define SAVE_EVERY (10 * USEC_PER_SEC)
-
 #define CONTENT_TYPE_MAX 255
 
-struct transfer {
-    const struct transfer_settings *settings;
-    struct scoreboard_row *row;
-    CURL *easy;
-    struct request request;
-    struct address address;
-    struct sink sink;
-    struct digest digest; /* of what goes into it */
-    struct task *task; /* NULL: idle */
-    bool in_session;
-    bool body_begun;                /* of the answer that is not a redirect */
-    bool wanted;                    /* that body belongs in the file */
-    uint64_t offset;                /* bytes of the file that an earlier attempt received */
-    uint64_t rest;                  /* bytes that are to follow those */
-    bool spoilt;                    /* what came is not worth keeping */
-    bool versioned;                 /* task->version names what comes */
-    bool saving;                    /* transfer_saved() will follow */
-    uint64_t saved, saved_usec;     /* bytes known to be durable, and since when */
-    uint64_t discarded;             /* bytes of one that doesn't */
-    uint64_t shown_usec;            /* when the row was last updated */
-    uint64_t mark_usec, mark_bytes; /* where the measuring of speed began */
-    char curl_text[CURL_ERROR_SIZE];
-};
-
 /* ---- scoreboard ---- */
-
-#define ROW_SET(row, field, value)                                                                 \
-    atomic_store_explicit(&(row)->field, (value), memory_order_relaxed)
 
 static void row_begin(struct transfer *t) {
     uint64_t now = now_usec(CLOCK_MONOTONIC);
@@ -83,7 +47,7 @@ static void row_update(struct transfer *t) {
 
 /* ---- what curl calls ---- */
 
-static bool too_large(struct transfer *t, uint64_t bytes, const char *verb) {
+bool transfer_too_large(struct transfer *t, uint64_t bytes, const char *verb) {
     const struct wire_job *job = &t->task->job;
 
     if (job->max_size == 0 || bytes <= job->max_size)
@@ -94,7 +58,7 @@ static bool too_large(struct transfer *t, uint64_t bytes, const char *verb) {
     return true;
 }
 
-static long answer_status(const struct transfer *t) {
+long transfer_status(const struct transfer *t) {
     long status = 0;
 
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -102,7 +66,7 @@ static long answer_status(const struct transfer *t) {
 }
 
 /* The file's size is known, or how much of it there is at least. */
-static bool wrong_size(struct transfer *t, uint64_t bytes, const char *verb) {
+bool transfer_wrong_size(struct transfer *t, uint64_t bytes, const char *verb) {
     int64_t size = t->task->job.size;
 
     if (size < 0 || bytes == (uint64_t)size)
@@ -123,71 +87,23 @@ static bool digest_start(struct transfer *t) {
     return false;
 }
 
-static void forget_kept(struct transfer *t) {
-    t->offset = 0;
-    t->task->kept.offset = 0;
-    t->settings->restarted(t->settings->userdata, t->task);
-}
-
-/* The server sends the file from its first byte, for it is another one now, or no parts are to be
- * had of it. Whether to go on. */
-static bool begin_anew(struct transfer *t) {
-    int r = sink_restart(&t->sink);
-
-    forget_kept(t);
-    if (r < 0)
-        failure_set_output(&t->task->failure, r, t->task->job.output);
-    return r == 0;
-}
-
-static void refuse_rest(struct transfer *t, const char *why) {
-    failure_set(&t->task->failure, ERR_PROTOCOL, "%s sent a part of the file, but %s",
-                t->address.url.host_key, why);
-    t->task->failure.transient = true;
-    t->spoilt = true;
-}
-
-/* The rest of the file, as asked for? Whether to go on. */
-static bool rest_begin(struct transfer *t, int64_t length) {
-    struct task *task = t->task;
-    int64_t total = -1;
-    const char *why = resume_misfit(t->easy, &task->kept, &total);
-
-    if (!why && length >= 0 && (uint64_t)length != (uint64_t)total - t->offset)
-        why = "its length is not that of the rest";
-    if (why) {
-        refuse_rest(t, why);
-        return false;
-    }
-    ROW_SET(t->row, total, total);
-    t->mark_bytes = t->offset;
-    t->rest = (uint64_t)total - t->offset;
-    t->versioned = true;
-    snprintf(task->version.etag, VERSION_ETAG_MAX, "%s", task->kept.etag ? task->kept.etag : "");
-    snprintf(task->version.modified, VERSION_DATE_MAX, "%s",
-             task->kept.last_modified ? task->kept.last_modified : "");
-    answer_digests(t->easy, &task->integrity);
-    return !too_large(t, (uint64_t)total, "announced") &&
-           !wrong_size(t, (uint64_t)total, "announced");
-}
-
 /* Whether to go on. */
 static bool body_begin(struct transfer *t) {
     curl_off_t total = -1;
 
     t->body_begun = true;
-    t->wanted = answer_has_file(answer_status(t)) || (t->offset > 0 && answer_status(t) == 206);
+    t->wanted = answer_has_file(transfer_status(t)) || (t->offset > 0 && transfer_status(t) == 206);
     curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &total);
-    if (t->wanted && answer_status(t) == 206)
+    if (t->wanted && transfer_status(t) == 206)
         return rest_begin(t, total);
     ROW_SET(t->row, total, total);
     if (!t->wanted)
         return true;
-    if (t->offset > 0 && !begin_anew(t))
+    if (t->offset > 0 && !rest_begin_anew(t))
         return false;
     t->versioned = !t->task->job.compressed && version_read(t->easy, &t->task->version);
-    if (total >= 0 && (too_large(t, (uint64_t)total, "announced") ||
-                       wrong_size(t, (uint64_t)total, "announced")))
+    if (total >= 0 && (transfer_too_large(t, (uint64_t)total, "announced") ||
+                       transfer_wrong_size(t, (uint64_t)total, "announced")))
         return false;
     return digest_start(t);
 }
@@ -208,7 +124,7 @@ static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
                     t->address.url.host_key);
         return CURL_WRITEFUNC_ERROR;
     }
-    if (!header_location_is_valid(p, n) && answer_status(t) / 100 == 3) {
+    if (!header_location_is_valid(p, n) && transfer_status(t) / 100 == 3) {
         failure_set(&t->task->failure, ERR_REDIRECT, "%s redirects to what is no URL for a job",
                     t->address.url.host_key);
         return CURL_WRITEFUNC_ERROR;
@@ -221,24 +137,15 @@ static bool fits(struct transfer *t) {
     const struct task *task = t->task;
     uint64_t size = t->offset + task->bytes;
 
-    if (too_large(t, size, "has sent"))
+    if (transfer_too_large(t, size, "has sent"))
         return false;
     if (task->job.size >= 0 && size > (uint64_t)task->job.size)
-        return !wrong_size(t, size, "has sent");
+        return !transfer_wrong_size(t, size, "has sent");
     if (t->offset > 0 && task->bytes > t->rest) {
-        refuse_rest(t, "more of it than there is");
+        rest_refuse(t, "more of it than there is");
         return false;
     }
     return true;
-}
-
-static void save_if_due(struct transfer *t) {
-    uint64_t size = t->sink.size;
-
-    if (!t->versioned || t->saving || size < KEEP_MIN || size <= t->saved)
-        return;
-    if (size - t->saved >= SAVE_BYTES || now_usec(CLOCK_MONOTONIC) - t->saved_usec >= SAVE_EVERY)
-        t->settings->save(t->settings->userdata, t->task);
 }
 
 static size_t on_body(char *p, size_t size, size_t n, void *userdata) {
@@ -261,7 +168,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *userdata) {
         failure_set_output(&task->failure, r, task->job.output);
         return CURL_WRITEFUNC_ERROR;
     }
-    save_if_due(t);
+    rest_save_if_due(t);
     row_update(t);
     return n;
 }
@@ -276,10 +183,10 @@ static int on_progress(void *userdata, curl_off_t total, curl_off_t now, curl_of
     (void)upload_now;
     if (t->body_begun || (total <= 0 && now <= (curl_off_t)DISCARD_MAX))
         return 0;
-    status = answer_status(t);
+    status = transfer_status(t);
     if (answer_has_file(status))
-        return too_large(t, (uint64_t)total, "announced") ||
-               (total > 0 && wrong_size(t, (uint64_t)total, "announced"));
+        return transfer_too_large(t, (uint64_t)total, "announced") ||
+               (total > 0 && transfer_wrong_size(t, (uint64_t)total, "announced"));
     if (status < 300 || status >= 400 || now <= (curl_off_t)DISCARD_MAX)
         return 0;
     failure_set(&t->task->failure, ERR_REDIRECT, "%s does not end the body of its redirect",
@@ -369,20 +276,6 @@ struct task *transfer_task(const struct transfer *t) {
     return t->task;
 }
 
-/* Asks for the rest only, if the first part is there. */
-static int start_rest(struct transfer *t) {
-    struct task *task = t->task;
-
-    if (!resume_condition(&task->kept) || task->job.compressed ||
-        sink_resume(&t->sink, task->kept.offset) < 0) {
-        if (task->kept.offset > 0)
-            forget_kept(t);
-        return 0;
-    }
-    t->offset = t->saved = task->kept.offset;
-    return request_rest(&t->request, &task->kept);
-}
-
 bool transfer_start(struct transfer *t, struct task *task) {
     int r;
 
@@ -394,7 +287,7 @@ bool transfer_start(struct transfer *t, struct task *task) {
     t->saved_usec = now_usec(CLOCK_MONOTONIC);
     t->curl_text[0] = '\0';
     sink_begin(&t->sink, task->job.id, task->job.output);
-    r = start_rest(t);
+    r = rest_ask(t);
     if (r == 0)
         r = request_fill(&t->request, &task->job, &t->address);
     if (r == 0) {
@@ -420,7 +313,7 @@ static int keep_facts(struct transfer *t, struct task *task) {
 
     if (t->wanted)
         task->size = atomic_load_explicit(&t->row->total, memory_order_relaxed);
-    task->http_status = (unsigned)answer_status(t);
+    task->http_status = (unsigned)transfer_status(t);
     curl_easy_getinfo(t->easy, CURLINFO_REDIRECT_COUNT, &redirects);
     if (redirects > 0)
         curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
@@ -434,27 +327,13 @@ static int keep_facts(struct transfer *t, struct task *task) {
     return 0;
 }
 
-/* Digests of a file that came in parts are made when it is complete, by the publisher. */
-static void verify_rest(struct transfer *t, struct task *task) {
-    if (task->bytes != t->rest) {
-        failure_set(&task->failure, ERR_PARTIAL, "%s announced %llu bytes and sent %llu",
-                    t->address.url.host_key, (unsigned long long)t->rest,
-                    (unsigned long long)task->bytes);
-        return;
-    }
-    if (wrong_size(t, t->offset + task->bytes, "has sent") || task->integrity.kinds == 0)
-        return;
-    task->parcel.unread = &task->integrity;
-    task->parcel.failure = &task->failure;
-}
-
 /* The whole is there: is it what was asked for? */
 static void verify(struct transfer *t, struct task *task) {
     if (t->offset > 0) {
-        verify_rest(t, task);
+        rest_verify(t, task);
         return;
     }
-    if (wrong_size(t, task->bytes, "has sent") || (!t->body_begun && !digest_start(t)))
+    if (transfer_wrong_size(t, task->bytes, "has sent") || (!t->body_begun && !digest_start(t)))
         return;
     if (digest_end(&t->digest, &task->parcel.sums) < 0)
         failure_set(&task->failure, ERR_INTERNAL, "can't make the digests of the file");
@@ -480,76 +359,6 @@ static void judge(struct transfer *t, CURLcode code) {
     answer_judge(&a, &t->task->failure);
 }
 
-/* What an answer to a request for the rest may be besides the rest. True: all was there already. */
-static bool judge_rest(struct transfer *t) {
-    struct task *task = t->task;
-    long status = answer_status(t);
-
-    if (t->offset == 0 || t->wanted)
-        return false;
-    if (status == 206)
-        refuse_rest(t, "it is empty");
-    if (status != 416)
-        return false;
-    if (resume_is_whole(t->easy, &task->kept)) {
-        task->http_status = 206; /* as it was for its bytes */
-        return true;
-    }
-    failure_set(&task->failure, ERR_HTTP, "416 Range Not Satisfiable: what is kept of the file is "
-                "not a part of it any more");
-    task->failure.transient = true;
-    t->spoilt = true;
-    return false;
-}
-
-/* The part file after an attempt that failed or was given up: it is kept where the next one can go
- * on with it, untouched where nothing was added to it, and else removed. */
-static void leave_part(struct transfer *t, bool again) {
-    struct task *task = t->task;
-
-    if (again && !t->spoilt && !t->wanted && t->offset > 0) {
-        sink_leave(&t->sink);
-        return;
-    }
-    task->kept.offset = 0;
-    if (again && !t->spoilt && t->wanted && t->versioned &&
-        t->sink.size + t->sink.used >= KEEP_MIN && sink_keep(&t->sink, &task->parcel) == 0) {
-        task->parcel.work = PARCEL_KEEP;
-        task->kept = (struct wire_kept){
-            .offset = t->sink.size,
-            .total = atomic_load_explicit(&t->row->total, memory_order_relaxed),
-            .etag = *task->version.etag ? task->version.etag : NULL,
-            .last_modified = *task->version.modified ? task->version.modified : NULL,
-        };
-        return;
-    }
-    sink_discard(&t->sink);
-}
-
-int transfer_save(struct transfer *t, struct parcel *ret, struct wire_kept *ret_kept) {
-    struct task *task = t->task;
-
-    *ret = (struct parcel){.fd = fcntl(t->sink.fd, F_DUPFD_CLOEXEC, 0), .work = PARCEL_SAVE};
-    if (ret->fd < 0)
-        return -errno;
-    ret->dir = t->sink.dir;
-    ret->dir->n_refs++;
-    *ret_kept = (struct wire_kept){
-        .offset = t->sink.size,
-        .total = atomic_load_explicit(&t->row->total, memory_order_relaxed),
-        .etag = *task->version.etag ? task->version.etag : NULL,
-        .last_modified = *task->version.modified ? task->version.modified : NULL,
-    };
-    t->saving = true;
-    return 0;
-}
-
-void transfer_saved(struct transfer *t, uint64_t offset) {
-    t->saving = false;
-    t->saved = MAX(t->saved, offset);
-    t->saved_usec = now_usec(CLOCK_MONOTONIC);
-}
-
 bool transfer_finish(struct transfer *t, CURLcode code) {
     struct task *task = t->task;
     struct failure *f = &task->failure;
@@ -559,7 +368,7 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
     t->in_session = false;
     if (keep_facts(t, task) < 0)
         failure_set(f, ERR_INTERNAL, "out of memory");
-    whole = judge_rest(t);
+    whole = rest_judge(t, code);
     if (f->error == ERR_NONE && !whole)
         judge(t, code);
     if (f->error == ERR_NONE) {
@@ -573,7 +382,7 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
             failure_set_output(f, r, task->job.output);
     }
     if (f->error != ERR_NONE) {
-        leave_part(t, f->transient);
+        rest_leave(t, f->transient);
         return false;
     }
     task->kept.offset = 0;
@@ -586,11 +395,11 @@ void transfer_abort(struct transfer *t, bool keep) {
     if (t->in_session) {
         session_remove(t->settings->session, t->easy);
         t->in_session = false;
-        t->task->http_status = (unsigned)answer_status(t);
+        t->task->http_status = (unsigned)transfer_status(t);
         request_clear(&t->request, &t->task->job);
     }
     if (t->task)
-        leave_part(t, keep);
+        rest_leave(t, keep);
     transfer_release(t);
 }
 

@@ -214,3 +214,45 @@ def test_cancelled_transfer_leaves_nothing(make_daemon, bad):
     daemon.call("cancel", {"all": True})
     wait_for(daemon.none_left)
     wait_for(lambda: files_under(daemon.root) == [])
+
+
+# ---- nginx ----
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_nginx_and_a_killed_worker(make_daemon, nginx, changed):
+    daemon = make_daemon(workers=1).start()
+    data, other = content("large", MIB) * 50, content("other", MIB) * 50
+    nginx.add("a", data)
+    os.utime(nginx.files / "a", (1, 1))
+    daemon.submit([{"url": nginx.url("rate/12m/a"), "output": "a"}])
+    part = wait_for(lambda: [*daemon.root.glob(".dld-*")], what="a part file")[0]
+    wait_for(lambda: part.stat().st_size > 25 * MIB, what="half of the file")
+    if changed:
+        (nginx.files / "a").unlink()  # what is being sent stays what it was
+        data = other
+        nginx.add("a", data)
+    os.kill(daemon.worker_pids()[0], signal.SIGKILL)
+    wait_for(daemon.none_left, 60)
+    assert done(daemon.jobs()[0])["size"] == len(data)
+    assert daemon.file("a").read_bytes() == data
+    _, status, sent, _ = wait_for(lambda: len(nginx.requests()) == 2 and nginx.requests())[-1]
+    assert status == (200 if changed else 206)
+    assert (sent < len(data) - 8 * MIB) != changed
+
+
+# ---- many at once ----
+
+
+def test_neighbours_are_undisturbed(daemon, bad):
+    jobs, wanted = [], {}
+    for i in range(20):
+        url, path = parts(bad, name=f"part{i}", etag=ETAG)
+        jobs += [{"url": url}, {"url": bad.url(f"/ok/5000/good{i}")}]
+        wanted[f"part{i}"] = content(path + "1", SIZE)
+        wanted[f"good{i}"] = content(f"/ok/5000/good{i}", 5000)
+    assert all(job["state"] == "done" for job in daemon.run(jobs))
+    assert files_under(daemon.root) == sorted(wanted)
+    assert all(daemon.file(name).read_bytes() == data for name, data in wanted.items())
+    assert len([r for r in ranges(bad) if r]) == 20
+    assert {job["attempts"] for job in daemon.jobs() if "good" in job["url"]} == {1}
