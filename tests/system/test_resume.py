@@ -99,6 +99,16 @@ def test_part_of_a_job_that_fails_for_good_is_removed(daemon, bad):
     assert files_under(daemon.root) == []
 
 
+def test_retry_by_hand_goes_on(daemon, bad):
+    url, path = parts(bad, etag=ETAG)
+    job = failed(daemon.run_one(url, retries=0), "partial")
+    daemon.dlctl("retry", str(job["id"]))
+    wait_for(daemon.none_left)
+    done(daemon.show(job["id"]))
+    assert ranges(bad) == [None, f"bytes={CUT}-"]
+    check(daemon, path)
+
+
 # ---- another version, or no parts at all ----
 
 
