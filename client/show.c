@@ -15,7 +15,7 @@
 
 static bool is_time(const char *key) {
     return streq(key, "created") || streq(key, "started") || streq(key, "finished") ||
-           streq(key, "deadline") || streq(key, "not_before");
+           streq(key, "deadline") || streq(key, "not_before") || streq(key, "due");
 }
 
 static bool is_bytes(const char *key) {

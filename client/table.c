@@ -46,6 +46,22 @@ void table_list_head(void) {
     buf_done(&b);
 }
 
+/* What a waiting job waits for, and how long. */
+static void add_wait(struct buf *b, const json_t *job) {
+    double due = get_number(job, "due", -1), now = (double)now_usec(CLOCK_REALTIME) / USEC_PER_SEC;
+    const json_t *error = json_object_get(job, "error");
+    char wait[FORMAT_MAX];
+
+    if (due < 0)
+        return;
+    buf_addf(b, " (in %s", format_duration(MAX(due - now, 0), wait));
+    if (json_is_object(error)) {
+        buf_adds(b, ", ");
+        add_printable(b, get_text(error, "name"));
+    }
+    buf_adds(b, ")");
+}
+
 void table_list_row(const json_t *job, unsigned width) {
     _cleanup_(buf_done) struct buf b = BUF_INIT(LINE_MAX_BYTES);
     const char *state = get_text(job, "state"), *line;
@@ -57,6 +73,7 @@ void table_list_row(const json_t *job, unsigned width) {
              format_size(get_int(job, "size", bytes > 0 ? bytes : -1), size));
     add_printable(&b, get_text(job, "url"));
     add_output(&b, job);
+    add_wait(&b, job);
     line = buf_cstr(&b);
     if (line && width > 1 && format_width(line) > width) {
         b.len = format_fit(line, width - 1);

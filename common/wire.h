@@ -35,7 +35,7 @@ enum {
 };
 
 enum wire_type {
-    WIRE_HELLO = 1,  /* both ways, first */
+    WIRE_HELLO = 1,  /* both ways, first; a worker's comes when it is configured and can work */
     WIRE_CONFIG = 2, /* to the worker, second, once */
     WIRE_JOB = 3,    /* to the worker: fetch this */
     WIRE_CANCEL =

@@ -5,9 +5,16 @@
 #include <string.h>
 
 #include "common/backoff.h"
+#include "common/url.h"
+#include "common/util.h"
 
 /* A server may ask for patience, but not for ever. */
 #define RETRY_AFTER_MAX (24 * 3600 * USEC_PER_SEC)
+
+/* A disk may have room again at any time. */
+#define ROOM_WAIT_MAX (60 * USEC_PER_SEC)
+
+#define ATTEMPTS_PER_RETRY 10u
 
 static int copy(char **to, const char *from) {
     if (!from)
@@ -55,16 +62,153 @@ int attempt_record(struct job *job, const struct wire_result *result, unsigned w
     return attempt_keep(&job->kept, &result->kept);
 }
 
-void attempt_failed(struct job *job, bool transient, uint64_t retry_after,
-                    const struct attempt_policy *policy, uint64_t now, uint32_t random) {
-    uint64_t delay = backoff_delay(job->attempts, policy->base, policy->max, random);
+/* ---- mirrors ---- */
 
-    if (!transient || job->attempts > policy->retries) {
-        job->state = JOB_FAILED;
+/* A failure that no other mirror would spare the job. */
+static bool fault_is_ours(unsigned error) {
+    return error == ERR_NO_SPACE || error == ERR_OUTPUT || error == ERR_EXISTS ||
+           error == ERR_TOO_LARGE;
+}
+
+/* Where a URL stands first among the mirrors, which may repeat it. */
+static size_t mirror_place(const struct job_spec *spec, const char *url) {
+    for (size_t i = 0; i < spec->n_urls; i++)
+        if (streq(spec->urls[i], url))
+            return i;
+    return 0;
+}
+
+/* The next one in turn that is worth asking; n_urls: there is none. */
+static size_t mirror_next(const struct job *job, const struct job_spec *spec, size_t place) {
+    for (size_t k = 1; k <= spec->n_urls; k++) {
+        size_t i = (place + k) % spec->n_urls;
+
+        if (!(job->spent & 1u << i) && mirror_place(spec, spec->urls[i]) == i)
+            return i;
+    }
+    return spec->n_urls;
+}
+
+/* false: it stays where it is, for want of memory. */
+static bool mirror_go(struct job *job, const struct job_spec *spec, size_t to) {
+    _cleanup_(url_done) struct url url = {0};
+    const char *why;
+    size_t column;
+
+    if (url_parse(spec->urls[to], &url, &why, &column) < 0)
+        return false;
+    free(job->url);
+    free(job->host);
+    job->url = TAKE_PTR(url.text);
+    job->host = TAKE_PTR(url.host_key);
+    if (spec->checksum) { /* it tells in the end whether the bytes of two mirrors fit together */
+        free(TAKE_PTR(job->kept.etag));
+        free(TAKE_PTR(job->kept.last_modified));
+    } else {
+        job_kept_done(&job->kept);
+    }
+    return true;
+}
+
+/* ---- after a failure ---- */
+
+static bool worth_trying(const struct job *job, const struct job_spec *spec,
+                         const struct attempt_end *end) {
+    const struct job_result *r = &job->result;
+
+    for (size_t i = 0; r->error == ERR_HTTP && i < spec->n_retry_on; i++)
+        if (spec->retry_on[i] == r->http_status)
+            return true;
+    /* The fault may lie in what was there before. */
+    if (r->error == ERR_CHECKSUM && end->kept_before > 0)
+        return true;
+    return end->transient;
+}
+
+static void wait_for_room(struct job *job, const struct attempt_policy *policy,
+                          const struct attempt_end *end) {
+    job->blocked++;
+    job->state = JOB_WAITING;
+    job->due = end->now + backoff_delay(job->blocked, policy->base, MIN(policy->max, ROOM_WAIT_MAX),
+                                        end->random);
+}
+
+/* The one place where the attempts come to an end. */
+static bool used_up(const struct job *job, const struct job_spec *spec, unsigned retries) {
+    uint64_t most = MAX(ATTEMPTS_PER_RETRY * MAX((uint64_t)retries, 1u), (uint64_t)spec->n_urls);
+
+    return job->stalls > retries || job->attempts - job->blocked >= most;
+}
+
+static void try_again(struct job *job, const struct job_spec *spec,
+                      const struct attempt_policy *policy, const struct attempt_end *end,
+                      bool transient) {
+    unsigned retries = spec->retries >= 0 ? (unsigned)spec->retries : policy->retries;
+    size_t place = mirror_place(spec, job->url), next = place;
+    bool grown = job->kept.offset > end->kept_before, round_over = true;
+    uint64_t delay;
+
+    job->state = JOB_FAILED;
+    if (spec->n_urls > 1 && !fault_is_ours(job->result.error)) {
+        if (!transient)
+            job->spent |= 1u << place;
+        next = mirror_next(job, spec, place);
+        if (next == spec->n_urls)
+            return;
+        round_over = next <= place;
+        grown = grown && (next == place || spec->checksum);
+    } else if (!transient) {
         return;
     }
+    if (round_over && !grown)
+        job->stalls++;
+    if (used_up(job, spec, retries))
+        return;
+    delay = backoff_delay(grown ? 1 : job->stalls, policy->base, policy->max, end->random);
+    if (next != place)
+        mirror_go(job, spec, next);
     job->state = JOB_WAITING;
-    job->due = now + MAX(delay, MIN(retry_after, RETRY_AFTER_MAX));
+    job->due = end->now;
+    if (round_over)
+        job->due += MAX(delay, MIN(end->retry_after, RETRY_AFTER_MAX));
+}
+
+/* What came last is told by the message. */
+static void fail_deadline(struct job *job) {
+    struct job_result *r = &job->result;
+    char *last = r->message;
+
+    if (asprintf(&r->message, "the deadline leaves no time for another attempt; the last: %s: %s",
+                 error_name(r->error), last ? last : error_sentence(r->error)) < 0)
+        r->message = NULL;
+    free(last);
+    r->error = ERR_DEADLINE;
+    job->state = JOB_FAILED;
+}
+
+void attempt_failed(struct job *job, const struct job_spec *spec,
+                    const struct attempt_policy *policy, const struct attempt_end *end) {
+    bool transient = worth_trying(job, spec, end);
+    uint64_t goes_on;
+
+    if (job->result.error == ERR_CHECKSUM)
+        job_kept_done(&job->kept);
+    if (job->result.error == ERR_NO_SPACE)
+        wait_for_room(job, policy, end);
+    else
+        try_again(job, spec, policy, end, transient);
+    goes_on = job->state == JOB_WAITING ? job->due : end->now;
+    if (spec->deadline > 0 && goes_on >= spec->deadline && (transient || job->state == JOB_WAITING))
+        fail_deadline(job);
+}
+
+uint64_t attempt_timeout(const struct job_spec *spec, uint64_t now) {
+    uint64_t left;
+
+    if (spec->deadline == 0)
+        return spec->timeout_usec;
+    left = spec->deadline > now ? spec->deadline - now : 1;
+    return spec->timeout_usec > 0 ? MIN(spec->timeout_usec, left) : left;
 }
 
 void attempt_crashed(struct job *job, const struct attempt_policy *policy, uint64_t now) {

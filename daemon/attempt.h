@@ -8,7 +8,7 @@
 #include "daemon/job.h"
 
 struct attempt_policy {
-    unsigned retries;   /* further attempts after the first */
+    unsigned retries;   /* further attempts after the first, where the job doesn't say */
     uint64_t base, max; /* usec, of the back-off */
     unsigned crash_limit;
 };
@@ -22,13 +22,35 @@ int attempt_keep(struct job_kept *to, const struct wire_kept *from);
 int attempt_record(struct job *job, const struct wire_result *result, unsigned worker,
                    uint64_t now);
 
-/* Sets state (and due) of a job whose attempt failed: WAITING while it is worth another one, else
- * FAILED. now is CLOCK_REALTIME usec; retry_after is what the server asked for, usec, 0: nothing;
- * random is uniform. */
-void attempt_failed(struct job *job, bool transient, uint64_t retry_after,
-                    const struct attempt_policy *policy, uint64_t now, uint32_t random);
+/* How an attempt ended, beyond what is in job->result. */
+struct attempt_end {
+    bool transient;       /* as the worker judges the failure */
+    uint64_t retry_after; /* usec that the server asked to wait, 0: nothing */
+    uint64_t kept_before; /* job->kept.offset when it began */
+    uint64_t now;         /* CLOCK_REALTIME usec */
+    uint32_t random;      /* uniform */
+};
 
-/* Likewise for one whose worker died of it: QUEUED, or FAILED with ERR_CRASH at the limit. */
+/*
+ * Sets state (and due) of a job whose attempt failed, as job->result tells: WAITING while it is
+ * worth another one, else FAILED.
+ *
+ * - A failure counts against `retries` unless the file on disk has grown, or the disk had no room:
+ *   then the job waits for as long as it takes. But no job is endless: of attempts that found room
+ *   there are at most 10 for each retry (and one for each mirror).
+ * - With mirrors, a failure sends the job to the next one at once: its url and host are changed,
+ *   and, unless a checksum tells whether bytes of two mirrors fit together, what was kept is
+ *   forgotten. Only when all have had their turn does one retry count, and is there a wait. A
+ *   mirror that failed for good is not asked again; the job fails when none is left.
+ * - A job that could only go on after its deadline fails with ERR_DEADLINE.
+ */
+void attempt_failed(struct job *job, const struct job_spec *spec,
+                    const struct attempt_policy *policy, const struct attempt_end *end);
+
+/* The time that an attempt may take, usec, with what is left until the deadline; 0: any. */
+uint64_t attempt_timeout(const struct job_spec *spec, uint64_t now);
+
+/* Sets the state of a job whose worker died of it: QUEUED, or FAILED with ERR_CRASH at the limit. */
 void attempt_crashed(struct job *job, const struct attempt_policy *policy, uint64_t now);
 
 #endif

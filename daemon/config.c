@@ -27,6 +27,11 @@ void config_done(struct config *c) {
     free(c->state_dir);
     free(c->output.root);
     free(c->control.group);
+    free(c->transfer.ca_file);
+    free(c->network.deny);
+    free(c->network.allow);
+    free(c->network.schemes);
+    free(c->network.proxy);
     *c = (struct config){0};
 }
 

@@ -32,11 +32,13 @@ struct config {
     struct {
         unsigned fsync;         /* enum fsync_mode */
         uint64_t sync_interval; /* usec, as all times here */
+        uint64_t min_free_space; /* bytes */
         uint64_t connect_timeout;
         uint64_t low_speed_limit; /* bytes a second */
         uint64_t low_speed_time;
         unsigned max_redirects;
         unsigned digest; /* the one of config_digest_name() */
+        char *ca_file; /* "": the certificates that the system trusts */
     } transfer;
     struct {
         unsigned count;
@@ -45,6 +47,11 @@ struct config {
     struct {
         unsigned connections; /* at once to one host */
     } host;
+    struct {
+        char *deny, *allow; /* networks with blanks between them */
+        char *schemes;      /* with blanks between them */
+        char *proxy;        /* URL, "": none */
+    } network;
     struct {
         unsigned mode;     /* of the socket */
         char *group;       /* of the socket, "" for the process's own */
@@ -59,7 +66,7 @@ struct config {
  * --check-config are done here. Returns 1: go on; 0: done, exit with 0; -EINVAL: something is
  * wrong, and all that is (up to 20 errors) is on err, each a sentence with the place (file:line,
  * variable or option), the key and what is allowed. All paths in *ret are absolute; nothing is made
- * or opened there. Not for use beside other threads. */
+ * or opened there, except that ca_file is looked into. Not for use beside other threads. */
 int config_load(struct config *ret, int argc, char **argv, FILE *out, FILE *err);
 void config_done(struct config *c);
 

@@ -10,6 +10,7 @@
 #include "common/paths.h"
 #include "common/util.h"
 #include "common/wire.h"
+#include "daemon/config_network.h"
 
 #define MSEC USEC_PER_MSEC
 #define SEC USEC_PER_SEC
@@ -63,11 +64,15 @@ const struct config_key config_keys[] = {
     {KEY(transfer, sync_interval, DURATION), .min = 1 * MSEC, .max = 10 * SEC, .standard = "100ms",
      .help = "With fsync = batch: the longest that a finished file waits for others to be synced "
              "with."},
+    {KEY(transfer, min_free_space, SIZE), .min = 0, .max = KIB * KIB * MIB, .standard = "64M",
+     .help = "What downloads leave free of the file system they go to. A job whose file would take "
+             "more waits, as `no-space`, until there is room. 0: they may fill it."},
     {KEY(transfer, connect_timeout, DURATION), .min = 1 * MSEC, .max = 1 * HOUR, .standard = "30s",
      .help = "The longest that name lookup, connection and TLS may take together."},
     {KEY(transfer, low_speed_limit, SIZE), .min = 1, .max = KIB * MIB, .standard = "1",
      .help = "Bytes a second. A transfer slower than this for low_speed_time is broken off, as "
-             "`stalled`, and tried again."},
+             "`stalled`, and tried again. So is one that says nothing for as long: after the "
+             "connection is made, after the headers, or in mid-body."},
     {KEY(transfer, low_speed_time, DURATION), .min = 1 * SEC, .max = 1 * DAY, .standard = "60s",
      .help = "See low_speed_limit."},
     {KEY(transfer, max_redirects, COUNT), .min = 0, .max = 100, .standard = "20",
@@ -75,6 +80,9 @@ const struct config_key config_keys[] = {
     {KEY(transfer, digest, CHOICE), .choices = digest_choices, .standard = "none",
      .help = "The digest that is made of every file and recorded with its job. none: only where a "
              "job asks for a checksum."},
+    {KEY(transfer, ca_file, CA_FILE), .standard = "",
+     .help = "A file of certificates (PEM) to trust for https, instead of those that the system "
+             "trusts."},
 
     {KEY(retry, count, COUNT), .min = 0, .max = 1000, .standard = "5",
      .help = "How often a job is tried again after an error that may pass, unless it says itself "
@@ -87,6 +95,21 @@ const struct config_key config_keys[] = {
 
     {KEY(host, connections, COUNT), .min = 1, .max = 4096, .standard = "8",
      .help = "Transfers at once from one host (name and port), over all workers."},
+
+    {KEY(network, deny, NETWORKS),
+     .standard = "169.254.0.0/16 fe80::/10 0.0.0.0/8 ::/128 224.0.0.0/4 ff00::/8 "
+                 "255.255.255.255/32",
+     .help = "Networks to whose addresses no connection is made, redirects included; a job that "
+             "leads there fails, as `denied-address`. What is given replaces the default, which "
+             "permits loopback and private networks: where strangers choose URLs, deny these as "
+             "well (dld.conf(5) has the list)."},
+    {KEY(network, allow, NETWORKS), .standard = "",
+     .help = "Networks to whose addresses connections are made though deny has them."},
+    {KEY(network, schemes, SCHEMES), .standard = "http https",
+     .help = "Schemes that a job's URL, and a redirect, may have."},
+    {KEY(network, proxy, PROXY), .standard = "",
+     .help = "The proxy through which everything is fetched. It resolves the names, so that deny "
+             "judges only addresses written in URLs."},
 
     {KEY(control, mode, MODE), .min = 0600, .max = 0666, .standard = "0660",
      .standard_user = "0600",
@@ -182,6 +205,8 @@ void config_key_describe(const struct config_key *k, struct buf *b) {
     case CONFIG_GROUP:
         buf_adds(b, "the name of a group, or nothing");
         break;
+    default:
+        config_network_describe(k->type, b);
     }
 }
 
@@ -289,13 +314,17 @@ int config_key_set(const struct config_key *k, const char *value, struct config 
 
     if (k->type == CONFIG_DURATION || k->type == CONFIG_SIZE)
         return read_unit(k, value, field, why);
-    if (k->type != CONFIG_PATH && k->type != CONFIG_GROUP)
+    if (k->type < CONFIG_PATH)
         return read_unsigned(k, value, field, why);
 
     char *s = NULL;
     int r = read_string(k, value, &s, why);
-    if (r < 0)
+    if (r == 0)
+        r = config_network_check(k->type, s, why);
+    if (r < 0) {
+        free(s);
         return r;
+    }
     free(*(char **)field);
     *(char **)field = s;
     return 0;

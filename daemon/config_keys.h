@@ -23,6 +23,11 @@ enum config_type {
     CONFIG_PATH,     /* char *: not empty; "~/" becomes the home directory, made absolute by
                         config_load() */
     CONFIG_GROUP,    /* char *: a group that exists, or "" */
+    /* char *, checked by config_network: */
+    CONFIG_NETWORKS, /* for cidr_list_parse() */
+    CONFIG_SCHEMES,  /* one at least, with blanks between them */
+    CONFIG_PROXY,    /* a URL for CURLOPT_PROXY, or "" */
+    CONFIG_CA_FILE,  /* a path as CONFIG_PATH of a file that can be read, or "" */
 };
 
 struct config_choice {

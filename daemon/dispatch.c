@@ -52,16 +52,18 @@ void dispatch_on_checkpoint(void *userdata, struct pool_job *job, const struct w
 }
 
 static void result_failed(struct live_job *l, const struct wire_result *result) {
-    struct attempt_policy policy = l->dispatch->settings.policy;
     _cleanup_(job_spec_done) struct job_spec spec = JOB_SPEC_INIT;
-    uint32_t random = 0;
+    struct attempt_end end = {
+        .transient = result->transient,
+        .retry_after = result->retry_after_usec,
+        .kept_before = l->kept_before,
+        .now = l->row->result.finished,
+    };
 
-    if (job_spec_parse(l->row->body, &spec) == 0 && spec.retries >= 0)
-        policy.retries = (unsigned)spec.retries;
-    if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
-        random = UINT32_MAX / 2;
-    attempt_failed(l->row, result->transient, result->retry_after_usec, &policy,
-                   l->row->result.finished, random);
+    (void)job_spec_parse(l->row->body, &spec); /* it was read when the attempt began */
+    if (getrandom(&end.random, sizeof(end.random), GRND_NONBLOCK) < 0)
+        end.random = UINT32_MAX / 2;
+    attempt_failed(l->row, &spec, &l->dispatch->settings.policy, &end);
     if (l->cancelling)
         l->row->state = JOB_CANCELLED;
     settle(l);

@@ -65,14 +65,14 @@ void live_requeue(struct live_job *l) {
 /* ---- to a worker ---- */
 
 static void fill_message(const struct live_job *l, const struct job_spec *spec, const char *output,
-                         struct wire_job *ret) {
+                         uint64_t now, struct wire_job *ret) {
     *ret = (struct wire_job){
         .id = l->id,
         .attempt = l->row->attempts + 1,
         .on_conflict = spec->on_conflict,
         .maybe_published = l->maybe_published,
         .max_size = spec->max_size,
-        .timeout_usec = spec->timeout_usec,
+        .timeout_usec = attempt_timeout(spec, now),
         .url = l->row->url,
         .output = output,
         .user_agent = spec->user_agent,
@@ -94,11 +94,12 @@ static void fill_message(const struct live_job *l, const struct job_spec *spec, 
         ret->headers[i] = spec->headers[i];
 }
 
+/* The name is that of the preferred URL, from whichever mirror the file comes. */
 static int expand_output(const struct live_job *l, const struct job_spec *spec, char **ret) {
     struct url u;
     const char *why;
     size_t column;
-    int r = url_parse(l->row->url, &u, &why, &column);
+    int r = url_parse(spec->n_urls > 0 ? spec->urls[0] : l->row->url, &u, &why, &column);
 
     if (r < 0)
         return r;
@@ -107,18 +108,22 @@ static int expand_output(const struct live_job *l, const struct job_spec *spec, 
     return r;
 }
 
-/* Gives the job to a worker: 0, -EAGAIN (no room), or what is wrong with the job. */
+/* Gives the job to a worker: 0, -EAGAIN (no room), -ETIME (its deadline has passed), or what is
+ * wrong with the job. */
 static int live_send(struct live_job *l) {
     _cleanup_free_ char *output = NULL;
     _cleanup_(job_spec_done) struct job_spec spec = JOB_SPEC_INIT;
+    uint64_t now = now_usec(CLOCK_REALTIME);
     struct wire_job message;
     int r = job_spec_parse(l->row->body, &spec);
 
+    if (r == 0 && spec.deadline > 0 && now >= spec.deadline)
+        r = -ETIME;
     if (r == 0)
         r = expand_output(l, &spec, &output);
     if (r < 0)
         return r;
-    fill_message(l, &spec, output, &message);
+    fill_message(l, &spec, output, now, &message);
     return pool_start(l->dispatch->pool, &l->pool, l->row->host, &message);
 }
 
@@ -134,9 +139,14 @@ bool live_start(struct live_job *l) {
     d->n_active++;
     if (r < 0) {
         live_leave_sched(l);
-        settle_broken(l, "the job can't be read back from the queue, or sent to a worker");
+        if (r == -ETIME)
+            settle_error(l, ERR_DEADLINE, "the deadline had passed before an attempt could begin");
+        else
+            settle_error(l, ERR_INTERNAL,
+                         "the job can't be read back from the queue, or sent to a worker");
         return true;
     }
+    l->kept_before = l->row->kept.offset;
     l->row->attempts++;
     l->row->state = JOB_ACTIVE;
     return true;

@@ -28,6 +28,7 @@ struct live_job {
     bool in_sched;        /* counts for its host */
     bool maybe_published; /* an attempt was lost sight of: it may have published the file */
     bool cancelling;
+    uint64_t kept_before; /* ACTIVE: row->kept.offset when the attempt began */
     struct sched_job sched;
     struct pool_job pool;
     struct live_job *next_unsaved;
@@ -76,7 +77,7 @@ void dispatch_turn(struct dispatch *d);
 /* dispatch_settle.c: writes where the job stands, as its row says, as often as it takes. */
 void settle(struct live_job *l);
 void settle_cancelled(struct live_job *l);
-void settle_broken(struct live_job *l, const char *message);
+void settle_error(struct live_job *l, enum dld_error error, const char *message);
 
 /* The store has refused something: it is asked again in a while (on_store_retry()). */
 void store_failed(struct dispatch *d, int error);

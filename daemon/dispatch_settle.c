@@ -106,11 +106,11 @@ void settle_cancelled(struct live_job *l) {
     settle(l);
 }
 
-void settle_broken(struct live_job *l, const char *message) {
+void settle_error(struct live_job *l, enum dld_error error, const char *message) {
     job_result_done(&l->row->result);
     l->row->result = (struct job_result){
         .size = -1,
-        .error = ERR_INTERNAL,
+        .error = error,
         .message = strdup(message),
         .finished = now_usec(CLOCK_REALTIME),
     };

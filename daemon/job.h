@@ -14,7 +14,7 @@
 /* Numbers are kept in the store: append, never renumber. */
 enum job_state {
     JOB_QUEUED = 0,  /* may start; in the store also while it is active */
-    JOB_WAITING = 1, /* for its due time, after a failed attempt */
+    JOB_WAITING = 1, /* for its due time: after a failed attempt, or not_before */
     JOB_PAUSED = 2,  /* until someone resumes it */
     JOB_ACTIVE = 3,  /* with a worker; never in the store, so that a restart queues it by itself */
     JOB_DONE = 4,
@@ -75,6 +75,9 @@ struct job {
     uint64_t due;      /* WAITING: usec since the epoch */
     unsigned attempts; /* begun, or ended if none runs */
     unsigned crashes;  /* of workers while they held it */
+    unsigned stalls;   /* failures that count against `retries`: nothing was gained by them */
+    unsigned blocked;  /* attempts that found no room on the disk; they don't count */
+    unsigned spent;    /* bit i: mirror i of its spec failed for good */
     uint64_t created;  /* usec since the epoch */
     char *url;         /* canonical; owned */
     char *host;        /* "host:port"; owned */

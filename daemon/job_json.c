@@ -167,6 +167,8 @@ static int make_new(const struct job_values *v, struct url *url, const struct bu
         .priority = v->priority,
         .not_before = v->not_before_msec * USEC_PER_MSEC,
     };
+    if (v->deadline_msec > 0) /* that it can't be met is said when it has passed, not later */
+        ret->not_before = MIN(ret->not_before, v->deadline_msec * USEC_PER_MSEC);
     return 0;
 }
 

@@ -13,14 +13,14 @@ static void json_int_or_null(struct buf *b, const char *key, int64_t n, bool kno
         json_none(b, key);
 }
 
-/* Where a job that isn't done will go. The URL was canonical when it was stored. */
+/* Where a job that isn't done will go, by the preferred URL. It was canonical when it was stored. */
 static void put_output_expected(struct buf *b, const struct job *j, const json_t *body) {
     _cleanup_(url_done) struct url url = {0};
     _cleanup_free_ char *path = NULL;
-    const char *why;
+    const char *why, *first = json_string_value(json_array_get(json_object_get(body, "urls"), 0));
     size_t column;
 
-    if (url_parse(j->url, &url, &why, &column) == 0)
+    if (url_parse(first ? first : j->url, &url, &why, &column) == 0)
         output_expand(json_string_value(json_object_get(body, "output")), &url, j->id, j->index,
                       &path);
     json_str(b, "output", path);

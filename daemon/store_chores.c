@@ -58,11 +58,28 @@ static int due_step(struct db *db, uint64_t now, uint64_t *next) {
     return MIN(r, 0);
 }
 
+/* Those whose time is still to come wait for it, all others are QUEUED. */
+static int release_rows(struct db *db, sqlite3_stmt *st) {
+    int r;
+
+    while ((r = db_step(db, st)) > 0) {
+        if (sqlite3_column_type(st, 2) != SQLITE_NULL) {
+            db->now.counts[JOB_QUEUED]--;
+            db->now.counts[JOB_WAITING]++;
+            continue;
+        }
+        r = db_note_ready(db, (const char *)sqlite3_column_text(st, 0),
+                          sqlite3_column_int64(st, 1));
+        if (r < 0)
+            break;
+    }
+    return r;
+}
+
 static int release_step(struct db *db, uint64_t now, uint64_t *next) {
     _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(db, ST_JOBS_RELEASE);
     int64_t first, last;
     struct batch b;
-    uint64_t n;
     int r = batch_first(db, BATCH_RELEASING, &b);
 
     if (r <= 0)
@@ -75,7 +92,8 @@ static int release_step(struct db *db, uint64_t now, uint64_t *next) {
         b.cursor = MIN(last, first + db->step_rows - 1);
         sqlite3_bind_int64(st, 1, first);
         sqlite3_bind_int64(st, 2, b.cursor);
-        r = ready_collect(db, st, &n);
+        sqlite3_bind_int64(st, 3, (int64_t)now);
+        r = release_rows(db, st);
         if (r < 0)
             return r;
     } else

@@ -11,7 +11,7 @@ enum { FLAG_SKIPPED = 1, FLAG_NOT_MODIFIED = 2 };
 
 /* Where the columns of the result are: bound from 7, read from 0 alone and from 12 in a job's row.
  */
-enum { BIND_RESULT = 7, READ_RESULT = 12, READ_KEPT = 26 };
+enum { BIND_RESULT = 7, READ_RESULT = 12, READ_KEPT = 26, READ_PATIENCE = 30 };
 
 void row_result_bind(sqlite3_stmt *st, const struct job_result *r) {
     int at = BIND_RESULT;
@@ -115,6 +115,9 @@ int row_job_read(sqlite3_stmt *st, struct job **ret) {
     j->due = (uint64_t)sqlite3_column_int64(st, 9);
     j->attempts = (unsigned)sqlite3_column_int64(st, 10);
     j->crashes = (unsigned)sqlite3_column_int64(st, 11);
+    j->stalls = (unsigned)sqlite3_column_int64(st, READ_PATIENCE);
+    j->blocked = (unsigned)sqlite3_column_int64(st, READ_PATIENCE + 1);
+    j->spent = (unsigned)sqlite3_column_int64(st, READ_PATIENCE + 2);
     if (!text_read(st, 6, &j->host) || !text_read(st, 7, &j->url) || !text_read(st, 8, &j->body))
         return -ENOMEM;
     if (result_read(st, READ_RESULT, &j->result) < 0 || kept_read(st, READ_KEPT, &j->kept) < 0)

@@ -15,10 +15,12 @@
 
 #define KEPT_COLUMNS "kept_offset, kept_total, kept_etag, kept_modified"
 
+#define PATIENCE_COLUMNS "stalls, blocked, spent"
+
 /* As row_job_read() reads them. NULL stands for 0 in numbers, for unknown in size. */
 #define JOB_COLUMNS                                                                                \
     "id, state, batch, idx, rank, created, host, url, body, due, attempts, "                       \
-    "crashes, " RESULT_COLUMNS ", " KEPT_COLUMNS
+    "crashes, " RESULT_COLUMNS ", " KEPT_COLUMNS ", " PATIENCE_COLUMNS
 
 /* Binds parameters 7 to 20, the result's columns; its strings must stay until the statement has
  * run. */

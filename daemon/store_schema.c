@@ -50,7 +50,8 @@ static const char *const migrations[] = {
     " http_status INTEGER, bytes INTEGER, size INTEGER, error INTEGER, worker INTEGER,"
     " flags INTEGER, started INTEGER, finished INTEGER, output TEXT, message TEXT,"
     " effective_url TEXT, content_type TEXT, digest TEXT, answer TEXT, kept_offset INTEGER,"
-    " kept_total INTEGER, kept_etag TEXT, kept_modified TEXT);"
+    " kept_total INTEGER, kept_etag TEXT, kept_modified TEXT, stalls INTEGER,"
+    " blocked INTEGER, spent INTEGER);"
     "CREATE INDEX jobs_ready ON jobs(host, rank) WHERE state = 0;"
     "CREATE INDEX jobs_waiting ON jobs(due) WHERE state = 1;"
 

@@ -50,14 +50,14 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_RUN_EXTEND] = "UPDATE batch_runs SET last_id = ?3 WHERE batch = ?1 AND last_id = ?2",
     [ST_RUNS_DELETE] = "DELETE FROM batch_runs WHERE batch = ?1",
 
-    [ST_JOB_INSERT] = "INSERT INTO jobs(id, state, batch, idx, rank, created, host, url, body)"
-                      " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    [ST_JOB_INSERT] = "INSERT INTO jobs(id, state, batch, idx, rank, created, host, url, body,"
+                      " due) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     [ST_JOB_GET] = "SELECT " JOB_COLUMNS " FROM jobs WHERE id = ?1",
     [ST_JOB_BRIEF] = "SELECT id, state, batch FROM jobs WHERE id = ?1",
     [ST_JOB_SCAN] = "SELECT id, state, batch FROM jobs WHERE id >= ?1 AND id <= ?2 ORDER BY id",
     [ST_JOB_PUT] = "UPDATE jobs SET state = ?3, due = ?4, attempts = ?5, crashes = ?6, (" //
-    RESULT_COLUMNS ", " KEPT_COLUMNS ") = (" RESULT_PARAMETERS ", ?21, ?22, ?23, ?24)"
-                   " WHERE id = ?1 AND state = ?2",
+    RESULT_COLUMNS ", " KEPT_COLUMNS ") = (" RESULT_PARAMETERS ", ?21, ?22, ?23, ?24),"
+                   " (" PATIENCE_COLUMNS ") = (?25, ?26, ?27) WHERE id = ?1 AND state = ?2",
     [ST_JOB_MOVE] = "UPDATE jobs SET host = ?2, url = ?3 WHERE id = ?1",
     [ST_JOB_CHECKPOINT] = "UPDATE jobs SET (" KEPT_COLUMNS ") = (?2, ?3, ?4, ?5)"
                           " WHERE id = ?1 AND state = 0",
@@ -65,12 +65,13 @@ static const char *const statement_sql[ST_MAX_] = {
                        " WHERE id = ?1 AND state = ?2",
     [ST_JOB_CANCEL] = "UPDATE jobs SET state = 6, due = NULL, finished = ?2, error = NULL,"
                       " message = NULL WHERE id = ?1",
-    [ST_JOB_RETRY] = "UPDATE jobs SET state = 0, attempts = NULL, crashes = NULL, (" RESULT_COLUMNS
+    [ST_JOB_RETRY] = "UPDATE jobs SET state = 0, attempts = NULL, crashes = NULL,"
+                     " (" PATIENCE_COLUMNS ") = (NULL, NULL, NULL), (" RESULT_COLUMNS
                      ") = (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"
                      " NULL, NULL)"
                      " WHERE id = ?1 RETURNING host, rank",
-    [ST_JOBS_RELEASE] = "UPDATE jobs SET state = 0 WHERE id >= ?1 AND id <= ?2 AND state = 7"
-                        " RETURNING host, rank",
+    [ST_JOBS_RELEASE] = "UPDATE jobs SET state = iif(due > ?3, 1, 0), due = iif(due > ?3, due, NULL)"
+                        " WHERE id >= ?1 AND id <= ?2 AND state = 7 RETURNING host, rank, due",
     [ST_JOBS_DUE] = "UPDATE jobs SET state = 0, due = NULL WHERE id IN (SELECT id FROM jobs"
                     " WHERE state = 1 AND due <= ?1 ORDER BY due LIMIT ?2) RETURNING host, rank",
     [ST_JOBS_DELETE] = "DELETE FROM jobs WHERE id >= ?1 AND id <= ?2",

@@ -44,6 +44,18 @@ static bool chunk_fits(const struct store_chunk *c, const struct store_batch *b)
     return !c->last || end == b->count;
 }
 
+/* One that may start later waits for it from the first; a STAGED one when it is released. */
+static int job_made(struct db *db, const struct job_new *j, const struct batch *b, int64_t rank,
+                    enum job_state state) {
+    if (state == JOB_QUEUED)
+        return db_note_ready(db, j->host, rank);
+    if (state == JOB_STAGED)
+        return 0;
+    chores_note_due(db, j->not_before);
+    /* batch_complete() counts all jobs as QUEUED. */
+    return db_note_move(db, b->seen.id, JOB_QUEUED, JOB_WAITING, 0);
+}
+
 static int jobs_insert(struct db *db, const struct store_chunk *c, const struct batch *b,
                        enum job_state state) {
     sqlite3_stmt *st = db_statement(db, ST_JOB_INSERT);
@@ -51,9 +63,11 @@ static int jobs_insert(struct db *db, const struct store_chunk *c, const struct 
     for (size_t i = 0; i < c->n_jobs; i++) {
         const struct job_new *j = &c->jobs[i];
         int64_t rank = (int64_t)c->created - j->priority * (int64_t)JOB_PRIORITY_STEP;
+        bool later = j->not_before > c->created;
+        enum job_state begins = state == JOB_QUEUED && later ? JOB_WAITING : state;
 
         sqlite3_bind_int64(st, 1, db->now.next_job + (int64_t)i);
-        sqlite3_bind_int(st, 2, state);
+        sqlite3_bind_int(st, 2, begins);
         sqlite3_bind_int64(st, 3, b->seen.id);
         sqlite3_bind_int64(st, 4, (int64_t)(c->offset + i));
         sqlite3_bind_int64(st, 5, rank);
@@ -61,9 +75,10 @@ static int jobs_insert(struct db *db, const struct store_chunk *c, const struct 
         db_bind_text(st, 7, j->host);
         db_bind_text(st, 8, j->url);
         db_bind_text(st, 9, j->body);
+        db_bind_number(st, 10, later ? (int64_t)j->not_before : 0);
         int r = db_exec(db, st);
-        if (r >= 0 && state == JOB_QUEUED)
-            r = db_note_ready(db, j->host, rank);
+        if (r >= 0)
+            r = job_made(db, j, b, rank, begins);
         if (r < 0)
             return r;
     }

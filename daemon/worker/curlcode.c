@@ -13,7 +13,9 @@ static const struct {
 } simple[] = {
     {CURLE_URL_MALFORMAT, ERR_REDIRECT, false}, /* the job's own URL was checked before */
     {CURLE_COULDNT_RESOLVE_HOST, ERR_DNS, true},
+    {CURLE_COULDNT_RESOLVE_PROXY, ERR_DNS, true},
     {CURLE_COULDNT_CONNECT, ERR_CONNECT, true},
+    {CURLE_PROXY, ERR_CONNECT, true},
     {CURLE_NO_CONNECTION_AVAILABLE, ERR_CONNECT, true},
     {CURLE_SSL_CONNECT_ERROR, ERR_TLS, true}, /* mostly a connection reset in the handshake */
     {CURLE_PEER_FAILED_VERIFICATION, ERR_TLS, false},
@@ -21,7 +23,7 @@ static const struct {
     {CURLE_SSL_ENGINE_SETFAILED, ERR_TLS, false},
     {CURLE_SSL_CERTPROBLEM, ERR_TLS, false},
     {CURLE_SSL_CIPHER, ERR_TLS, false},
-    {CURLE_SSL_CACERT_BADFILE, ERR_TLS, false},
+    {CURLE_SSL_CACERT_BADFILE, ERR_TLS, true}, /* it could be read when dld started */
     {CURLE_SSL_CRL_BADFILE, ERR_TLS, false},
     {CURLE_SSL_ISSUER_ERROR, ERR_TLS, false},
     {CURLE_SSL_PINNEDPUBKEYNOTMATCH, ERR_TLS, false},
@@ -92,8 +94,24 @@ static void judge_unsupported(const struct attempt *a, long status, struct failu
         failure_set(f, ERR_PROTOCOL, "%.200s: %s", where(a), curl_says(a));
 }
 
+/* What a proxy answered that would not connect us. */
+static long refused_by_proxy(const struct attempt *a) {
+    long status = 0;
+
+    curl_easy_getinfo(a->easy, CURLINFO_HTTP_CONNECTCODE, &status);
+    return status >= 300 ? status : 0;
+}
+
 /* Broken connections, but also chunks that make no sense. */
 static void judge_receive(const struct attempt *a, struct failure *f) {
+    long status = refused_by_proxy(a);
+
+    if (status > 0) {
+        failure_set(f, ERR_CONNECT, "%.200s: the proxy makes no connection, it answered %ld",
+                    where(a), status);
+        f->transient = http_status_transient((unsigned)status);
+        return;
+    }
     bool chunks = strstr(a->curl_text, "hunk") != NULL;
 
     failure_set(f, chunks ? ERR_PROTOCOL : ERR_RESET, "%.200s: %s", where(a), curl_says(a));

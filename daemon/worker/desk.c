@@ -47,7 +47,9 @@ struct desk {
     struct dirs *dirs;
     struct session *session;
     struct publisher *publisher;
+    struct room room;
     struct sink_settings sink;
+    struct gate gate;
     struct transfer_settings transfer;
 
     struct transfer **slots; /* a transfer is made when its slot is first used */
@@ -440,7 +442,9 @@ static int setup_slots(struct desk *d) {
         d->free_slots[d->n_free] = n - 1 - d->n_free;
         d->n_free++;
     }
+    d->room.min_free = d->config.min_free_space;
     d->sink = (struct sink_settings){
+        .room = &d->room,
         .dirs = d->dirs,
         .file_mode = d->config.file_mode,
         .store_id = d->config.store_id,
@@ -453,6 +457,7 @@ static int setup_slots(struct desk *d) {
         .restarted = on_restarted,
         .save = on_save,
         .userdata = d,
+        .gate = &d->gate,
     };
     return 0;
 }
@@ -460,7 +465,9 @@ static int setup_slots(struct desk *d) {
 static int desk_setup(struct desk *d, int root_fd) {
     int r;
 
-    r = dirs_new(&d->dirs, root_fd, d->config.dir_mode);
+    r = gate_init(&d->gate, &d->config);
+    if (r == 0)
+        r = dirs_new(&d->dirs, root_fd, d->config.dir_mode);
     if (r == 0)
         r = queue_new(&d->queue, d->event, on_expired, d);
     if (r == 0)

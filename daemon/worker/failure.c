@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/worker/room.h"
+
 /* Of a path in a message; the reason behind it must still fit. */
 #define PATH_SHOWN 300
 
@@ -34,6 +36,8 @@ static const struct {
 } output_failures[] = {
     {ENOSPC, ERR_NO_SPACE, "no space is left on the file system"},
     {EDQUOT, ERR_NO_SPACE, "the disk quota is used up"},
+    {EROOM, ERR_NO_SPACE, "less than min_free_space would be left on the file system"},
+    {EROFS, ERR_NO_SPACE, "the file system is read-only"},
     {ENOMEM, ERR_INTERNAL, "out of memory"},
     {EMFILE, ERR_INTERNAL, "too many files are open in this worker"},
     {ENFILE, ERR_INTERNAL, "too many files are open on this machine"},

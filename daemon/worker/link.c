@@ -16,6 +16,14 @@ struct link {
     bool greeted, configured;
 };
 
+static int say_hello(struct link *l) {
+    struct wire_hello hello = {.wire_version = WIRE_VERSION, .program_version = DLD_VERSION};
+    int r = wire_put_hello(chan_buf(l->chan), &hello);
+
+    chan_queued(l->chan);
+    return r;
+}
+
 static int on_hello(struct link *l, const void *payload, size_t len) {
     struct wire_hello hello;
     int r = wire_get_hello(payload, len, &hello);
@@ -28,6 +36,8 @@ static int on_hello(struct link *l, const void *payload, size_t len) {
                   " with version %d: install both from one build and restart dld",
                   hello.program_version ? hello.program_version : "?", hello.wire_version,
                   WIRE_VERSION);
+        if (say_hello(l) == 0)
+            chan_flush(l->chan, USEC_PER_SEC);
         _exit(WORKER_PROTOCOL);
     }
     l->greeted = true;
@@ -41,7 +51,8 @@ static int on_config(struct link *l, const void *payload, size_t len) {
     if (r < 0)
         return r;
     l->configured = true;
-    return l->handlers.config(l->handlers.userdata, &config);
+    r = l->handlers.config(l->handlers.userdata, &config);
+    return r < 0 ? r : say_hello(l);
 }
 
 static int on_job(struct link *l, const void *payload, size_t len) {
@@ -99,7 +110,6 @@ static _Noreturn void fail_send(int error) {
 }
 
 int link_new(struct link **ret, sd_event *event, int fd, const struct link_handlers *handlers) {
-    struct wire_hello hello = {.wire_version = WIRE_VERSION, .program_version = DLD_VERSION};
     struct link *l = calloc(1, sizeof(*l));
     int r;
 
@@ -109,13 +119,10 @@ int link_new(struct link **ret, sd_event *event, int fd, const struct link_handl
     }
     l->handlers = *handlers;
     r = chan_new(&l->chan, event, fd, on_record, on_closed, l);
-    if (r == 0)
-        r = wire_put_hello(chan_buf(l->chan), &hello);
     if (r < 0) {
-        link_free(l);
+        free(l);
         return r;
     }
-    chan_queued(l->chan);
     *ret = l;
     return 0;
 }

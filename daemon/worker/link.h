@@ -25,7 +25,7 @@ struct link_handlers {
     void *userdata;
 };
 
-/* Takes ownership of fd and says HELLO. 0 or a negative errno. */
+/* Takes ownership of fd. HELLO is said when the config handler has succeeded. 0 or a negative errno. */
 int link_new(struct link **ret, sd_event *event, int fd, const struct link_handlers *handlers);
 
 /* Takes NULL, returns NULL. */

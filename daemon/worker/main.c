@@ -76,7 +76,8 @@ static int on_config(void *userdata, const struct wire_config *config) {
     if (r == 0)
         return 0;
     log_error("the worker can't start: %s",
-              r == -ENOSYS ? "the kernel has no openat2(), Linux 5.6 or later is needed"
+              r == -ENOSYS ? "openat2() is not there: it takes Linux 5.6 or later, and no "
+                             "RestrictSUIDSGID= in the service's unit"
                            : strerror(-r));
     _exit(WORKER_FAILED);
 }

@@ -5,11 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/util.h"
 #include "daemon/worker/resume.h"
 
-#define SCHEMES "http,https"
 #define USER_AGENT "dld/" DLD_VERSION
 
 /* Bytes that curl receives at once: large ones are fewer system calls. */
@@ -32,17 +32,66 @@ static long to_seconds(uint64_t usec) {
             (code) = curl_easy_setopt((easy), (option), (value));                                  \
     } while (0)
 
+/* curl takes them with commas between them. */
+static int set_schemes(CURL *easy, const char *schemes) {
+    _cleanup_free_ char *list = strdup(schemes);
+    CURLcode c = CURLE_OK;
+
+    if (!list)
+        return -ENOMEM;
+    for (char *p = list; *p; p++)
+        if (*p == ' ' || *p == '\t')
+            *p = ',';
+    SET(easy, c, CURLOPT_PROTOCOLS_STR, list);
+    SET(easy, c, CURLOPT_REDIR_PROTOCOLS_STR, list);
+    return c == CURLE_OK ? 0 : -ENOMEM;
+}
+
+/* A file alone: with a directory beside it, as libcurl is built to have, that would be trusted too,
+ * and libcurl would not keep what it has read but parse all of it for each connection, which costs
+ * far more than the rest of a TLS handshake. */
+static CURLcode set_certificates(CURL *easy, const char *ca_file) {
+    const char *file = ca_file ? ca_file : curl_version_info(CURLVERSION_NOW)->cainfo;
+    CURLcode c = CURLE_OK;
+
+    if (!file || (!ca_file && access(file, R_OK) < 0))
+        return CURLE_OK; /* the system has a directory only */
+    SET(easy, c, CURLOPT_CAINFO, file);
+    SET(easy, c, CURLOPT_CAPATH, NULL);
+    SET(easy, c, CURLOPT_PROXY_CAINFO, file);
+    SET(easy, c, CURLOPT_PROXY_CAPATH, NULL);
+    return c;
+}
+
+bool request_permitted(const struct wire_config *config, const struct address *address,
+                       struct failure *ret_failure) {
+    const char *scheme = address_is_https(address) ? "https" : "http", *p = config->schemes;
+
+    for (size_t n; p && *p; p += n) {
+        p += strspn(p, " \t");
+        n = strcspn(p, " \t");
+        if (n == strlen(scheme) && memcmp(p, scheme, n) == 0)
+            return true;
+    }
+    failure_set(ret_failure, ERR_URL,
+                "the scheme %s is not one of those that [network] schemes permits", scheme);
+    return false;
+}
+
 int request_init(struct request *r, CURL *easy, const struct wire_config *config) {
     uint64_t receive = RECEIVE_ALL / MAX(config->transfers, 1u);
     CURLcode c = CURLE_OK;
 
     *r = (struct request){.easy = easy};
+    if (!config->schemes || set_schemes(easy, config->schemes) < 0)
+        return -ENOMEM;
     SET(easy, c, CURLOPT_NOSIGNAL, 1L);
-    /* None, whatever the environment says. */
-    SET(easy, c, CURLOPT_PROXY, "");
-    SET(easy, c, CURLOPT_NOPROXY, "*");
-    SET(easy, c, CURLOPT_PROTOCOLS_STR, SCHEMES);
-    SET(easy, c, CURLOPT_REDIR_PROTOCOLS_STR, SCHEMES);
+    /* This one or none, whatever the environment says. */
+    SET(easy, c, CURLOPT_PROXY, config->proxy ? config->proxy : "");
+    SET(easy, c, CURLOPT_NOPROXY, config->proxy ? "" : "*");
+    SET(easy, c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    if (c == CURLE_OK)
+        c = set_certificates(easy, config->ca_file);
     SET(easy, c, CURLOPT_FOLLOWLOCATION, 1L);
     SET(easy, c, CURLOPT_MAXREDIRS, (long)config->max_redirects);
     SET(easy, c, CURLOPT_HTTP09_ALLOWED, 0L);

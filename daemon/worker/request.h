@@ -20,6 +20,10 @@ struct request {
 /* Once for each handle. 0 or -ENOMEM. */
 int request_init(struct request *r, CURL *easy, const struct wire_config *config);
 
+/* Whether [network] schemes permits the URL's; false: *ret_failure says so. */
+bool request_permitted(const struct wire_config *config, const struct address *address,
+                       struct failure *ret_failure);
+
 /* Frees what belongs to it; the handle is the caller's. */
 void request_done(struct request *r);
 

@@ -102,12 +102,10 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *userdata, voi
     return watch_arm(s, fd, w, w->wanted) < 0 && w->wanted != 0 ? -1 : 0;
 }
 
-static curl_socket_t on_open(void *userdata, curlsocktype purpose, struct curl_sockaddr *address) {
-    struct session *s = userdata;
+curl_socket_t session_open(struct session *s, const struct curl_sockaddr *address) {
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
     struct watch *w;
 
-    (void)purpose;
     if (fd < 0)
         return CURL_SOCKET_BAD;
     w = watch_get(s, fd);
@@ -350,8 +348,6 @@ void session_set_heartbeat(struct session *s, _Atomic uint64_t *heartbeat) {
 
 int session_adopt(struct session *s, CURL *easy) {
     if (curl_easy_setopt(easy, CURLOPT_SHARE, s->share) != CURLE_OK ||
-        curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open) != CURLE_OK ||
-        curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, s) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, s) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L) != CURLE_OK)

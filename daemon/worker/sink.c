@@ -25,6 +25,11 @@ void sink_begin(struct sink *s, int64_t job, const char *output) {
     s->output = output;
     s->used = 0;
     s->size = 0;
+    s->expected = 0;
+}
+
+void sink_expect(struct sink *s, uint64_t bytes) {
+    s->expected = bytes;
 }
 
 /* A part file left over is removed, not truncated: it may be another link to a published file. */
@@ -72,6 +77,7 @@ static int part_reopen(struct sink *s, uint64_t offset) {
     if (ftruncate(s->fd, (off_t)offset) < 0 || lseek(s->fd, (off_t)offset, SEEK_SET) < 0)
         return -errno;
     s->size = offset;
+    s->dev = st.st_dev;
     return 0;
 }
 
@@ -112,9 +118,32 @@ static int write_all(int fd, const char *p, size_t n, uint64_t *size) {
     return 0;
 }
 
-static int sink_put(struct sink *s, const char *p, size_t n) {
-    int r = s->fd < 0 ? sink_open(s) : 0;
+/* Takes room for n bytes; they may only be written where there is some for all that will come. */
+static int sink_take(struct sink *s, size_t n) {
+    struct room *room = s->settings->room;
+    int r;
 
+    if (!room)
+        return 0;
+    r = room_check(room, s->fd, s->dev, MAX(s->expected, n), now_usec(CLOCK_MONOTONIC));
+    if (r < 0)
+        return r;
+    room_take(room, n);
+    s->expected -= MIN(s->expected, n);
+    return 0;
+}
+
+static int sink_put(struct sink *s, const char *p, size_t n) {
+    struct stat st;
+    int r = 0;
+
+    if (s->fd < 0) {
+        r = sink_open(s);
+        if (r == 0 && s->settings->room)
+            s->dev = fstat(s->fd, &st) < 0 ? 0 : st.st_dev;
+    }
+    if (r == 0)
+        r = sink_take(s, n);
     return r < 0 ? r : write_all(s->fd, p, n, &s->size);
 }
 

@@ -16,6 +16,7 @@
 
 #include "daemon/worker/dirs.h"
 #include "daemon/worker/parcel.h"
+#include "daemon/worker/room.h"
 
 /* The same for all sinks of a worker. */
 struct sink_settings {
@@ -23,6 +24,7 @@ struct sink_settings {
     mode_t file_mode;     /* exactly, with umask 0 */
     const char *store_id; /* for owner_mark() */
     size_t buffer;        /* bytes collected before they are written */
+    struct room *room;    /* NULL: files may take all there is */
 };
 
 struct sink {
@@ -36,6 +38,8 @@ struct sink {
     int fd;             /* the part file, -1: not made yet */
     uint64_t size; /* bytes in the part file */
     char part[PART_NAME_MAX];
+    dev_t dev;         /* of the part file's file system, when it is made and there is a room */
+    uint64_t expected; /* bytes known to come yet, 0: none are */
 };
 
 void sink_init(struct sink *s, const struct sink_settings *settings);
@@ -52,6 +56,9 @@ int sink_resume(struct sink *s, uint64_t offset);
 
 /* Drops what was written: the body begins anew. */
 int sink_restart(struct sink *s);
+/* So many bytes of the body are announced: the first of them is refused (-EROOM) unless all have
+ * room. */
+void sink_expect(struct sink *s, uint64_t bytes);
 
 int sink_write(struct sink *s, const void *p, size_t n);
 

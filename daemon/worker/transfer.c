@@ -105,6 +105,8 @@ static bool body_begin(struct transfer *t) {
     if (total >= 0 && (transfer_too_large(t, (uint64_t)total, "announced") ||
                        transfer_wrong_size(t, (uint64_t)total, "announced")))
         return false;
+    if (total > 0)
+        sink_expect(&t->sink, (uint64_t)total);
     return digest_start(t);
 }
 
@@ -194,6 +196,26 @@ static int on_progress(void *userdata, curl_off_t total, curl_off_t now, curl_of
     return 1;
 }
 
+static curl_socket_t on_open(void *userdata, curlsocktype purpose, struct curl_sockaddr *address) {
+    struct transfer *t = userdata;
+
+    (void)purpose;
+    return passage_open(&t->passage, &address->addr) ? session_open(t->settings->session, address)
+                                                     : CURL_SOCKET_BAD;
+}
+
+/* Called before a request is sent, over a new connection or one that was kept. */
+static int on_request(void *userdata, char *address, char *local_address, int port,
+                      int local_port) {
+    struct transfer *t = userdata;
+
+    (void)address;
+    (void)local_address;
+    (void)port;
+    (void)local_port;
+    return passage_request(&t->passage) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+}
+
 /* Called before a name is looked up that is not in the cache. */
 static int on_lookup(void *state, void *reserved, void *userdata) {
     struct transfer *t = userdata;
@@ -231,7 +253,14 @@ static int transfer_setup(struct transfer *t) {
         curl_easy_setopt(easy, CURLOPT_XFERINFODATA, t) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, on_lookup) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, t) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, t) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L) != CURLE_OK)
+        return -ENOMEM;
+    t->passage = (struct passage){.gate = t->settings->gate, .easy = easy};
+    if (t->settings->gate->proxied &&
+        (curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request) != CURLE_OK ||
+         curl_easy_setopt(easy, CURLOPT_PREREQDATA, t) != CURLE_OK))
         return -ENOMEM;
     return 0;
 }
@@ -279,7 +308,8 @@ struct task *transfer_task(const struct transfer *t) {
 bool transfer_start(struct transfer *t, struct task *task) {
     int r;
 
-    if (!address_set(&t->address, task->job.url, &task->failure))
+    if (!address_set(&t->address, task->job.url, &task->failure) ||
+        !request_permitted(t->settings->config, &t->address, &task->failure))
         return false;
     t->task = task;
     t->body_begun = t->wanted = t->spoilt = t->versioned = t->saving = false;
@@ -287,6 +317,7 @@ bool transfer_start(struct transfer *t, struct task *task) {
     t->saved_usec = now_usec(CLOCK_MONOTONIC);
     t->curl_text[0] = '\0';
     sink_begin(&t->sink, task->job.id, task->job.output);
+    passage_begin(&t->passage);
     r = rest_ask(t);
     if (r == 0)
         r = request_fill(&t->request, &task->job, &t->address);
@@ -368,6 +399,8 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
     t->in_session = false;
     if (keep_facts(t, task) < 0)
         failure_set(f, ERR_INTERNAL, "out of memory");
+    if (code != CURLE_OK)
+        passage_judge(&t->passage, t->address.url.host_key, f);
     whole = rest_judge(t, code);
     if (f->error == ERR_NONE && !whole)
         judge(t, code);

@@ -9,6 +9,7 @@
 #define DLD_WORKER_TRANSFER_H
 
 #include "common/scoreboard.h"
+#include "daemon/worker/gate.h"
 #include "daemon/worker/session.h"
 #include "daemon/worker/sink.h"
 #include "daemon/worker/task.h"
@@ -25,6 +26,7 @@ struct transfer_settings {
     /* It is time to make durable what has come; transfer_save() may follow. */
     void (*save)(void *userdata, struct task *t);
     void *userdata;
+    const struct gate *gate;
 };
 
 /* row is this slot's. NULL when out of memory. */

@@ -55,6 +55,7 @@ bool rest_begin(struct transfer *t, int64_t length) {
     snprintf(task->version.modified, VERSION_DATE_MAX, "%s",
              task->kept.last_modified ? task->kept.last_modified : "");
     answer_digests(t->easy, &task->integrity);
+    sink_expect(&t->sink, t->rest);
     return !transfer_too_large(t, (uint64_t)total, "announced") &&
            !transfer_wrong_size(t, (uint64_t)total, "announced");
 }

@@ -19,6 +19,7 @@ struct transfer {
     struct request request;
     struct address address;
     struct sink sink;
+    struct passage passage;
     struct digest digest; /* of what goes into it */
     struct task *task;    /* NULL: idle */
     bool in_session;

@@ -379,6 +379,27 @@ async def parts(request, reply, size: int, cut: int, cuts: int):
             await asyncio.sleep(step / float(query["rate"]))
     if end < size:
         reply.close()
+@behaviour
+async def drip_headers(request, reply):
+    """Header lines without end, one at a time."""
+    await reply.raw(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        await reply.raw(b"X-More: more\r\n")
+        await asyncio.sleep(0.2)
+
+
+@behaviour
+async def mirror_cut(request, reply, sent: int, size: int):
+    """A body cut short, the same for every server and path that ends in the same name."""
+    await reply.head(200, [("Content-Length", size)])
+    await reply.raw(content(request.path.rsplit("/")[-1], size)[:sent])
+    reply.close()
+
+
+@behaviour
+async def mirror_good(request, reply, size: int):
+    """That body, whole."""
+    await reply.whole(content(request.path.rsplit("/")[-1], size))
 
 
 # ---- the server ----

@@ -100,12 +100,12 @@ def test_part_of_a_job_that_fails_for_good_is_removed(daemon, bad):
 
 
 def test_retry_by_hand_goes_on(daemon, bad):
-    url, path = parts(bad, etag=ETAG)
-    job = failed(daemon.run_one(url, retries=0), "partial")
+    url, path = parts(bad, etag=ETAG, fault="503")
+    job = failed(daemon.run_one(url, retries=0), "http")
     daemon.dlctl("retry", str(job["id"]))
     wait_for(daemon.none_left)
     done(daemon.show(job["id"]))
-    assert ranges(bad) == [None, f"bytes={CUT}-"]
+    assert ranges(bad) == [None, f"bytes={CUT}-", f"bytes={CUT}-"]
     check(daemon, path)
 
 

@@ -182,6 +182,17 @@ static inline int fetch(struct fixture *f, size_t limit) {
     return fetch_after(f, HOST, INT64_MIN, 0, limit);
 }
 
+/* Runs the loop until n jobs of HOST can be fetched. */
+static inline void wait_fetch(struct fixture *f, size_t n) {
+    uint64_t end = now_usec(CLOCK_MONOTONIC) + 30 * USEC_PER_SEC;
+
+    do {
+        assert_int_equal(fetch(f, STORE_STEP), 0);
+        assert_true(now_usec(CLOCK_MONOTONIC) < end);
+    } while (f->n_jobs < n);
+    assert_int_equal(f->n_jobs, n);
+}
+
 static inline void on_hosts(void *userdata, int error, char *const *hosts, size_t n, bool more) {
     struct fixture *f = userdata;
 
@@ -209,6 +220,18 @@ static inline int put(struct fixture *f, struct job *j, enum job_state to) {
     j->state = to;
     assert_int_equal(store_put(f->store, j, on_put, f), 0);
     return answer(f);
+}
+
+static inline struct job *one_job(struct fixture *f) {
+    assert_int_equal(submit(f, NULL, 0, 1, true), 0);
+    assert_int_equal(fetch(f, 1), 0);
+    assert_int_equal(f->n_jobs, 1);
+    f->n_jobs = 0;
+    f->n_ready = 0;
+    struct job *j = f->jobs[0];
+    free(TAKE_PTR(f->jobs));
+    j->attempts = 1;
+    return j;
 }
 
 /* ---- asking and changing ---- */

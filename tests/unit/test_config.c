@@ -70,6 +70,7 @@ static void test_defaults(void **state) {
     assert_int_equal(c->transfer.low_speed_limit, 1);
     assert_int_equal(c->transfer.low_speed_time, 60 * USEC_PER_SEC);
     assert_int_equal(c->transfer.max_redirects, 20);
+    assert_int_equal(c->transfer.min_free_space, 64 * MIB);
     assert_int_equal(c->retry.count, 5);
     assert_int_equal(c->retry.base, 1 * USEC_PER_SEC);
     assert_int_equal(c->retry.max, 300 * USEC_PER_SEC);
@@ -361,7 +362,7 @@ static void test_printed_file_has_the_defaults(void **state) {
         const struct config_key *k = &config_keys[i];
         const void *a = (char *)&expected + k->offset, *b = (char *)&f->config + k->offset;
 
-        if (k->type == CONFIG_PATH || k->type == CONFIG_GROUP)
+        if (k->type >= CONFIG_PATH)
             assert_string_equal(*(char *const *)a, *(char *const *)b);
         else if (k->type == CONFIG_DURATION || k->type == CONFIG_SIZE)
             assert_int_equal(*(const uint64_t *)a, *(const uint64_t *)b);

@@ -264,8 +264,63 @@ static void test_missing_directory_is_not_made_for_a_look(void **state) {
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
 
+/* ---- room ---- */
+
+static void fixture_room(struct fixture *f, struct room *room) {
+    f->settings.room = room;
+    room->min_free = UINT64_MAX / 2;
+}
+
+static void test_no_room_leaves_nothing(void **state) {
+    struct room room = {0};
+    struct parcel parcel;
+    struct fixture f;
+
+    fixture_init(&f, *state);
+    fixture_room(&f, &room);
+    assert_int_equal(put(&f, "a", "hello", &parcel), -EROOM);
+    assert_int_equal(scratch_count(*state, "."), 0);
+    fixture_done(&f);
+}
+
+static void test_room_for_all_that_is_announced(void **state) {
+    char piece[64] = {0};
+    struct room room = {0};
+    struct fixture f;
+
+    fixture_init(&f, *state);
+    f.settings.room = &room;
+    sink_begin(&f.sink, 7, "a");
+    sink_expect(&f.sink, UINT64_MAX / 2);
+    assert_int_equal(sink_write(&f.sink, piece, sizeof(piece)), -EROOM);
+    sink_discard(&f.sink);
+    sink_begin(&f.sink, 7, "a"); /* of which nothing is announced */
+    assert_int_equal(sink_write(&f.sink, piece, sizeof(piece)), 0);
+    sink_discard(&f.sink);
+    fixture_done(&f);
+}
+
+static void test_room_that_goes_in_mid_body(void **state) {
+    char piece[64] = {0};
+    struct room room = {0};
+    struct fixture f;
+
+    fixture_init(&f, *state);
+    f.settings.room = &room;
+    sink_begin(&f.sink, 7, "a");
+    assert_int_equal(sink_write(&f.sink, piece, sizeof(piece)), 0);
+    fixture_room(&f, &room);
+    assert_int_equal(sink_write(&f.sink, piece, sizeof(piece)), -EROOM);
+    sink_discard(&f.sink);
+    assert_int_equal(scratch_count(*state, "."), 0);
+    fixture_done(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        TEST(test_no_room_leaves_nothing),
+        TEST(test_room_for_all_that_is_announced),
+        TEST(test_room_that_goes_in_mid_body),
         TEST(test_nothing_on_disk_before_it_is_needed),
         TEST(test_finish_leaves_part_beside_target),
         TEST(test_empty_body_makes_empty_file),

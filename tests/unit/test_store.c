@@ -2,17 +2,6 @@
 
 #include "tests/unit/store_fixture.h"
 
-/* Runs the loop until n jobs of HOST can be fetched. */
-static void wait_fetch(struct fixture *f, size_t n) {
-    uint64_t end = now_usec(CLOCK_MONOTONIC) + 30 * USEC_PER_SEC;
-
-    do {
-        assert_int_equal(fetch(f, STORE_STEP), 0);
-        assert_true(now_usec(CLOCK_MONOTONIC) < end);
-    } while (f->n_jobs < n);
-    assert_int_equal(f->n_jobs, n);
-}
-
 /* ---- submitting ---- */
 
 static void test_submit_one_chunk(void **state) {
@@ -309,18 +298,6 @@ static void test_hosts_in_pages(void **state) {
 }
 
 /* ---- putting ---- */
-
-static struct job *one_job(struct fixture *f) {
-    assert_int_equal(submit(f, NULL, 0, 1, true), 0);
-    assert_int_equal(fetch(f, 1), 0);
-    assert_int_equal(f->n_jobs, 1);
-    f->n_jobs = 0;
-    f->n_ready = 0;
-    struct job *j = f->jobs[0];
-    free(TAKE_PTR(f->jobs));
-    j->attempts = 1;
-    return j;
-}
 
 static void test_put_done(void **state) {
     struct fixture *f = *state;

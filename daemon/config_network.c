@@ -1,0 +1,205 @@
+#include "daemon/config_network.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/cidr.h"
+#include "common/url.h"
+#include "common/util.h"
+
+#define BLANKS " \t"
+#define TEXT_MAX (16 * KIB) /* it must fit into the message to a worker */
+#define LINES_MAX 1000000   /* looked at in a file of certificates */
+
+/* ---- networks ---- */
+
+static int check_networks(const char *value, struct buf *why) {
+    const char *word = NULL, *reason = NULL;
+    struct cidr_list list;
+    size_t n = 0;
+    int r = cidr_list_parse(value, &list, &word, &n, &reason);
+
+    if (r == -E2BIG)
+        buf_addf(why, "there are more than %d networks; join neighbours into larger ones",
+                 CIDR_LIST_MAX);
+    else if (r < 0)
+        buf_addf(why,
+                 "\"%.*s\" %s; write networks as 10.0.0.0/8 or fe80::/10, with blanks between them",
+                 (int)MIN(n, (size_t)100), word, reason);
+    return r < 0 ? -EINVAL : 0;
+}
+
+/* ---- schemes ---- */
+
+static const char *const schemes[] = {"http", "https"};
+
+static bool scheme_is_known(const char *word, size_t n) {
+    for (size_t i = 0; i < ELEMENTSOF(schemes); i++)
+        if (strlen(schemes[i]) == n && memcmp(schemes[i], word, n) == 0)
+            return true;
+    return false;
+}
+
+static int check_schemes(const char *value, struct buf *why) {
+    unsigned count = 0;
+
+    for (;; count++) {
+        value += strspn(value, BLANKS);
+        size_t n = strcspn(value, BLANKS);
+
+        if (n == 0 && count > 0)
+            return 0;
+        if (n == 0)
+            buf_adds(why, "no scheme is given, so that nothing could be fetched; write http, "
+                          "https or both with a blank between them");
+        else if (!scheme_is_known(value, n))
+            buf_addf(why,
+                     "\"%.*s\" is no scheme that dld has; write http, https or both with a "
+                     "blank between them",
+                     (int)MIN(n, (size_t)100), value);
+        if (n == 0 || !scheme_is_known(value, n))
+            return -EINVAL;
+        value += n;
+    }
+}
+
+/* ---- proxy ---- */
+
+/* Behind the scheme; NULL: it is none of those that a proxy may have. */
+static const char *proxy_authority(const char *value) {
+    static const char *const prefixes[] = {"http://", "https://", "socks5h://"};
+
+    for (size_t i = 0; i < ELEMENTSOF(prefixes); i++)
+        if (strncmp(value, prefixes[i], strlen(prefixes[i])) == 0)
+            return value + strlen(prefixes[i]);
+    return NULL;
+}
+
+static bool has_port(const char *host) {
+    const char *end = host + strcspn(host, "/"), *bracket = memchr(host, ']', (size_t)(end - host));
+    const char *from = bracket ? bracket : host, *colon = memchr(from, ':', (size_t)(end - from));
+
+    return colon && colon + 1 < end;
+}
+
+/* NULL, or what is wrong. A user and a password may stand before the host; libcurl reads them. */
+static const char *proxy_complaint(const char *value) {
+    const char *authority = proxy_authority(value), *at, *wrong = NULL;
+    _cleanup_free_ char *text = NULL;
+    struct url url;
+    size_t column;
+
+    if (!authority)
+        return "is none";
+    if (value[strcspn(value, " \t\"<>\\^`{|}")])
+        return "has a character that no URL may have";
+    at = memchr(authority, '@', strcspn(authority, "/?#"));
+    if (asprintf(&text, "http://%s", at ? at + 1 : authority) < 0) {
+        text = NULL;
+        return "is too long";
+    }
+    if (url_parse(text, &url, &wrong, &column) < 0)
+        return "has no host that can be used";
+    if (!streq(url.path, "/"))
+        wrong = "has a path, and a proxy has none";
+    else if (strchr(text, '#') || !has_port(text + strlen("http://")))
+        wrong = "names no port";
+    url_done(&url);
+    return wrong;
+}
+
+/* The value is not repeated: it may hold a password. */
+static int check_proxy(const char *value, struct buf *why) {
+    const char *complaint = *value ? proxy_complaint(value) : NULL;
+
+    if (!complaint)
+        return 0;
+    buf_addf(why,
+             "the URL of the proxy %s; write http://HOST:PORT, https://HOST:PORT or "
+             "socks5h://HOST:PORT, or nothing for no proxy",
+             complaint);
+    return -EINVAL;
+}
+
+/* ---- certificates ---- */
+
+static void fclosep(FILE **f) {
+    if (*f)
+        fclose(*f);
+}
+
+static bool has_certificate(FILE *f) {
+    _cleanup_free_ char *line = NULL;
+    size_t size = 0;
+
+    for (unsigned i = 0; i < LINES_MAX && getline(&line, &size, f) > 0; i++)
+        if (strncmp(line, "-----BEGIN ", 11) == 0 && strstr(line, "CERTIFICATE-----"))
+            return true;
+    return false;
+}
+
+static int check_ca_file(const char *path, struct buf *why) {
+    _cleanup_(fclosep) FILE *f = NULL;
+    struct stat st;
+
+    if (!*path)
+        return 0;
+    if (*path != '/') {
+        buf_addf(why, "expected an absolute path, or one that starts with ~/, not \"%s\"", path);
+        return -EINVAL;
+    }
+    /* Not a pipe, which would have us wait. */
+    if (stat(path, &st) < 0)
+        buf_addf(why, "\"%s\" can't be read: %s", path, strerror(errno));
+    else if (!S_ISREG(st.st_mode))
+        buf_addf(why, "\"%s\" is not a file", path);
+    else if (!(f = fopen(path, "re")))
+        buf_addf(why, "\"%s\" can't be read: %s", path, strerror(errno));
+    else if (!has_certificate(f))
+        buf_addf(why, "\"%s\" holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)",
+                 path);
+    else
+        return 0;
+    return -EINVAL;
+}
+
+/* ---- all ---- */
+
+void config_network_describe(enum config_type type, struct buf *b) {
+    switch (type) {
+    case CONFIG_NETWORKS:
+        buf_adds(b, "networks as 10.0.0.0/8 or fe80::/10 with blanks between them, or nothing");
+        break;
+    case CONFIG_SCHEMES:
+        buf_adds(b, "http, https or both");
+        break;
+    case CONFIG_PROXY:
+        buf_adds(b, "http://HOST:PORT, https://HOST:PORT, socks5h://HOST:PORT, or nothing");
+        break;
+    case CONFIG_CA_FILE:
+        buf_adds(b, "an absolute path, or one that starts with ~/, or nothing");
+        break;
+    default:
+        break;
+    }
+}
+
+int config_network_check(enum config_type type, const char *value, struct buf *why) {
+    if (strlen(value) > TEXT_MAX) {
+        buf_addf(why, "expected at most %zu bytes", (size_t)TEXT_MAX);
+        return -EINVAL;
+    }
+    switch (type) {
+    case CONFIG_NETWORKS:
+        return check_networks(value, why);
+    case CONFIG_SCHEMES:
+        return check_schemes(value, why);
+    case CONFIG_PROXY:
+        return check_proxy(value, why);
+    case CONFIG_CA_FILE:
+        return check_ca_file(value, why);
+    default:
+        return 0;
+    }
+}
