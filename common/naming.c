@@ -147,6 +147,32 @@ char *name_from_url(const struct url *u) {
     return strndup(name, url_name(u, name));
 }
 
+char *name_make_safe(const char *s, size_t n) {
+    _cleanup_free_ char *clean = malloc(n + 1);
+    char name[NAME_MAX_BYTES], *to = clean, *from = clean;
+    bool empty = true;
+
+    if (!clean)
+        return NULL;
+    while (n > 0) {
+        size_t len = *s == '/' || *s == '\\' ? 0 : text_printable(s, n);
+        size_t take = len ? len : MAX(utf8_sequence(s, n), (size_t)1);
+
+        if (len > 0)
+            to = (char *)mempcpy(to, s, len);
+        else
+            *to++ = '_';
+        empty &= len == 0 || (len == 1 && strchr(" ._", *s));
+        s += take;
+        n -= take;
+    }
+    while (to > from && (to[-1] == ' ' || to[-1] == '.'))
+        to--;
+    while (from < to && *from == ' ')
+        from++;
+    return empty || from == to ? NULL : strndup(name, name_settle(from, (size_t)(to - from), name));
+}
+
 void name_with_number(const char *path, unsigned n, char *ret) {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     size_t len = strlen(name), stem = name_stem(name, len), extension = len - stem, keep;

@@ -42,6 +42,12 @@ int on_conflict_parse(const char *s, enum on_conflict *ret); /* -EINVAL */
  * string, NULL when out of memory. */
 char *name_from_url(const struct url *u);
 
+/* A name of any bytes: what text_printable() doesn't let through, '/', '\\' and bytes that aren't
+ * UTF-8 become '_', blanks at both ends and dots at the end go, then it is made as
+ * name_from_url()'s are. Returns a new string; NULL when nothing but blanks, dots and '_' is left,
+ * or when out of memory. */
+char *name_make_safe(const char *s, size_t n);
+
 /* Checks an `output` value as written by a user: relative, not empty, no ".." or "." or empty
  * components, none that starts with ".dld-", no control characters, known template fields only, at
  * most OUTPUT_MAX_BYTES. A trailing '/' means a directory: the name from the URL is put in it.

@@ -15,7 +15,7 @@ bool answer_has_file(long status) {
     return status == 200 || status == 203;
 }
 
-const char *answer_field(CURL *easy, const char *name, size_t index, size_t *ret_amount) {
+const char *answer_field_at(CURL *easy, const char *name, size_t index, size_t *ret_amount) {
     struct curl_header *h;
 
     if (curl_easy_header(easy, name, index, CURLH_HEADER, -1, &h) != CURLHE_OK)
@@ -25,8 +25,12 @@ const char *answer_field(CURL *easy, const char *name, size_t index, size_t *ret
     return h->value;
 }
 
+const char *answer_field(CURL *easy, const char *name) {
+    return answer_field_at(easy, name, 0, NULL);
+}
+
 static uint64_t retry_after(CURL *easy) {
-    const char *value = answer_field(easy, "Retry-After", 0, NULL);
+    const char *value = answer_field(easy, "Retry-After");
     uint64_t seconds;
     time_t now = time(NULL), date;
 
@@ -47,42 +51,19 @@ static void judge_status(const struct attempt *a, long status, struct failure *f
         f->retry_after_usec = retry_after(a->easy);
 }
 
-/* All Content-Length fields are one and the same number (RFC 9110 section 8.6)? It is put in *ret,
- * -1 for none. */
-static bool content_length(CURL *easy, int64_t *ret) {
-    size_t amount = 1;
-    uint64_t first = 0, n;
-
-    *ret = -1;
-    for (size_t i = 0; i < amount; i++) {
-        const char *value = answer_field(easy, "Content-Length", i, &amount);
-
-        if (!value)
-            return i == 0;
-        if (parse_u64(value, &n) < 0 || n > INT64_MAX || (i > 0 && n != first))
-            return false;
-        first = n;
-    }
-    *ret = (int64_t)first;
-    return true;
-}
-
 static void judge_length(const struct attempt *a, struct failure *f) {
-    int64_t announced;
+    const struct head *h = a->head;
 
-    if (!content_length(a->easy, &announced))
-        failure_set(f, ERR_PROTOCOL,
-                    "%s announced the length of the body in a way that has no one meaning",
-                    a->host);
-    else if (announced >= 0 && (uint64_t)announced != a->received &&
-             !answer_field(a->easy, "Transfer-Encoding", 0, NULL))
-        failure_set(f, ERR_PARTIAL, "%s announced %" PRId64 " bytes and sent %" PRIu64, a->host,
-                    announced, a->received);
+    if (h->has_length && h->length != a->received)
+        failure_set(f, ERR_PARTIAL, "%s announced %" PRIu64 " bytes and sent %" PRIu64, a->host,
+                    h->length, a->received);
 }
 
 /* What libcurl calls success. */
 static void judge_success(const struct attempt *a, long status, struct failure *f) {
-    if (answer_has_file(status) || (status == 206 && a->resumed)) {
+    if (a->head->status != 0 && a->head->status != (unsigned long)status) {
+        failure_set(f, ERR_PROTOCOL, "%s sent an answer within its answer", a->host);
+    } else if (answer_has_file(status) || (status == 206 && a->resumed)) {
         judge_length(a, f);
     } else if (status == 206) {
         failure_set(f, ERR_PROTOCOL, "%s sent a part of the file though the whole was asked for",
@@ -101,7 +82,7 @@ static void judge_success(const struct attempt *a, long status, struct failure *
 
 void answer_digests(CURL *easy, struct integrity *in) {
     static const char *const names[] = {"Repr-Digest", "Digest", "Content-MD5"};
-    const char *coding = answer_field(easy, "Content-Encoding", 0, NULL);
+    const char *coding = answer_field(easy, "Content-Encoding");
     size_t n_names = ELEMENTSOF(names);
     long status = 0;
 
@@ -114,7 +95,7 @@ void answer_digests(CURL *easy, struct integrity *in) {
         size_t amount = 1;
 
         for (size_t i = 0; i < amount; i++) {
-            const char *value = answer_field(easy, names[n], i, &amount);
+            const char *value = answer_field_at(easy, names[n], i, &amount);
 
             if (value)
                 integrity_field(in, names[n], value);

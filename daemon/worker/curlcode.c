@@ -155,6 +155,13 @@ void curlcode_judge(const struct attempt *a, long status, struct failure *f) {
     case CURLE_OUT_OF_MEMORY:
         judge_memory(a, f);
         break;
+    case CURLE_ABORTED_BY_CALLBACK: /* by the session; others say why themselves */
+        failure_set(f, ERR_RESET, "%.200s: bytes that nobody asked for came over the connection",
+                    where(a));
+        break;
+    case CURLE_BAD_FUNCTION_ARGUMENT: /* from libcurl's own reading of header fields */
+        failure_set(f, ERR_PROTOCOL, "%.200s sent a header field that makes no sense", where(a));
+        break;
     default:
         judge_simple(a, f);
     }

@@ -288,7 +288,7 @@ static void on_transfer_ended(void *userdata, CURL *easy, CURLcode code) {
 
     if (!transfer_finish(transfer, code) && t->parcel.work == PARCEL_KEEP) {
         task_keep(d, t, OUTCOME_FAILED);
-    } else if (t->failure.error != ERR_NONE) {
+    } else if (t->failure.error != ERR_NONE || t->not_modified) {
         slot_release(d, t->slot);
         task_report_ended(d, t);
     } else if (!needs_stage(d, t) || publisher_has_room(d->publisher)) {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/util.h"
+#include "daemon/worker/decode.h"
 #include "daemon/worker/resume.h"
 
 #define USER_AGENT "dld/" DLD_VERSION
@@ -95,9 +96,10 @@ int request_init(struct request *r, CURL *easy, const struct wire_config *config
     SET(easy, c, CURLOPT_FOLLOWLOCATION, 1L);
     SET(easy, c, CURLOPT_MAXREDIRS, (long)config->max_redirects);
     SET(easy, c, CURLOPT_HTTP09_ALLOWED, 0L);
+    SET(easy, c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L); /* a proxy's are not the server's */
     SET(easy, c, CURLOPT_USERAGENT, USER_AGENT);
     /* The file gets the bytes as they are: no coding is asked for, and one that comes is not
-     * undone. */
+     * undone; where a job wants it, decode.h does it. */
     SET(easy, c, CURLOPT_ACCEPT_ENCODING, "identity");
     SET(easy, c, CURLOPT_HTTP_CONTENT_DECODING, 0L);
     SET(easy, c, CURLOPT_TCP_KEEPALIVE, 1L);
@@ -113,7 +115,7 @@ void request_done(struct request *r) {
 }
 
 /* curl takes "Name:" for "don't send this field", and "Name;" for one without a value. */
-static int add_header(struct request *r, const char *header) {
+int request_add(struct request *r, const char *header) {
     const char *colon = strchr(header, ':');
     _cleanup_free_ char *empty = NULL;
     struct curl_slist *list;
@@ -138,7 +140,7 @@ int request_rest(struct request *r, const struct wire_kept *kept) {
         range = NULL;
     if (asprintf(&condition, "If-Range: %s", resume_condition(kept)) < 0)
         condition = NULL;
-    if (!range || !condition || add_header(r, range) < 0 || add_header(r, condition) < 0)
+    if (!range || !condition || request_add(r, range) < 0 || request_add(r, condition) < 0)
         return -ENOMEM;
     return 0;
 }
@@ -148,7 +150,7 @@ int request_fill(struct request *r, const struct wire_job *job, const struct add
     CURLcode c = CURLE_OK;
 
     for (uint32_t i = 0; i < job->n_headers; i++)
-        if (add_header(r, job->headers[i]) < 0)
+        if (request_add(r, job->headers[i]) < 0)
             return -ENOMEM;
     SET(r->easy, c, CURLOPT_URL, NULL); /* or the one before stays */
     SET(r->easy, c, CURLOPT_CURLU, address->curl);
@@ -164,6 +166,8 @@ int request_fill(struct request *r, const struct wire_job *job, const struct add
         SET(r->easy, c, CURLOPT_REFERER, job->referer);
     if (r->headers)
         SET(r->easy, c, CURLOPT_HTTPHEADER, r->headers);
+    if (job->compressed)
+        SET(r->easy, c, CURLOPT_ACCEPT_ENCODING, DECODE_ACCEPT);
     return c == CURLE_OK ? 0 : -ENOMEM;
 }
 
@@ -172,6 +176,8 @@ void request_clear(struct request *r, const struct wire_job *job) {
         curl_easy_setopt(r->easy, CURLOPT_USERAGENT, USER_AGENT);
     if (job->referer)
         curl_easy_setopt(r->easy, CURLOPT_REFERER, NULL);
+    if (job->compressed)
+        curl_easy_setopt(r->easy, CURLOPT_ACCEPT_ENCODING, "identity");
     if (r->headers) {
         curl_easy_setopt(r->easy, CURLOPT_HTTPHEADER, NULL);
         curl_slist_free_all(TAKE_PTR(r->headers));

@@ -30,6 +30,8 @@ void request_done(struct request *r);
 /* The kept bytes are not asked for again, if the file is still the same; before request_fill(). 0 or
  * -ENOMEM, and request_clear() must follow. */
 int request_rest(struct request *r, const struct wire_kept *kept);
+/* One field more for the next job, "Name: value"; before request_fill(). 0 or -ENOMEM. */
+int request_add(struct request *r, const char *header);
 
 /* For one job; address is that of its URL and must outlive the transfer. 0 or -ENOMEM;
  * request_clear() must follow in both cases. */

@@ -25,7 +25,7 @@ bool date_is_strong(const char *modified, const char *date) {
 /* The only field of that name. */
 static const char *only_field(CURL *easy, const char *name) {
     size_t amount = 0;
-    const char *value = answer_field(easy, name, 0, &amount);
+    const char *value = answer_field_at(easy, name, 0, &amount);
 
     return amount == 1 ? value : NULL;
 }
@@ -85,7 +85,7 @@ bool content_range_parse(const char *s, struct content_range *ret) {
 
 /* A validator that the answer has must be the one that is kept. */
 static bool differs(CURL *easy, const char *name, const char *kept) {
-    const char *value = answer_field(easy, name, 0, NULL);
+    const char *value = answer_field(easy, name);
 
     return kept && value && !streq(kept, value);
 }
@@ -93,7 +93,7 @@ static bool differs(CURL *easy, const char *name, const char *kept) {
 const char *resume_misfit(CURL *easy, const struct wire_kept *kept, int64_t *ret_total) {
     const char *range = only_field(easy, "Content-Range");
     struct content_range r;
-    const char *type = answer_field(easy, "Content-Type", 0, NULL);
+    const char *type = answer_field(easy, "Content-Type");
 
     if (type && strncasecmp(type, "multipart/byteranges", strlen("multipart/byteranges")) == 0)
         return "it is in several parts";

@@ -76,7 +76,9 @@ static int look(struct dirs *dirs, const char *store_id, struct task *t) {
         return r;
     if (t->job.maybe_published)
         r = find_own(dir->fd, store_id, t);
-    if (r == 0)
+    /* With if_modified the file that is there is the one meant; with content_disposition the name is
+     * not known yet, and publishing decides. */
+    if (r == 0 && !t->job.if_modified && !t->job.content_disposition)
         r = find_other(dir->fd, t);
     dir_unref(dir);
     return r;

@@ -53,6 +53,8 @@ struct task *task_free(struct task *t) {
     parcel_done(&t->parcel);
     free(t->effective_url);
     free(t->content_type);
+    free(t->body);
+    free(t->name);
     free(t);
     return NULL;
 }
@@ -67,6 +69,7 @@ void task_result(const struct task *t, enum wire_outcome outcome, const char *ou
         .error = failed ? (uint8_t)t->failure.error : ERR_NONE,
         .transient = failed && t->failure.transient,
         .skipped = outcome == OUTCOME_DONE && t->skipped,
+        .not_modified = outcome == OUTCOME_DONE && t->not_modified,
         .http_status = t->http_status,
         .bytes = t->bytes,
         .size = t->size,
@@ -77,6 +80,7 @@ void task_result(const struct task *t, enum wire_outcome outcome, const char *ou
         .effective_url = t->effective_url,
         .content_type = t->content_type,
         .digest = outcome == OUTCOME_DONE && *t->digest ? t->digest : NULL,
+        .body = failed ? t->body : NULL,
         .kept = t->kept,
     };
 }

@@ -43,6 +43,9 @@ struct task {
     char digest[DIGEST_TEXT_MAX]; /* of the file, "": none was made */
     char *effective_url;   /* owned; NULL where it is the job's */
     char *content_type;    /* owned; NULL: none */
+    char *body;            /* how an error answer's began, printable; owned; NULL: none */
+    char *name;            /* that the file gets instead of the target's; owned; NULL: none */
+    bool not_modified;     /* the file that is there is what the server has */
 
     struct task *prev, *next; /* the queue's, or the list of those that are BLOCKED */
     UT_hash_handle hh;        /* by job.id */

@@ -1,12 +1,19 @@
 #include "daemon/worker/transfer.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "daemon/worker/answer.h"
+#include "daemon/worker/decode.h"
+#include "daemon/worker/excerpt.h"
+#include "daemon/worker/head.h"
 #include "daemon/worker/header.h"
-#include "daemon/worker/transfer_rest.h"
+#include "daemon/worker/remote.h"
+#include "daemon/worker/request.h"
 #include "daemon/worker/resume.h"
+#include "daemon/worker/transfer_rest.h"
 
 /* Bytes read of a body that nobody wants, to keep its connection for the next job. */
 #define DISCARD_MAX (64 * KIB)
@@ -47,15 +54,28 @@ static void row_update(struct transfer *t) {
 
 /* ---- what curl calls ---- */
 
+static bool above(struct transfer *t, uint64_t bytes, uint64_t limit, const char *name,
+                  const char *verb) {
+    if (limit == 0 || bytes <= limit)
+        return false;
+    failure_set(&t->task->failure, ERR_TOO_LARGE, "%s %s %llu bytes, %s allows %llu",
+                t->address.url.host_key, verb, (unsigned long long)bytes, name,
+                (unsigned long long)limit);
+    return true;
+}
+
+/* Of the body as it comes over the network. */
 bool transfer_too_large(struct transfer *t, uint64_t bytes, const char *verb) {
+    return above(t, bytes, t->task->job.max_size, "max_size", verb);
+}
+
+/* Of the file. max_size is for this too, unless a coding is undone that has a limit of its own. */
+static bool file_too_large(struct transfer *t, uint64_t bytes) {
     const struct wire_job *job = &t->task->job;
 
-    if (job->max_size == 0 || bytes <= job->max_size)
-        return false;
-    failure_set(&t->task->failure, ERR_TOO_LARGE, "%s %s %llu bytes, max_size allows %llu",
-                t->address.url.host_key, verb, (unsigned long long)bytes,
-                (unsigned long long)job->max_size);
-    return true;
+    if (above(t, bytes, job->max_decoded_size, "max_decoded_size", "has sent"))
+        return true;
+    return !(job->compressed && job->max_decoded_size) && transfer_too_large(t, bytes, "has sent");
 }
 
 long transfer_status(const struct transfer *t) {
@@ -88,7 +108,23 @@ static bool digest_start(struct transfer *t) {
 }
 
 /* Whether to go on. */
+static bool decode_begin(struct transfer *t) {
+    struct curl_header *second;
+    int r = -EOPNOTSUPP;
+
+    if (curl_easy_header(t->easy, "Content-Encoding", 1, CURLH_HEADER, -1, &second) != CURLHE_OK)
+        r = decoder_begin(&t->decoder, answer_field(t->easy, "Content-Encoding"));
+    if (r == -EOPNOTSUPP)
+        failure_set(&t->task->failure, ERR_PROTOCOL, "%s sent a content coding not asked for",
+                    t->address.url.host_key);
+    else if (r < 0)
+        failure_set(&t->task->failure, ERR_INTERNAL, "out of memory");
+    return r == 0;
+}
+
+/* Whether to go on. */
 static bool body_begin(struct transfer *t) {
+    bool compressed = t->task->job.compressed;
     curl_off_t total = -1;
 
     t->body_begun = true;
@@ -96,18 +132,19 @@ static bool body_begin(struct transfer *t) {
     curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &total);
     if (t->wanted && transfer_status(t) == 206)
         return rest_begin(t, total);
-    ROW_SET(t->row, total, total);
+    ROW_SET(t->row, total, compressed ? -1 : total);
     if (!t->wanted)
         return true;
     if (t->offset > 0 && !rest_begin_anew(t))
         return false;
-    t->versioned = !t->task->job.compressed && version_read(t->easy, &t->task->version);
-    if (total >= 0 && (transfer_too_large(t, (uint64_t)total, "announced") ||
-                       transfer_wrong_size(t, (uint64_t)total, "announced")))
+    t->versioned = !compressed && version_read(t->easy, &t->task->version);
+    if (total >= 0 && transfer_too_large(t, (uint64_t)total, "announced"))
+        return false;
+    if (total >= 0 && !compressed && transfer_wrong_size(t, (uint64_t)total, "announced"))
         return false;
     if (total > 0)
         sink_expect(&t->sink, (uint64_t)total);
-    return digest_start(t);
+    return (!compressed || decode_begin(t)) && digest_start(t);
 }
 
 /* Whether to go on reading a body that is not the file. */
@@ -120,10 +157,14 @@ static bool discard(struct transfer *t, size_t n) {
 static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
     struct transfer *t = userdata;
 
+    const char *wrong;
+
     (void)size; /* is 1 */
-    if (header_is_status_line(p, n) && !header_status_line_is_valid(p, n)) {
-        failure_set(&t->task->failure, ERR_PROTOCOL, "%s sent a status line that is not HTTP",
-                    t->address.url.host_key);
+    if (strncmp(t->address.url.text, "http", strlen("http")) != 0)
+        return n;
+    wrong = head_line(&t->head, p, n);
+    if (wrong) {
+        failure_set(&t->task->failure, ERR_PROTOCOL, "%s %s", t->address.url.host_key, wrong);
         return CURL_WRITEFUNC_ERROR;
     }
     if (!header_location_is_valid(p, n) && transfer_status(t) / 100 == 3) {
@@ -139,7 +180,7 @@ static bool fits(struct transfer *t) {
     const struct task *task = t->task;
     uint64_t size = t->offset + task->bytes;
 
-    if (transfer_too_large(t, size, "has sent"))
+    if (file_too_large(t, size))
         return false;
     if (task->job.size >= 0 && size > (uint64_t)task->job.size)
         return !transfer_wrong_size(t, size, "has sent");
@@ -150,26 +191,52 @@ static bool fits(struct transfer *t) {
     return true;
 }
 
-static size_t on_body(char *p, size_t size, size_t n, void *userdata) {
+/* Bytes of the file. Sets the failure itself. */
+static int keep(void *userdata, const char *p, size_t n) {
     struct transfer *t = userdata;
     struct task *task = t->task;
+    int r;
+
+    task->bytes += n;
+    if (!fits(t))
+        return -EFBIG;
+    r = sink_write(&t->sink, p, n);
+    if (r == 0)
+        r = digest_add(&t->digest, p, n);
+    if (r < 0)
+        failure_set_output(&task->failure, r, task->job.output);
+    return r;
+}
+
+static int keep_coded(struct transfer *t, const char *p, size_t n) {
+    int r;
+
+    t->coded += n;
+    if (transfer_too_large(t, t->coded, "has sent"))
+        return -EFBIG;
+    r = decoder_write(&t->decoder, p, n, keep, t);
+    if (r == -EBADMSG)
+        failure_set(&t->task->failure, ERR_PROTOCOL, "%s sent a body that is not of its coding",
+                    t->address.url.host_key);
+    else if (r < 0)
+        failure_set(&t->task->failure, ERR_INTERNAL, "out of memory");
+    return r;
+}
+
+static size_t on_body(char *p, size_t size, size_t n, void *userdata) {
+    struct transfer *t = userdata;
     int r;
 
     (void)size; /* is 1 */
     if (!t->body_begun && !body_begin(t))
         return CURL_WRITEFUNC_ERROR;
-    if (!t->wanted)
+    if (!t->wanted) {
+        excerpt_add(&t->excerpt, p, n);
         return discard(t, n) ? n : CURL_WRITEFUNC_ERROR;
-    task->bytes += n;
-    if (!fits(t))
-        return CURL_WRITEFUNC_ERROR;
-    r = sink_write(&t->sink, p, n);
-    if (r == 0)
-        r = digest_add(&t->digest, p, n);
-    if (r < 0) {
-        failure_set_output(&task->failure, r, task->job.output);
-        return CURL_WRITEFUNC_ERROR;
     }
+    r = t->decoder.on ? keep_coded(t, p, n) : keep(t, p, n);
+    if (r < 0)
+        return CURL_WRITEFUNC_ERROR;
     rest_save_if_due(t);
     row_update(t);
     return n;
@@ -188,7 +255,8 @@ static int on_progress(void *userdata, curl_off_t total, curl_off_t now, curl_of
     status = transfer_status(t);
     if (answer_has_file(status))
         return transfer_too_large(t, (uint64_t)total, "announced") ||
-               (total > 0 && transfer_wrong_size(t, (uint64_t)total, "announced"));
+               (total > 0 && !t->task->job.compressed &&
+                transfer_wrong_size(t, (uint64_t)total, "announced"));
     if (status < 300 || status >= 400 || now <= (curl_off_t)DISCARD_MAX)
         return 0;
     failure_set(&t->task->failure, ERR_REDIRECT, "%s does not end the body of its redirect",
@@ -280,6 +348,17 @@ struct transfer *transfer_new(const struct transfer_settings *settings,
     return t;
 }
 
+/* libcurl before 8.0 keeps, from one transfer of a handle to the next, a pointer to the last header
+ * field, which it has freed; an answer whose first field is folded makes it write there. With such a
+ * libcurl each transfer gets a new handle; connections are the session's anyway. */
+static int transfer_renew(struct transfer *t) {
+    if (curl_version_info(CURLVERSION_NOW)->version_num >= 0x080000)
+        return 0;
+    curl_easy_cleanup(t->easy);
+    t->easy = curl_easy_init();
+    return transfer_setup(t);
+}
+
 struct transfer *transfer_free(struct transfer *t) {
     if (!t)
         return NULL;
@@ -290,6 +369,7 @@ struct transfer *transfer_free(struct transfer *t) {
     address_done(&t->address);
     digest_done(&t->digest);
     sink_done(&t->sink);
+    decoder_done(&t->decoder);
     free(t);
     return NULL;
 }
@@ -305,6 +385,26 @@ struct task *transfer_task(const struct transfer *t) {
     return t->task;
 }
 
+/* Asks for the file only if it differs from the one that is there. */
+static int add_conditions(struct transfer *t, const struct wire_job *job) {
+    char field[ETAG_MAX + 64];
+    struct tm tm;
+    int r = 0;
+
+    remote_base_look(&t->base, t->settings->sink->dirs, job->output);
+    if (!t->base.there)
+        return 0;
+    if (*t->base.etag) {
+        snprintf(field, sizeof(field), "If-None-Match: %s", t->base.etag);
+        r = request_add(&t->request, field);
+    }
+    if (r == 0 && gmtime_r(&t->base.st.st_mtim.tv_sec, &tm)) {
+        strftime(field, sizeof(field), "If-Modified-Since: %a, %d %b %Y %H:%M:%S GMT", &tm);
+        r = request_add(&t->request, field);
+    }
+    return r;
+}
+
 bool transfer_start(struct transfer *t, struct task *task) {
     int r;
 
@@ -316,9 +416,16 @@ bool transfer_start(struct transfer *t, struct task *task) {
     t->discarded = t->offset = t->rest = t->saved = 0;
     t->saved_usec = now_usec(CLOCK_MONOTONIC);
     t->curl_text[0] = '\0';
+    t->head = (struct head){0};
+    t->excerpt.n = 0;
+    t->coded = 0;
+    decoder_done(&t->decoder);
     sink_begin(&t->sink, task->job.id, task->job.output);
+    r = t->used ? transfer_renew(t) : 0;
+    t->used = true;
     passage_begin(&t->passage);
-    r = rest_ask(t);
+    if (r == 0)
+        r = task->job.if_modified ? add_conditions(t, &task->job) : rest_ask(t);
     if (r == 0)
         r = request_fill(&t->request, &task->job, &t->address);
     if (r == 0) {
@@ -345,6 +452,8 @@ static int keep_facts(struct transfer *t, struct task *task) {
     if (t->wanted)
         task->size = atomic_load_explicit(&t->row->total, memory_order_relaxed);
     task->http_status = (unsigned)transfer_status(t);
+    if (task->http_status >= 400 && t->excerpt.n > 0 && !(task->body = excerpt_text(&t->excerpt)))
+        return -ENOMEM;
     curl_easy_getinfo(t->easy, CURLINFO_REDIRECT_COUNT, &redirects);
     if (redirects > 0)
         curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
@@ -372,6 +481,41 @@ static void verify(struct transfer *t, struct task *task) {
         integrity_judge(&task->integrity, &task->parcel.sums, &task->failure);
 }
 
+/* A 304 that was asked for: the file that is there is the one, if it still is. */
+static bool is_not_modified(struct transfer *t, CURLcode code) {
+    struct task *task = t->task;
+
+    if (!task->job.if_modified || !t->base.there || code != CURLE_OK || t->head.status != 304)
+        return false;
+    if (!remote_base_holds(&t->base, t->settings->sink->dirs, task->job.output)) {
+        failure_set(&task->failure, ERR_OUTPUT,
+                    "%.300s was changed while the server was asked for a newer one",
+                    task->job.output);
+        task->failure.transient = true;
+        return false;
+    }
+    task->not_modified = true;
+    task->size = t->base.st.st_size;
+    name_with_number(task->job.output, 0, task->parcel.placed);
+    return true;
+}
+
+/* What the file is to have from the server, besides its bytes. */
+static int adorn(struct transfer *t, struct task *task) {
+    const struct wire_job *job = &task->job;
+
+    if (job->remote_time)
+        remote_set_time(task->parcel.fd, answer_field(t->easy, "Last-Modified"));
+    if (job->if_modified) {
+        remote_mark_etag(task->parcel.fd, answer_field(t->easy, "ETag"));
+        task->parcel.conflict = CONFLICT_OVERWRITE;
+    } else if (job->content_disposition) {
+        return remote_set_name(task, answer_field(t->easy, "Content-Disposition"),
+                               t->settings->sink->store_id);
+    }
+    return 0;
+}
+
 static void judge(struct transfer *t, CURLcode code) {
     const struct wire_config *config = t->settings->config;
     struct attempt a = {
@@ -379,7 +523,8 @@ static void judge(struct transfer *t, CURLcode code) {
         .code = code,
         .curl_text = t->curl_text,
         .host = t->address.url.host_key,
-        .received = t->task->bytes,
+        .head = &t->head,
+        .received = t->decoder.on ? t->coded : t->task->bytes,
         .resumed = t->wanted && t->offset > 0,
         .connect_timeout_usec = config->connect_timeout_usec,
         .timeout_usec = t->task->job.timeout_usec,
@@ -402,24 +547,33 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
     if (code != CURLE_OK)
         passage_judge(&t->passage, t->address.url.host_key, f);
     whole = rest_judge(t, code);
-    if (f->error == ERR_NONE && !whole)
+    if (f->error == ERR_NONE && !whole && !is_not_modified(t, code))
         judge(t, code);
-    if (f->error == ERR_NONE) {
+    if (t->decoder.on && !t->decoder.ended)
+        failure_set(f, ERR_PARTIAL, "%s sent a coded body that breaks off", t->address.url.host_key);
+    decoder_done(&t->decoder);
+    if (f->error == ERR_NONE && !task->not_modified) {
         verify(t, task);
         t->spoilt |= f->error == ERR_CHECKSUM;
     }
     request_clear(&t->request, &task->job);
-    if (f->error == ERR_NONE) {
+    if (f->error == ERR_NONE && !task->not_modified) {
         r = sink_finish(&t->sink, task->http_status, &task->parcel);
         if (r < 0)
             failure_set_output(f, r, task->job.output);
+        task->parcel.conflict = task->job.on_conflict;
+        if (r == 0 && adorn(t, task) < 0)
+            failure_set(f, ERR_INTERNAL, "out of memory");
+        if (r == 0 && f->error != ERR_NONE) {
+            parcel_discard(&task->parcel);
+            t->spoilt = true;
+        }
     }
-    if (f->error != ERR_NONE) {
-        rest_leave(t, f->transient);
+    if (f->error != ERR_NONE || task->not_modified) {
+        rest_leave(t, f->transient && !task->not_modified);
         return false;
     }
     task->kept.offset = 0;
-    task->parcel.conflict = task->job.on_conflict;
     task->size = (int64_t)(t->offset + task->bytes);
     return true;
 }

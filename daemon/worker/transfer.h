@@ -42,8 +42,10 @@ bool transfer_start(struct transfer *t, struct task *task);
 /* The transfer that an easy handle belongs to. */
 struct transfer *transfer_of(CURL *easy);
 
-/* curl is through with it. True: the file is complete and in task->parcel. False: it failed, as the
- * task says, and what came of it may be in task->parcel as PARCEL_KEEP. The handle is free for another job, but the row still shows this one. */
+/* curl is through with it. True: the file is complete and in task->parcel. False: nothing is to be
+ * published: it failed, as the task says, and what came of it may be in task->parcel as PARCEL_KEEP;
+ * or the file that is there is up to date (not_modified). The handle is free for another job, but the
+ * row still shows this one. */
 bool transfer_finish(struct transfer *t, CURLcode code);
 
 /* Gives up what is under way. The part file is removed, unless keep and it is worth it: then it may

@@ -9,6 +9,10 @@
 #define DLD_WORKER_TRANSFER_REST_H
 
 #include "daemon/worker/address.h"
+#include "daemon/worker/decode.h"
+#include "daemon/worker/excerpt.h"
+#include "daemon/worker/head.h"
+#include "daemon/worker/remote.h"
 #include "daemon/worker/request.h"
 #include "daemon/worker/transfer.h"
 
@@ -22,9 +26,15 @@ struct transfer {
     struct passage passage;
     struct digest digest; /* of what goes into it */
     struct task *task;    /* NULL: idle */
+    bool used;            /* the handle, by an earlier task */
     bool in_session;
     bool body_begun;                /* of the answer that is not a redirect */
     bool wanted;                    /* that body belongs in the file */
+    struct head head;               /* of the last answer */
+    struct excerpt excerpt;         /* of a body that doesn't */
+    struct decoder decoder;         /* on while a coding is being undone */
+    uint64_t coded;                 /* bytes that it took in */
+    struct remote_base base;        /* with if_modified: what is there */
     uint64_t offset;                /* bytes of the file that an earlier attempt received */
     uint64_t rest;                  /* bytes that are to follow those */
     bool spoilt;                    /* what came is not worth keeping */

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from badserver import GOOD_SIZE
+from behaviours import GOOD_SIZE
 from support import MIB, content, files_under
 
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from badserver import GOOD_SIZE
+from behaviours import GOOD_SIZE
 from dld import run
 from support import closed_port, content, files_under, have, unanswered_port, wait_for
 from test_download import done, failed

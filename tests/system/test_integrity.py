@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from badserver import GOOD_SIZE
+from behaviours import GOOD_SIZE
 from support import content, files_under, wait_for
 from test_download import done, failed
 

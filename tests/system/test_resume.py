@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from badserver import OLD
+from behaviours_files import OLD
 from support import MIB, content, files_under, is_part, wait_for
 from test_download import done, failed
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from badserver import GOOD_SIZE
+from behaviours import GOOD_SIZE
 from support import ROOT, content, files_under, wait_for
 from test_download import done, failed
 

@@ -1,0 +1,48 @@
+/*
+ * remote.h - what a server says of its file that ours is to show: its name, its time, its version.
+ *
+ * A file published for a job with if_modified carries the server's entity tag in the extended
+ * attribute "user.dld.etag", so that the next such job can ask whether it still holds.
+ */
+#ifndef DLD_WORKER_REMOTE_H
+#define DLD_WORKER_REMOTE_H
+
+#include <stdbool.h>
+#include <sys/stat.h>
+
+#include "daemon/worker/dirs.h"
+#include "daemon/worker/task.h"
+
+#define ETAG_ATTRIBUTE "user.dld.etag"
+#define ETAG_MAX 1024
+
+/* The file that is to be updated, as it was when the transfer began. */
+struct remote_base {
+    bool there;
+    struct stat st;
+    char etag[ETAG_MAX + 1]; /* "" where none is known */
+};
+
+/* Looks at the job's target. Not there: no regular file, or not to be seen. */
+void remote_base_look(struct remote_base *b, struct dirs *dirs, const char *output);
+
+/* Is it still the same file? */
+bool remote_base_holds(const struct remote_base *b, struct dirs *dirs, const char *output);
+
+/* An entity tag (RFC 9110 section 8.8.3) of at most ETAG_MAX bytes? */
+bool etag_is_valid(const char *s);
+
+/* Keeps the entity tag with the open file, as far as its file system can; none for NULL or what is
+ * no entity tag. */
+void remote_mark_etag(int fd, const char *etag);
+
+/* Gives the open file the time of a Last-Modified field. NULL, no date, one before 1970 or more
+ * than a day ahead of our clock: its time stays. */
+void remote_set_time(int fd, const char *last_modified);
+
+/* The name that a Content-Disposition field asks for takes the place of the last component of the
+ * job's output, in task->parcel, which must be filled in. A file that this very job published
+ * before a crash is replaced. Without a name nothing changes. 0 or -ENOMEM. */
+int remote_set_name(struct task *t, const char *disposition, const char *store_id);
+
+#endif
