@@ -13,6 +13,7 @@
 #include "daemon/worker/header.h"
 #include "daemon/worker/remote.h"
 #include "daemon/worker/request.h"
+#include "daemon/worker/tls_end.h"
 
 /* Bytes read of a body that nobody wants, to keep its connection for the next job. */
 #define DISCARD_MAX (64 * KIB)
@@ -36,6 +37,8 @@ struct transfer {
     bool wanted;                    /* that body belongs in the file */
     struct head head;               /* of the last answer */
     struct excerpt excerpt;         /* of a body that doesn't */
+    bool until_end;                 /* the body ends with its TLS connection, */
+    bool tls_ended;                 /* which the server has ended */
     struct decoder decoder;         /* on while a coding is being undone */
     uint64_t coded;                 /* bytes that it took in */
     struct remote_base base;        /* with if_modified: what is there */
@@ -158,6 +161,9 @@ static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
         failure_set(&t->task->failure, ERR_PROTOCOL, "%s %s", t->address.url.host_key, wrong);
         return CURL_WRITEFUNC_ERROR;
     }
+    if (t->head.ended && answer_has_file((long)t->head.status))
+        t->until_end = t->head.http1 && !t->head.has_length && !t->head.is_chunked &&
+                       tls_end_watch(t->easy, &t->tls_ended);
     if (!header_location_is_valid(p, n) && answer_status(t) / 100 == 3) {
         failure_set(&t->task->failure, ERR_REDIRECT, "%s redirects to what is no URL for a job",
                     t->address.url.host_key);
@@ -363,6 +369,7 @@ bool transfer_start(struct transfer *t, struct task *task) {
         t->head = (struct head){0};
         t->excerpt.n = 0;
         t->coded = 0;
+        t->until_end = false;
         decoder_done(&t->decoder);
         t->curl_text[0] = '\0';
         sink_begin(&t->sink, task->job.id, task->job.output);
@@ -466,6 +473,9 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
         failure_set(f, ERR_INTERNAL, "out of memory");
     if (f->error == ERR_NONE && !is_not_modified(t, code))
         judge(t, code);
+    if (t->wanted && t->until_end && !t->tls_ended)
+        failure_set(f, ERR_PARTIAL, "the connection to %s was cut before it said that it had sent all",
+                    t->address.url.host_key);
     if (t->decoder.on && !t->decoder.ended)
         failure_set(f, ERR_PARTIAL, "%s sent a coded body that breaks off", t->address.url.host_key);
     decoder_done(&t->decoder);
