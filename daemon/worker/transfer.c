@@ -13,6 +13,7 @@
 #include "daemon/worker/remote.h"
 #include "daemon/worker/request.h"
 #include "daemon/worker/resume.h"
+#include "daemon/worker/tls_end.h"
 #include "daemon/worker/transfer_rest.h"
 
 /* Bytes read of a body that nobody wants, to keep its connection for the next job. */
@@ -167,6 +168,9 @@ static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
         failure_set(&t->task->failure, ERR_PROTOCOL, "%s %s", t->address.url.host_key, wrong);
         return CURL_WRITEFUNC_ERROR;
     }
+    if (t->head.ended && answer_has_file((long)t->head.status))
+        t->until_end = t->head.http1 && !t->head.has_length && !t->head.is_chunked &&
+                       tls_end_watch(t->easy, &t->tls_ended);
     if (!header_location_is_valid(p, n) && transfer_status(t) / 100 == 3) {
         failure_set(&t->task->failure, ERR_REDIRECT, "%s redirects to what is no URL for a job",
                     t->address.url.host_key);
@@ -385,26 +389,6 @@ struct task *transfer_task(const struct transfer *t) {
     return t->task;
 }
 
-/* Asks for the file only if it differs from the one that is there. */
-static int add_conditions(struct transfer *t, const struct wire_job *job) {
-    char field[ETAG_MAX + 64];
-    struct tm tm;
-    int r = 0;
-
-    remote_base_look(&t->base, t->settings->sink->dirs, job->output);
-    if (!t->base.there)
-        return 0;
-    if (*t->base.etag) {
-        snprintf(field, sizeof(field), "If-None-Match: %s", t->base.etag);
-        r = request_add(&t->request, field);
-    }
-    if (r == 0 && gmtime_r(&t->base.st.st_mtim.tv_sec, &tm)) {
-        strftime(field, sizeof(field), "If-Modified-Since: %a, %d %b %Y %H:%M:%S GMT", &tm);
-        r = request_add(&t->request, field);
-    }
-    return r;
-}
-
 bool transfer_start(struct transfer *t, struct task *task) {
     int r;
 
@@ -419,13 +403,14 @@ bool transfer_start(struct transfer *t, struct task *task) {
     t->head = (struct head){0};
     t->excerpt.n = 0;
     t->coded = 0;
+    t->until_end = false;
     decoder_done(&t->decoder);
     sink_begin(&t->sink, task->job.id, task->job.output);
     r = t->used ? transfer_renew(t) : 0;
     t->used = true;
     passage_begin(&t->passage);
     if (r == 0)
-        r = task->job.if_modified ? add_conditions(t, &task->job) : rest_ask(t);
+        r = task->job.if_modified ? remote_ask(t) : rest_ask(t);
     if (r == 0)
         r = request_fill(&t->request, &task->job, &t->address);
     if (r == 0) {
@@ -481,41 +466,6 @@ static void verify(struct transfer *t, struct task *task) {
         integrity_judge(&task->integrity, &task->parcel.sums, &task->failure);
 }
 
-/* A 304 that was asked for: the file that is there is the one, if it still is. */
-static bool is_not_modified(struct transfer *t, CURLcode code) {
-    struct task *task = t->task;
-
-    if (!task->job.if_modified || !t->base.there || code != CURLE_OK || t->head.status != 304)
-        return false;
-    if (!remote_base_holds(&t->base, t->settings->sink->dirs, task->job.output)) {
-        failure_set(&task->failure, ERR_OUTPUT,
-                    "%.300s was changed while the server was asked for a newer one",
-                    task->job.output);
-        task->failure.transient = true;
-        return false;
-    }
-    task->not_modified = true;
-    task->size = t->base.st.st_size;
-    name_with_number(task->job.output, 0, task->parcel.placed);
-    return true;
-}
-
-/* What the file is to have from the server, besides its bytes. */
-static int adorn(struct transfer *t, struct task *task) {
-    const struct wire_job *job = &task->job;
-
-    if (job->remote_time)
-        remote_set_time(task->parcel.fd, answer_field(t->easy, "Last-Modified"));
-    if (job->if_modified) {
-        remote_mark_etag(task->parcel.fd, answer_field(t->easy, "ETag"));
-        task->parcel.conflict = CONFLICT_OVERWRITE;
-    } else if (job->content_disposition) {
-        return remote_set_name(task, answer_field(t->easy, "Content-Disposition"),
-                               t->settings->sink->store_id);
-    }
-    return 0;
-}
-
 static void judge(struct transfer *t, CURLcode code) {
     const struct wire_config *config = t->settings->config;
     struct attempt a = {
@@ -547,8 +497,11 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
     if (code != CURLE_OK)
         passage_judge(&t->passage, t->address.url.host_key, f);
     whole = rest_judge(t, code);
-    if (f->error == ERR_NONE && !whole && !is_not_modified(t, code))
+    if (f->error == ERR_NONE && !whole && !remote_unchanged(t, code))
         judge(t, code);
+    if (t->wanted && t->until_end && !t->tls_ended)
+        failure_set(f, ERR_PARTIAL, "the connection to %s was cut before it said that it had sent all",
+                    t->address.url.host_key);
     if (t->decoder.on && !t->decoder.ended)
         failure_set(f, ERR_PARTIAL, "%s sent a coded body that breaks off", t->address.url.host_key);
     decoder_done(&t->decoder);
@@ -562,7 +515,7 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
         if (r < 0)
             failure_set_output(f, r, task->job.output);
         task->parcel.conflict = task->job.on_conflict;
-        if (r == 0 && adorn(t, task) < 0)
+        if (r == 0 && remote_adorn(t) < 0)
             failure_set(f, ERR_INTERNAL, "out of memory");
         if (r == 0 && f->error != ERR_NONE) {
             parcel_discard(&task->parcel);

@@ -32,6 +32,8 @@ struct transfer {
     bool wanted;                    /* that body belongs in the file */
     struct head head;               /* of the last answer */
     struct excerpt excerpt;         /* of a body that doesn't */
+    bool until_end;                 /* the body ends with its TLS connection, */
+    bool tls_ended;                 /* which the server has ended */
     struct decoder decoder;         /* on while a coding is being undone */
     uint64_t coded;                 /* bytes that it took in */
     struct remote_base base;        /* with if_modified: what is there */
@@ -88,5 +90,17 @@ void rest_verify(struct transfer *t, struct task *task);
 /* The part file after an attempt that failed or was given up: it is kept where the next one can go
  * on with it (again), untouched where nothing was added to it, and else removed. */
 void rest_leave(struct transfer *t, bool again);
+
+/* ---- transfer_remote.c: what the server says of the file besides its bytes ---- */
+
+/* With if_modified, before the request is filled: asks for the file only if it differs from the one
+ * that is there. 0 or -ENOMEM. */
+int remote_ask(struct transfer *t);
+
+/* A 304 that was asked for: the file that is there is the one, if it still is. */
+bool remote_unchanged(struct transfer *t, CURLcode code);
+
+/* Gives the parcel the time, version and name that the server gave, as far as the job wants them. 0 or -ENOMEM. */
+int remote_adorn(struct transfer *t);
 
 #endif
