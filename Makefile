@@ -37,7 +37,7 @@ programs := $(BUILD)/dld $(BUILD)/dld-worker $(BUILD)/dlctl
 unit_tests := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 
 MASTER_LIBS := -ljansson -lsqlite3 -linih -lsystemd -lm
-WORKER_LIBS := -lz -lcurl -lsystemd -lm
+WORKER_LIBS := -lz -lssl -lcrypto -lcurl -lsystemd -lm
 CLIENT_LIBS := -ljansson -lm
 
 .DELETE_ON_ERROR:

@@ -37,6 +37,7 @@ struct config {
         uint64_t low_speed_limit; /* bytes a second */
         uint64_t low_speed_time;
         unsigned max_redirects;
+        unsigned digest; /* the one of config_digest_name() */
         char *ca_file; /* "": the certificates that the system trusts */
     } transfer;
     struct {

@@ -25,6 +25,14 @@ static const struct config_choice level_choices[] = {
     {"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
     {"info", LOG_INFO}, {"debug", LOG_DEBUG},     {NULL, 0}};
 
+/* By value; the names of job_checksum.c. */
+static const struct config_choice digest_choices[] = {{"none", 0},  {"sha-256", 1}, {"sha-512", 2},
+                                                      {"sha-1", 3}, {"md5", 4},     {NULL, 0}};
+
+const char *config_digest_name(unsigned value) {
+    return value > 0 ? digest_choices[value].name : NULL;
+}
+
 #define KEY(s, n, t)                                                                               \
     .section = #s, .name = #n, .type = CONFIG_##t, .offset = offsetof(struct config, s.n)
 
@@ -69,6 +77,9 @@ const struct config_key config_keys[] = {
      .help = "See low_speed_limit."},
     {KEY(transfer, max_redirects, COUNT), .min = 0, .max = 100, .standard = "20",
      .help = "Redirects followed for one job. 0: none, a redirect is an error."},
+    {KEY(transfer, digest, CHOICE), .choices = digest_choices, .standard = "none",
+     .help = "The digest that is made of every file and recorded with its job. none: only where a "
+             "job asks for a checksum."},
     {KEY(transfer, ca_file, CA_FILE), .standard = "",
      .help = "A file of certificates (PEM) to trust for https, instead of those that the system "
              "trusts."},

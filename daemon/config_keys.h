@@ -46,6 +46,9 @@ struct config_key {
     const char *help;          /* sentences for the documented file */
 };
 
+/* What [transfer] digest stands for: "sha-256"; NULL for none. */
+const char *config_digest_name(unsigned value);
+
 #define CONFIG_KEYS_MAX 64
 
 extern const struct config_key config_keys[];

@@ -78,6 +78,13 @@ static void attempt_void(struct live_job *l) {
         live_requeue(l);
 }
 
+/* Given back; what it left of the file is known after a restart too. */
+static void result_released(struct live_job *l, const struct wire_result *result) {
+    if (result->kept.offset != l->row->kept.offset)
+        dispatch_on_checkpoint(l->dispatch, &l->pool, &result->kept);
+    attempt_void(l);
+}
+
 void dispatch_on_result(void *userdata, struct pool_job *job, const struct wire_result *result) {
     struct live_job *l = live_of(job, pool);
     struct dispatch *d = userdata;
@@ -86,9 +93,7 @@ void dispatch_on_result(void *userdata, struct pool_job *job, const struct wire_
     live_leave_sched(l);
     if (result->outcome == OUTCOME_RELEASED ||
         (result->outcome == OUTCOME_CANCELLED && !l->cancelling)) {
-        if (result->kept.offset > 0)
-            dispatch_on_checkpoint(d, job, &result->kept);
-        attempt_void(l);
+        result_released(l, result);
     } else if (attempt_record(l->row, result, worker, now_usec(CLOCK_REALTIME)) < 0) {
         l->maybe_published = true;
         attempt_void(l);

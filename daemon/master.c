@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "daemon/config_keys.h"
 #include "daemon/control.h"
 #include "daemon/dispatch.h"
 #include "daemon/methods.h"
@@ -202,6 +203,7 @@ static int start_pool(struct master *m) {
                 .deny = c->network.deny,
                 .allow = c->network.allow,
                 .proxy = *c->network.proxy ? c->network.proxy : NULL,
+                .digest = config_digest_name(c->transfer.digest),
             },
     };
     struct pool_handlers handlers = {

@@ -10,7 +10,8 @@ set -eu
 packages() {
     case $1 in
     build)
-        echo gcc libc6-dev make pkg-config libcurl4-openssl-dev zlib1g-dev libjansson-dev libsystemd-dev \
+        echo gcc libc6-dev make pkg-config libcurl4-openssl-dev libssl-dev zlib1g-dev libjansson-dev \
+            libsystemd-dev \
             libsqlite3-dev libinih-dev uthash-dev
         ;;
     check) # compilers, unit tests, system tests, servers, systemd-analyze, readelf, ps

@@ -15,12 +15,18 @@ bool answer_has_file(long status) {
     return status == 200 || status == 203;
 }
 
-const char *answer_field(CURL *easy, const char *name) {
+const char *answer_field_at(CURL *easy, const char *name, size_t index, size_t *ret_amount) {
     struct curl_header *h;
 
-    if (curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &h) != CURLHE_OK)
+    if (curl_easy_header(easy, name, index, CURLH_HEADER, -1, &h) != CURLHE_OK)
         return NULL;
+    if (ret_amount)
+        *ret_amount = h->amount;
     return h->value;
+}
+
+const char *answer_field(CURL *easy, const char *name) {
+    return answer_field_at(easy, name, 0, NULL);
 }
 
 static uint64_t retry_after(CURL *easy) {
@@ -57,7 +63,7 @@ static void judge_length(const struct attempt *a, struct failure *f) {
 static void judge_success(const struct attempt *a, long status, struct failure *f) {
     if (a->head->status != 0 && a->head->status != (unsigned long)status) {
         failure_set(f, ERR_PROTOCOL, "%s sent an answer within its answer", a->host);
-    } else if (answer_has_file(status)) {
+    } else if (answer_has_file(status) || (status == 206 && a->resumed)) {
         judge_length(a, f);
     } else if (status == 206) {
         failure_set(f, ERR_PROTOCOL, "%s sent a part of the file though the whole was asked for",
@@ -71,6 +77,29 @@ static void judge_success(const struct attempt *a, long status, struct failure *
     } else {
         failure_set(f, ERR_PROTOCOL, "%s answered with status %ld, which nobody asked for", a->host,
                     status);
+    }
+}
+
+void answer_digests(CURL *easy, struct integrity *in) {
+    static const char *const names[] = {"Repr-Digest", "Digest", "Content-MD5"};
+    const char *coding = answer_field(easy, "Content-Encoding");
+    size_t n_names = ELEMENTSOF(names);
+    long status = 0;
+
+    if (coding && strcasecmp(coding, "identity") != 0)
+        return;
+    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    if (status == 206)
+        n_names--; /* Content-MD5 is of the part */
+    for (size_t n = 0; n < n_names; n++) {
+        size_t amount = 1;
+
+        for (size_t i = 0; i < amount; i++) {
+            const char *value = answer_field_at(easy, names[n], i, &amount);
+
+            if (value)
+                integrity_field(in, names[n], value);
+        }
     }
 }
 

@@ -14,6 +14,7 @@
 
 #include "daemon/worker/failure.h"
 #include "daemon/worker/head.h"
+#include "daemon/worker/integrity.h"
 
 /* What to judge by. */
 struct attempt {
@@ -23,6 +24,7 @@ struct attempt {
     const char *host;      /* "host:port" of the job's URL */
     const struct head *head; /* of the last answer; all zero where the scheme has none */
     uint64_t received;     /* bytes of body, as they came */
+    bool resumed;          /* a 206 is the rest that was asked for */
     uint64_t connect_timeout_usec, timeout_usec; /* as set, 0: none */
     uint64_t low_speed_limit, low_speed_time_usec;
 };
@@ -31,9 +33,15 @@ struct attempt {
  * representation of what was asked for (RFC 9110 section 15.3). */
 bool answer_has_file(long status);
 
+/* Takes in the digests that the server sent, unless the file is not stored as they were made of it
+ * (Content-Encoding). */
+void answer_digests(CURL *easy, struct integrity *in);
 /* The first field of that name in the last answer; NULL: there is none. Valid until the handle's next
  * transfer. */
 const char *answer_field(CURL *easy, const char *name);
+
+/* Likewise the index-th of those fields, from 0; *ret_amount, unless NULL, is how many there are. */
+const char *answer_field_at(CURL *easy, const char *name, size_t index, size_t *ret_amount);
 
 /* Sets *ret_failure where the attempt did not end in the whole file. */
 void answer_judge(const struct attempt *a, struct failure *ret_failure);

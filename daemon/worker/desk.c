@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 #include <utlist.h>
 
 #include "common/exitcode.h"
@@ -28,6 +29,15 @@
 #define STAGE_MIN 64u
 #define STAGE_SHARE 4
 
+/* Bytes of a transfer under way that are being made durable. */
+struct saving {
+    struct parcel parcel;
+    int64_t job;
+    uint64_t serial; /* of the task */
+    struct wire_kept kept; /* its strings are the task's */
+    struct saving *prev, *next;
+};
+
 struct desk {
     sd_event *event;
     struct link *link;
@@ -36,7 +46,7 @@ struct desk {
 
     struct dirs *dirs;
     struct session *session;
-    struct publisher *publisher; /* NULL with FSYNC_NEVER */
+    struct publisher *publisher;
     struct room room;
     struct sink_settings sink;
     struct gate gate;
@@ -49,16 +59,36 @@ struct desk {
     struct task *tasks; /* by id */
     struct queue *queue;
     struct task *blocked; /* complete, without room in the publishing stage */
+    struct saving *savings;
+    uint64_t serial;      /* of the last task */
     bool stopping;
 };
 
 /* ---- ends ---- */
+
+/* The job has ended and nobody will go on with what is left of an earlier attempt. */
+static void part_forget(struct desk *d, struct task *t) {
+    char part[PART_NAME_MAX];
+    struct dir *dir = NULL;
+
+    if (t->job.kept.offset == 0 && t->kept.offset == 0)
+        return;
+    t->kept.offset = 0;
+    if (dirs_open(d->dirs, t->job.output, path_dir_len(t->job.output), false, &dir) < 0)
+        return;
+    part_name(part, t->job.id);
+    unlinkat(dir->fd, part, 0);
+    dir_unref(dir);
+}
 
 /* The job's last word. Slot and file must be given up already. */
 static void task_report(struct desk *d, struct task *t, enum wire_outcome outcome) {
     char path[OUTPUT_MAX_BYTES + 1];
     struct wire_result result;
 
+    if (outcome == OUTCOME_CANCELLED || outcome == OUTCOME_DONE ||
+        (outcome == OUTCOME_FAILED && !t->failure.transient))
+        part_forget(d, t);
     if (outcome == OUTCOME_DONE)
         target_path(t, path);
     task_result(t, outcome, path, &result);
@@ -72,8 +102,9 @@ static void task_report_ended(struct desk *d, struct task *t) {
 }
 
 /* A job that is not taken in hand at all. */
-static void report_untried(struct desk *d, int64_t id) {
-    struct wire_result result = {.id = id, .outcome = OUTCOME_RELEASED, .size = -1};
+static void report_untried(struct desk *d, const struct wire_job *job) {
+    struct wire_result result = {
+        .id = job->id, .outcome = OUTCOME_RELEASED, .size = -1, .kept = job->kept};
 
     link_send_result(d->link, &result);
 }
@@ -83,10 +114,51 @@ static void slot_release(struct desk *d, unsigned slot) {
     d->free_slots[d->n_free++] = slot;
 }
 
+/* The file that an earlier attempt published is no longer what it was: it is left to whom it belongs
+ * now, and the job is done like any other. */
+static void task_again(struct desk *d, struct task *t) {
+    failure_clear(&t->failure);
+    parcel_done(&t->parcel);
+    t->parcel = (struct parcel){.fd = -1};
+    t->found_own = t->job.maybe_published = false;
+    t->size = -1;
+    t->bytes = 0;
+    t->http_status = 0;
+    if (d->stopping) {
+        task_report(d, t, OUTCOME_RELEASED);
+        return;
+    }
+    t->stage = TASK_WAITING;
+    t->arrived_usec = now_usec(CLOCK_MONOTONIC);
+    queue_push(d->queue, t);
+}
+
+/* Without syncing there is nothing to wait for, unless the file has to be read. */
+static bool needs_stage(const struct desk *d, const struct task *t) {
+    return d->config.fsync != FSYNC_NEVER || t->parcel.unread;
+}
+
 /* The parcel has been through the publisher, or through parcel_place(). */
 static void task_published(struct desk *d, struct task *t) {
-    const struct parcel *p = &t->parcel;
+    struct parcel *p = &t->parcel;
 
+    if (p->work == PARCEL_KEEP) {
+        if (p->error < 0) {
+            t->kept.offset = 0;
+            parcel_discard(p);
+        }
+        task_report(d, t, t->outcome);
+        return;
+    }
+    if (p->work == PARCEL_CHECK && p->error < 0) {
+        task_again(d, t);
+        return;
+    }
+    if (p->sums.kinds & DIGEST_BIT(t->integrity.reported) && !p->skipped)
+        digest_text(&p->sums, t->integrity.reported, t->digest);
+    /* Put together from parts it may be wrong though no part is: the next attempt fetches it whole. */
+    if (p->error == -EBADMSG)
+        t->failure.transient = true;
     if (p->error < 0)
         failure_set_output(&t->failure, p->error, t->job.output);
     if (p->skipped)
@@ -95,11 +167,71 @@ static void task_published(struct desk *d, struct task *t) {
     task_report_ended(d, t);
 }
 
+/* ---- what is kept of files that are not complete ---- */
+
+/* The transfer is over for now, and the parcel is what came of it. */
+static void task_keep(struct desk *d, struct task *t, enum wire_outcome outcome) {
+    slot_release(d, t->slot);
+    t->outcome = (uint8_t)outcome;
+    t->stage = TASK_PUBLISHING;
+    if (d->config.fsync == FSYNC_NEVER) {
+        task_published(d, t);
+        return;
+    }
+    link_send_fetched(d->link, t->job.id);
+    publisher_put(d->publisher, &t->parcel);
+}
+
+static void send_kept(struct desk *d, const struct task *t, const struct wire_kept *kept) {
+    struct wire_checkpoint checkpoint = {.id = t->job.id, .kept = *kept};
+
+    link_send_checkpoint(d->link, &checkpoint);
+}
+
+static void on_restarted(void *userdata, struct task *t) {
+    send_kept(userdata, t, &t->kept);
+}
+
+static void saving_done(struct desk *d, struct saving *s) {
+    struct task *t = NULL;
+
+    HASH_FIND(hh, d->tasks, &s->job, sizeof(s->job), t);
+    if (t && t->serial == s->serial && t->stage == TASK_RUNNING) {
+        transfer_saved(d->slots[t->slot], s->parcel.error < 0 ? 0 : s->kept.offset);
+        if (s->parcel.error == 0)
+            send_kept(d, t, &s->kept);
+    }
+    DL_DELETE(d->savings, s);
+    parcel_done(&s->parcel);
+    free(s);
+}
+
+/* Without memory, descriptors or room for it the next time has to do. */
+static void on_save(void *userdata, struct task *t) {
+    struct desk *d = userdata;
+    struct saving *s;
+
+    if (!publisher_has_room(d->publisher))
+        return;
+    s = calloc(1, sizeof(*s));
+    if (!s || transfer_save(d->slots[t->slot], &s->parcel, &s->kept) < 0) {
+        free(s);
+        return;
+    }
+    s->job = t->job.id;
+    s->serial = t->serial;
+    DL_APPEND(d->savings, s);
+    if (d->config.fsync == FSYNC_NEVER)
+        saving_done(d, s);
+    else
+        publisher_put(d->publisher, &s->parcel);
+}
+
 /* ---- stages ---- */
 
 static void task_publish(struct desk *d, struct task *t) {
     slot_release(d, t->slot);
-    if (!d->publisher) {
+    if (!needs_stage(d, t)) {
         parcel_place(&t->parcel);
         task_published(d, t);
         return;
@@ -120,7 +252,13 @@ static void task_start(struct desk *d, struct task *t) {
     struct transfer *transfer;
 
     t->started_usec = now_usec(CLOCK_REALTIME);
+    integrity_begin(&t->integrity, t->job.checksum, d->config.digest);
     if (target_settled(d->dirs, d->config.store_id, t)) {
+        if (t->parcel.work == PARCEL_CHECK) {
+            t->stage = TASK_PUBLISHING;
+            publisher_put(d->publisher, &t->parcel);
+            return;
+        }
         task_report_ended(d, t);
         return;
     }
@@ -148,10 +286,12 @@ static void on_transfer_ended(void *userdata, CURL *easy, CURLcode code) {
     struct transfer *transfer = transfer_of(easy);
     struct task *t = transfer_task(transfer);
 
-    if (!transfer_finish(transfer, code)) {
+    if (!transfer_finish(transfer, code) && t->parcel.work == PARCEL_KEEP) {
+        task_keep(d, t, OUTCOME_FAILED);
+    } else if (t->failure.error != ERR_NONE || t->not_modified) {
         slot_release(d, t->slot);
         task_report_ended(d, t);
-    } else if (!d->publisher || publisher_has_room(d->publisher)) {
+    } else if (!needs_stage(d, t) || publisher_has_room(d->publisher)) {
         task_publish(d, t);
     } else {
         t->stage = TASK_BLOCKED;
@@ -166,6 +306,10 @@ static void desk_end_if_idle(struct desk *d) {
 }
 
 static void on_published(void *userdata, struct parcel *p) {
+    if (p->work == PARCEL_SAVE) {
+        saving_done(userdata, (struct saving *)((char *)p - offsetof(struct saving, parcel)));
+        return;
+    }
     task_published(userdata, (struct task *)((char *)p - offsetof(struct task, parcel)));
 }
 
@@ -196,12 +340,13 @@ int desk_job(struct desk *d, const struct wire_job *job) {
         return -EBADMSG;
     t = d->stopping ? NULL : task_new(job);
     if (t) {
+        t->serial = ++d->serial;
         HASH_ADD(hh, d->tasks, job.id, sizeof(t->job.id), t);
         if (!t->hh.tbl)
             t = task_free(t);
     }
     if (!t) {
-        report_untried(d, job->id);
+        report_untried(d, job);
         return 0;
     }
     queue_push(d->queue, t);
@@ -209,15 +354,19 @@ int desk_job(struct desk *d, const struct wire_job *job) {
     return 0;
 }
 
-/* Takes the job out of wherever it is; false: it is being published, and what comes of that counts.
- */
-static bool task_withdraw(struct desk *d, struct task *t) {
+/* Takes the job out of wherever it is; false: it is being published, and what comes of that counts;
+ * or what came of it is being kept, and it is reported as RELEASED then. */
+static bool task_withdraw(struct desk *d, struct task *t, bool keep) {
     switch (t->stage) {
     case TASK_WAITING:
         queue_remove(d->queue, t);
         return true;
     case TASK_RUNNING:
-        transfer_abort(d->slots[t->slot]);
+        transfer_abort(d->slots[t->slot], keep);
+        if (t->parcel.work == PARCEL_KEEP) {
+            task_keep(d, t, OUTCOME_RELEASED);
+            return false;
+        }
         slot_release(d, t->slot);
         return true;
     case TASK_BLOCKED:
@@ -236,7 +385,9 @@ int desk_cancel(struct desk *d, int64_t id) {
 
     HASH_FIND(hh, d->tasks, &id, sizeof(id), t);
     /* Its result may have crossed the message. */
-    if (t && task_withdraw(d, t)) {
+    if (t && t->parcel.work == PARCEL_KEEP)
+        t->outcome = OUTCOME_CANCELLED;
+    else if (t && task_withdraw(d, t, false)) {
         task_report(d, t, OUTCOME_CANCELLED);
         desk_fill(d);
     }
@@ -248,11 +399,10 @@ int desk_stop(struct desk *d) {
 
     d->stopping = true;
     HASH_ITER(hh, d->tasks, t, next) {
-        if (task_withdraw(d, t))
+        if (task_withdraw(d, t, true))
             task_report(d, t, OUTCOME_RELEASED);
     }
-    if (d->publisher)
-        publisher_hurry(d->publisher);
+    publisher_hurry(d->publisher);
     desk_end_if_idle(d);
     return 0;
 }
@@ -278,8 +428,6 @@ static int setup_publisher(struct desk *d) {
         .userdata = d,
     };
 
-    if (settings.mode == FSYNC_NEVER)
-        return 0;
     return publisher_new(&d->publisher, d->event, &settings);
 }
 
@@ -306,6 +454,9 @@ static int setup_slots(struct desk *d) {
         .session = d->session,
         .config = &d->config,
         .sink = &d->sink,
+        .restarted = on_restarted,
+        .save = on_save,
+        .userdata = d,
         .gate = &d->gate,
     };
     return 0;
@@ -352,18 +503,23 @@ int desk_new(struct desk **ret, sd_event *event, struct link *link, struct score
 }
 
 struct desk *desk_free(struct desk *d) {
+    struct saving *s, *next_saving;
     struct task *t, *next;
 
     if (!d)
         return NULL;
     publisher_free(d->publisher);
     HASH_ITER(hh, d->tasks, t, next) {
-        task_withdraw(d, t);
+        task_withdraw(d, t, false);
         HASH_DEL(d->tasks, t);
         task_free(t);
     }
     for (unsigned i = 0; d->slots && i < d->config.transfers; i++)
         transfer_free(d->slots[i]);
+    DL_FOREACH_SAFE(d->savings, s, next_saving) {
+        parcel_done(&s->parcel);
+        free(s);
+    }
     session_free(d->session);
     queue_free(d->queue);
     dirs_free(d->dirs);

@@ -30,6 +30,7 @@ static const char *begin(struct head *h, const char *line, size_t n) {
     *h = (struct head){
         .status = (unsigned)((digits[0] - '0') * 100 + (digits[1] - '0') * 10 + digits[2] - '0'),
         .http10 = n > STATUS_AT && memcmp(line, "HTTP/1.0", 8) == 0,
+        .http1 = memcmp(line, "HTTP/1", 6) == 0,
         .framing = true, /* a first line that is folded continues nothing */
         .n_lines = lines,
         .n_bytes = bytes,

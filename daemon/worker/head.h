@@ -29,6 +29,7 @@ struct head {
     unsigned status; /* of the last answer, 0: none yet */
     bool ended;      /* its empty line has come */
     bool http10;
+    bool http1; /* 1.0 or 1.1: without a length the body ends with the connection */
     bool framing; /* the line before was a field that must not be folded */
     unsigned n_lines;
     size_t n_bytes;

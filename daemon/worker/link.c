@@ -143,6 +143,14 @@ void link_send_fetched(struct link *l, int64_t id) {
     chan_queued(l->chan);
 }
 
+void link_send_checkpoint(struct link *l, const struct wire_checkpoint *checkpoint) {
+    int r = wire_put_checkpoint(chan_buf(l->chan), checkpoint);
+
+    if (r < 0)
+        fail_send(r);
+    chan_queued(l->chan);
+}
+
 void link_send_result(struct link *l, const struct wire_result *result) {
     int r = wire_put_result(chan_buf(l->chan), result);
 

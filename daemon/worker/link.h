@@ -32,6 +32,7 @@ int link_new(struct link **ret, sd_event *event, int fd, const struct link_handl
 struct link *link_free(struct link *l);
 
 void link_send_fetched(struct link *l, int64_t id);
+void link_send_checkpoint(struct link *l, const struct wire_checkpoint *checkpoint);
 void link_send_result(struct link *l, const struct wire_result *result);
 
 /* Sends what is not yet sent, waiting at most timeout_usec. 0 or a negative errno. */

@@ -1,5 +1,6 @@
 #include "daemon/worker/parcel.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -24,6 +25,14 @@ void parcel_place(struct parcel *p) {
     if (r != 0)
         parcel_discard(p);
     p->fd = close_fd(p->fd);
+}
+
+void parcel_check(struct parcel *p) {
+    p->error = digest_file(p->fd, p->unread->kinds, &p->sums);
+    if (p->error == 0)
+        integrity_judge(p->unread, &p->sums, p->failure);
+    if (p->failure->error != ERR_NONE)
+        p->error = -EBADMSG;
 }
 
 void parcel_done(struct parcel *p) {

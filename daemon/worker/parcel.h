@@ -9,11 +9,19 @@
 
 #include "common/naming.h"
 #include "daemon/worker/dirs.h"
+#include "daemon/worker/integrity.h"
 
 #define PART_NAME_MAX 40
 
 /* ".dld-ID.part", into PART_NAME_MAX bytes. */
 void part_name(char *ret, int64_t job);
+
+enum parcel_work {
+    PARCEL_PUBLISH, /* make it durable and give it its name */
+    PARCEL_KEEP,    /* make it durable as it is, for another attempt */
+    PARCEL_SAVE,    /* likewise, while its transfer goes on */
+    PARCEL_CHECK,   /* it has its name; it is only read */
+};
 
 /* fd and dir are owned by the parcel. While the publisher has it, nobody else touches it. */
 struct parcel {
@@ -22,9 +30,13 @@ struct parcel {
     char part[PART_NAME_MAX];
     const char *name; /* wanted, in dir; the owner's, valid as long as the parcel */
     enum on_conflict conflict;
+    enum parcel_work work;
+    const struct integrity *unread; /* digests still to be made of the file, NULL: none; the owner's */
+    struct failure *failure;        /* says which was wrong; the owner's, needed with unread */
 
     /* What came of it. */
     int error;    /* 0, or the negative errno that kept it from its name */
+    struct digest_sums sums; /* of the file */
     bool skipped; /* on_conflict is skip and a file was there */
     char placed[NAME_MAX_BYTES + 1];
 
@@ -34,6 +46,9 @@ struct parcel {
 /* Gives the file its name, or removes the part file when that fails or the name is skipped; fills
  * in error, skipped and placed, and closes fd. */
 void parcel_place(struct parcel *p);
+
+/* Reads the file and judges it by unread: error is -EBADMSG when it is wrong. Blocks on the disk. */
+void parcel_check(struct parcel *p);
 
 /* After an error before placing: removes the part file and closes fd. */
 void parcel_discard(struct parcel *p);

@@ -42,7 +42,7 @@ static bool round_due(struct publisher *p, uint64_t last_began) {
     while (!p->stop) {
         if (!p->incoming)
             pthread_cond_wait(&p->changed, &p->mutex);
-        else if (p->hurry || p->settings.mode == FSYNC_ALWAYS ||
+        else if (p->hurry || p->settings.mode != FSYNC_BATCH ||
                  p->n_incoming > p->settings.capacity / 2 || now_usec(CLOCK_MONOTONIC) >= due)
             return true;
         else
@@ -55,7 +55,7 @@ static bool round_due(struct publisher *p, uint64_t last_began) {
 static struct parcel *take_parcels(struct publisher *p) {
     struct parcel *list = NULL, *first = p->incoming;
 
-    if (p->settings.mode == FSYNC_ALWAYS) {
+    if (p->settings.mode != FSYNC_BATCH) {
         DL_DELETE(p->incoming, first);
         DL_APPEND(list, first);
         p->n_incoming--;
@@ -78,7 +78,8 @@ static void *publisher_thread(void *userdata) {
         began = now_usec(CLOCK_MONOTONIC);
         if (++p->rounds == 0)
             p->rounds = 1;
-        round_publish(list, p->settings.dirs, p->rounds);
+        round_publish(list, p->settings.dirs,
+                      p->settings.mode == FSYNC_NEVER ? 0 : p->rounds);
         pthread_mutex_lock(&p->mutex);
         DL_CONCAT(p->done, list);
         eventfd_write(p->done_fd, 1);

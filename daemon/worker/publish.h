@@ -4,8 +4,9 @@
  *
  * FSYNC_BATCH: a round takes all files that are there. It starts at once when the last one began at
  * least the interval ago, else when that has passed, or earlier when half of the stage is filled.
- * FSYNC_ALWAYS: each file is a round by itself, and none waits. (FSYNC_NEVER needs no stage: see
- * parcel_place().)
+ * FSYNC_ALWAYS: each file is a round by itself, and none waits. FSYNC_NEVER: none waits, and nothing
+ * is synced; only files that have to be read need the stage then, for others there is
+ * parcel_place().
  */
 #ifndef DLD_WORKER_PUBLISH_H
 #define DLD_WORKER_PUBLISH_H
@@ -25,7 +26,7 @@ typedef void publisher_done_fn(void *userdata, struct parcel *p);
 typedef void publisher_room_fn(void *userdata);
 
 struct publisher_settings {
-    enum fsync_mode mode; /* FSYNC_BATCH or FSYNC_ALWAYS */
+    enum fsync_mode mode;
     uint64_t interval_usec;
     unsigned capacity;       /* parcels in the stage at most */
     const struct dirs *dirs; /* the caller's, outlives the publisher */

@@ -1,11 +1,15 @@
 #include "daemon/worker/request.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/util.h"
 #include "daemon/worker/decode.h"
+#include "daemon/worker/resume.h"
 
 #define USER_AGENT "dld/" DLD_VERSION
 
@@ -126,6 +130,18 @@ int request_add(struct request *r, const char *header) {
     if (!list)
         return -ENOMEM;
     r->headers = list;
+    return 0;
+}
+
+int request_rest(struct request *r, const struct wire_kept *kept) {
+    _cleanup_free_ char *range = NULL, *condition = NULL;
+
+    if (asprintf(&range, "Range: bytes=%" PRIu64 "-", kept->offset) < 0)
+        range = NULL;
+    if (asprintf(&condition, "If-Range: %s", resume_condition(kept)) < 0)
+        condition = NULL;
+    if (!range || !condition || request_add(r, range) < 0 || request_add(r, condition) < 0)
+        return -ENOMEM;
     return 0;
 }
 

@@ -15,16 +15,45 @@ struct synced {
     char path[];
 };
 
+static bool is_going(const struct parcel *p) {
+    return p->error == 0 && p->work == PARCEL_PUBLISH;
+}
+
+static void check(struct parcel *list) {
+    struct parcel *p;
+
+    DL_FOREACH(list, p) {
+        if (p->unread)
+            parcel_check(p);
+        if (p->error < 0 && p->work == PARCEL_PUBLISH)
+            parcel_discard(p);
+    }
+}
+
 static void sync_data(struct parcel *list) {
     struct parcel *p;
 
     /* All are set going before any is waited for. */
-    DL_FOREACH(list, p) sync_file_range(p->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
     DL_FOREACH(list, p) {
-        if (fsync(p->fd) < 0) {
+        if (is_going(p))
+            sync_file_range(p->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    }
+    DL_FOREACH(list, p) {
+        if (is_going(p) && fsync(p->fd) < 0) {
             p->error = -errno;
             parcel_discard(p);
         }
+    }
+}
+
+/* The directory too, or an older part file could come back under the name. */
+static void sync_kept(struct parcel *list) {
+    struct parcel *p;
+
+    DL_FOREACH(list, p) {
+        if ((p->work == PARCEL_KEEP || p->work == PARCEL_SAVE) &&
+            (fdatasync(p->fd) < 0 || fsync(p->dir->fd) < 0))
+            p->error = -errno;
     }
 }
 
@@ -87,7 +116,7 @@ static void sync_dirs(struct parcel *list, const struct dirs *dirs, unsigned num
     struct parcel *p;
 
     DL_FOREACH(list, p) {
-        if (p->error < 0 || p->skipped)
+        if (!is_going(p) || p->skipped)
             continue;
         if (p->dir->synced_in != number) {
             p->dir->synced_in = number;
@@ -104,10 +133,15 @@ static void sync_dirs(struct parcel *list, const struct dirs *dirs, unsigned num
 void round_publish(struct parcel *list, const struct dirs *dirs, unsigned number) {
     struct parcel *p;
 
-    sync_data(list);
+    check(list);
+    if (number != 0) {
+        sync_data(list);
+        sync_kept(list);
+    }
     DL_FOREACH(list, p) {
-        if (p->error == 0)
+        if (is_going(p))
             parcel_place(p);
     }
-    sync_dirs(list, dirs, number);
+    if (number != 0)
+        sync_dirs(list, dirs, number);
 }

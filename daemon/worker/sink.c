@@ -24,6 +24,7 @@ void sink_begin(struct sink *s, int64_t job, const char *output) {
     s->job = job;
     s->output = output;
     s->used = 0;
+    s->size = 0;
     s->expected = 0;
 }
 
@@ -33,7 +34,7 @@ void sink_expect(struct sink *s, uint64_t bytes) {
 
 /* A part file left over is removed, not truncated: it may be another link to a published file. */
 static int part_create(struct sink *s) {
-    const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
     mode_t mode = s->settings->file_mode;
 
     s->fd = openat(s->dir->fd, s->part, flags, mode);
@@ -63,7 +64,46 @@ static int sink_open(struct sink *s) {
     return r;
 }
 
-static int write_all(int fd, const char *p, size_t n) {
+/* Counts in *size what was written, also before an error. */
+/* Only as it was left: a regular file with this one name, and no shorter. */
+static int part_reopen(struct sink *s, uint64_t offset) {
+    struct stat st;
+
+    s->fd = openat(s->dir->fd, s->part, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (s->fd < 0 || fstat(s->fd, &st) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || (uint64_t)st.st_size < offset)
+        return -ESTALE;
+    if (ftruncate(s->fd, (off_t)offset) < 0 || lseek(s->fd, (off_t)offset, SEEK_SET) < 0)
+        return -errno;
+    s->size = offset;
+    s->dev = st.st_dev;
+    return 0;
+}
+
+int sink_resume(struct sink *s, uint64_t offset) {
+    int r;
+
+    part_name(s->part, s->job);
+    r = dirs_open(s->settings->dirs, s->output, path_dir_len(s->output), false, &s->dir);
+    if (r == 0)
+        r = part_reopen(s, offset);
+    if (r < 0) {
+        s->fd = close_fd(s->fd);
+        s->dir = dir_unref(s->dir);
+    }
+    return r;
+}
+
+int sink_restart(struct sink *s) {
+    s->used = 0;
+    s->size = 0;
+    if (s->fd >= 0 && (ftruncate(s->fd, 0) < 0 || lseek(s->fd, 0, SEEK_SET) < 0))
+        return -errno;
+    return 0;
+}
+
+static int write_all(int fd, const char *p, size_t n, uint64_t *size) {
     while (n > 0) {
         ssize_t written = write(fd, p, n);
 
@@ -73,6 +113,7 @@ static int write_all(int fd, const char *p, size_t n) {
             return -errno;
         p += written;
         n -= (size_t)written;
+        *size += (uint64_t)written;
     }
     return 0;
 }
@@ -103,7 +144,7 @@ static int sink_put(struct sink *s, const char *p, size_t n) {
     }
     if (r == 0)
         r = sink_take(s, n);
-    return r < 0 ? r : write_all(s->fd, p, n);
+    return r < 0 ? r : write_all(s->fd, p, n, &s->size);
 }
 
 static int sink_flush(struct sink *s) {
@@ -149,25 +190,43 @@ static int sink_mark(const struct sink *s, unsigned http_status) {
     return r;
 }
 
-int sink_finish(struct sink *s, unsigned http_status, struct parcel *ret) {
+static void sink_hand_over(struct sink *s, struct parcel *ret) {
     size_t dir_len = path_dir_len(s->output);
+
+    ret->fd = TAKE_FD(s->fd);
+    ret->dir = TAKE_PTR(s->dir);
+    ret->name = s->output + dir_len + (dir_len > 0 ? 1 : 0);
+    memcpy(ret->part, s->part, sizeof(ret->part));
+}
+
+int sink_keep(struct sink *s, struct parcel *ret) {
+    int r = s->used > 0 ? sink_flush(s) : 0;
+
+    if (s->fd < 0)
+        return r < 0 ? r : -ENOENT;
+    sink_hand_over(s, ret); /* after an error, what was written before it */
+    return 0;
+}
+
+int sink_finish(struct sink *s, unsigned http_status, struct parcel *ret) {
     int r = s->used > 0 || s->fd < 0 ? sink_flush(s) : 0;
 
     if (r == 0)
         r = sink_mark(s, http_status);
     if (r < 0)
         return r;
-    ret->fd = TAKE_FD(s->fd);
-    ret->dir = TAKE_PTR(s->dir);
-    ret->name = s->output + dir_len + (dir_len > 0 ? 1 : 0);
-    memcpy(ret->part, s->part, sizeof(ret->part));
+    sink_hand_over(s, ret);
     return 0;
 }
 
-void sink_discard(struct sink *s) {
+void sink_leave(struct sink *s) {
     s->used = 0;
-    if (s->fd >= 0)
-        unlinkat(s->dir->fd, s->part, 0);
     s->fd = close_fd(s->fd);
     s->dir = dir_unref(s->dir);
+}
+
+void sink_discard(struct sink *s) {
+    if (s->fd >= 0)
+        unlinkat(s->dir->fd, s->part, 0);
+    sink_leave(s);
 }

@@ -36,6 +36,7 @@ struct sink {
     const char *output; /* path beneath the root, the caller's */
     struct dir *dir;    /* NULL: not opened yet */
     int fd;             /* the part file, -1: not made yet */
+    uint64_t size; /* bytes in the part file */
     char part[PART_NAME_MAX];
     dev_t dev;         /* of the part file's file system, when it is made and there is a room */
     uint64_t expected; /* bytes known to come yet, 0: none are */
@@ -49,6 +50,12 @@ void sink_done(struct sink *s);
 /* Starts a body. Nothing is touched on disk yet. */
 void sink_begin(struct sink *s, int64_t job, const char *output);
 
+/* Opens the part file that an earlier attempt left, to go on after its first offset bytes; -ENOENT
+ * or -ESTALE: it isn't there, or not what it was, and a new one will be made. */
+int sink_resume(struct sink *s, uint64_t offset);
+
+/* Drops what was written: the body begins anew. */
+int sink_restart(struct sink *s);
 /* So many bytes of the body are announced: the first of them is refused (-EROOM) unless all have
  * room. */
 void sink_expect(struct sink *s, uint64_t bytes);
@@ -58,6 +65,13 @@ int sink_write(struct sink *s, const void *p, size_t n);
 /* The body is complete: the file is written to its end and marked as this job's, and handed to the
  * parcel, with its wanted name. */
 int sink_finish(struct sink *s, unsigned http_status, struct parcel *ret);
+
+/* Gives the body up for now: what came of it is written and handed to the parcel, which is to be
+ * kept; its size is in s->size. */
+int sink_keep(struct sink *s, struct parcel *ret);
+
+/* Lets go of the part file and leaves it as it is. */
+void sink_leave(struct sink *s);
 
 /* Gives the body up: removes the part file. */
 void sink_discard(struct sink *s);

@@ -36,6 +36,14 @@ static int find_own(int dir_fd, const char *store_id, struct task *t) {
     part_name(part, t->job.id);
     unlinkat(dir_fd, part, 0);
     memcpy(t->parcel.placed, own.name, sizeof(own.name));
+    if (t->integrity.kinds != 0) {
+        t->parcel.fd = openat(dir_fd, own.name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (t->parcel.fd < 0)
+            return 0;
+        t->parcel.work = PARCEL_CHECK;
+        t->parcel.unread = &t->integrity;
+        t->parcel.failure = &t->failure;
+    }
     t->found_own = true;
     t->size = own.size;
     t->bytes = (uint64_t)own.size; /* that attempt received them, and was not recorded */

@@ -8,7 +8,8 @@
 #include "daemon/worker/task.h"
 
 /* True when the job needs no transfer any more, and the task tells why: its file is there already
- * (found_own, skipped; parcel.placed has its name) or it has failed. The disk is looked at only
+ * (found_own, skipped; parcel.placed has its name) or it has failed. One found_own whose
+ * digest is wanted is open in the parcel, to be checked. The disk is looked at only
  * where on_conflict or maybe_published call for it. */
 bool target_settled(struct dirs *dirs, const char *store_id, struct task *t);
 

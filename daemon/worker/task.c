@@ -42,6 +42,7 @@ struct task *task_new(const struct wire_job *job) {
         t->job.headers[i] = text_put(&to, job->headers[i]);
     t->arrived_usec = now_usec(CLOCK_MONOTONIC);
     t->size = -1;
+    t->kept = t->job.kept;
     t->parcel.fd = -1;
     return t;
 }
@@ -78,7 +79,8 @@ void task_result(const struct task *t, enum wire_outcome outcome, const char *ou
         .message = failed ? t->failure.message : NULL,
         .effective_url = t->effective_url,
         .content_type = t->content_type,
+        .digest = outcome == OUTCOME_DONE && *t->digest ? t->digest : NULL,
         .body = failed ? t->body : NULL,
-        .kept.total = -1,
+        .kept = t->kept,
     };
 }

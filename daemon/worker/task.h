@@ -8,6 +8,7 @@
 #include "daemon/worker/failure.h"
 #include "daemon/worker/hash.h"
 #include "daemon/worker/parcel.h"
+#include "daemon/worker/resume.h"
 
 enum task_stage {
     TASK_WAITING, /* in the queue, for a slot */
@@ -23,6 +24,14 @@ struct task {
     unsigned slot;         /* RUNNING, BLOCKED */
     struct parcel parcel;  /* the file on its way to its name */
 
+    struct wire_kept kept;  /* of the part file as it is now; etag and last_modified are the job's or
+                               those of version */
+    struct version version; /* of what this attempt received */
+    uint8_t outcome;        /* enum wire_outcome, to be reported once the part file is kept */
+    uint64_t serial;        /* no other task of this worker has it */
+
+    struct integrity integrity; /* what its digests are to be */
+
     /* What is known of how it went; the transfer and the publisher fill it in. */
     struct failure failure;
     bool found_own; /* an earlier attempt had published it; nothing was fetched */
@@ -31,6 +40,7 @@ struct task {
     uint64_t bytes;        /* of body received */
     int64_t size;          /* of the file, -1 unknown */
     uint64_t started_usec; /* CLOCK_REALTIME, 0: not begun */
+    char digest[DIGEST_TEXT_MAX]; /* of the file, "": none was made */
     char *effective_url;   /* owned; NULL where it is the job's */
     char *content_type;    /* owned; NULL: none */
     char *body;            /* how an error answer's began, printable; owned; NULL: none */

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "daemon/worker/address.h"
 #include "daemon/worker/answer.h"
 #include "daemon/worker/decode.h"
 #include "daemon/worker/excerpt.h"
@@ -13,6 +12,9 @@
 #include "daemon/worker/header.h"
 #include "daemon/worker/remote.h"
 #include "daemon/worker/request.h"
+#include "daemon/worker/resume.h"
+#include "daemon/worker/tls_end.h"
+#include "daemon/worker/transfer_rest.h"
 
 /* Bytes read of a body that nobody wants, to keep its connection for the next job. */
 #define DISCARD_MAX (64 * KIB)
@@ -22,34 +24,7 @@
 
 #define CONTENT_TYPE_MAX 255
 
-struct transfer {
-    const struct transfer_settings *settings;
-    struct scoreboard_row *row;
-    CURL *easy;
-    struct request request;
-    struct address address;
-    struct sink sink;
-    struct passage passage;
-    struct task *task; /* NULL: idle */
-    bool used; /* the handle, by an earlier task */
-    bool in_session;
-    bool body_begun;                /* of the answer that is not a redirect */
-    bool wanted;                    /* that body belongs in the file */
-    struct head head;               /* of the last answer */
-    struct excerpt excerpt;         /* of a body that doesn't */
-    struct decoder decoder;         /* on while a coding is being undone */
-    uint64_t coded;                 /* bytes that it took in */
-    struct remote_base base;        /* with if_modified: what is there */
-    uint64_t discarded;             /* bytes of one that doesn't */
-    uint64_t shown_usec;            /* when the row was last updated */
-    uint64_t mark_usec, mark_bytes; /* where the measuring of speed began */
-    char curl_text[CURL_ERROR_SIZE];
-};
-
 /* ---- scoreboard ---- */
-
-#define ROW_SET(row, field, value)                                                                 \
-    atomic_store_explicit(&(row)->field, (value), memory_order_relaxed)
 
 static void row_begin(struct transfer *t) {
     uint64_t now = now_usec(CLOCK_MONOTONIC);
@@ -64,7 +39,7 @@ static void row_begin(struct transfer *t) {
 }
 
 static void row_update(struct transfer *t) {
-    uint64_t now = now_usec(CLOCK_MONOTONIC), bytes = t->task->bytes;
+    uint64_t now = now_usec(CLOCK_MONOTONIC), bytes = t->offset + t->task->bytes;
 
     if (now - t->shown_usec < SHOW_EVERY)
         return;
@@ -91,7 +66,7 @@ static bool above(struct transfer *t, uint64_t bytes, uint64_t limit, const char
 }
 
 /* Of the body as it comes over the network. */
-static bool too_large(struct transfer *t, uint64_t bytes, const char *verb) {
+bool transfer_too_large(struct transfer *t, uint64_t bytes, const char *verb) {
     return above(t, bytes, t->task->job.max_size, "max_size", verb);
 }
 
@@ -101,14 +76,36 @@ static bool file_too_large(struct transfer *t, uint64_t bytes) {
 
     if (above(t, bytes, job->max_decoded_size, "max_decoded_size", "has sent"))
         return true;
-    return !(job->compressed && job->max_decoded_size) && too_large(t, bytes, "has sent");
+    return !(job->compressed && job->max_decoded_size) && transfer_too_large(t, bytes, "has sent");
 }
 
-static long answer_status(const struct transfer *t) {
+long transfer_status(const struct transfer *t) {
     long status = 0;
 
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     return status;
+}
+
+/* The file's size is known, or how much of it there is at least. */
+bool transfer_wrong_size(struct transfer *t, uint64_t bytes, const char *verb) {
+    int64_t size = t->task->job.size;
+
+    if (size < 0 || bytes == (uint64_t)size)
+        return false;
+    failure_set(&t->task->failure, ERR_SIZE, "%s %s %llu bytes, the job asks for %lld",
+                t->address.url.host_key, verb, (unsigned long long)bytes, (long long)size);
+    return true;
+}
+
+/* The header is complete and the file is to follow. Whether to go on. */
+static bool digest_start(struct transfer *t) {
+    struct integrity *in = &t->task->integrity;
+
+    answer_digests(t->easy, in);
+    if (digest_begin(&t->digest, in->kinds) == 0)
+        return true;
+    failure_set(&t->task->failure, ERR_INTERNAL, "can't make the digests of the file");
+    return false;
 }
 
 /* Whether to go on. */
@@ -128,17 +125,27 @@ static bool decode_begin(struct transfer *t) {
 
 /* Whether to go on. */
 static bool body_begin(struct transfer *t) {
+    bool compressed = t->task->job.compressed;
     curl_off_t total = -1;
 
     t->body_begun = true;
-    t->wanted = answer_has_file(answer_status(t));
+    t->wanted = answer_has_file(transfer_status(t)) || (t->offset > 0 && transfer_status(t) == 206);
     curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &total);
-    ROW_SET(t->row, total, t->task->job.compressed ? -1 : total);
-    if (t->wanted && total > 0)
-        sink_expect(&t->sink, (uint64_t)total);
-    if (t->wanted && t->task->job.compressed && !decode_begin(t))
+    if (t->wanted && transfer_status(t) == 206)
+        return rest_begin(t, total);
+    ROW_SET(t->row, total, compressed ? -1 : total);
+    if (!t->wanted)
+        return true;
+    if (t->offset > 0 && !rest_begin_anew(t))
         return false;
-    return !t->wanted || total < 0 || !too_large(t, (uint64_t)total, "announced");
+    t->versioned = !compressed && version_read(t->easy, &t->task->version);
+    if (total >= 0 && transfer_too_large(t, (uint64_t)total, "announced"))
+        return false;
+    if (total >= 0 && !compressed && transfer_wrong_size(t, (uint64_t)total, "announced"))
+        return false;
+    if (total > 0)
+        sink_expect(&t->sink, (uint64_t)total);
+    return (!compressed || decode_begin(t)) && digest_start(t);
 }
 
 /* Whether to go on reading a body that is not the file. */
@@ -161,12 +168,31 @@ static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
         failure_set(&t->task->failure, ERR_PROTOCOL, "%s %s", t->address.url.host_key, wrong);
         return CURL_WRITEFUNC_ERROR;
     }
-    if (!header_location_is_valid(p, n) && answer_status(t) / 100 == 3) {
+    if (t->head.ended && answer_has_file((long)t->head.status))
+        t->until_end = t->head.http1 && !t->head.has_length && !t->head.is_chunked &&
+                       tls_end_watch(t->easy, &t->tls_ended);
+    if (!header_location_is_valid(p, n) && transfer_status(t) / 100 == 3) {
         failure_set(&t->task->failure, ERR_REDIRECT, "%s redirects to what is no URL for a job",
                     t->address.url.host_key);
         return CURL_WRITEFUNC_ERROR;
     }
     return n;
+}
+
+/* Whether it is no more than was announced or asked for. */
+static bool fits(struct transfer *t) {
+    const struct task *task = t->task;
+    uint64_t size = t->offset + task->bytes;
+
+    if (file_too_large(t, size))
+        return false;
+    if (task->job.size >= 0 && size > (uint64_t)task->job.size)
+        return !transfer_wrong_size(t, size, "has sent");
+    if (t->offset > 0 && task->bytes > t->rest) {
+        rest_refuse(t, "more of it than there is");
+        return false;
+    }
+    return true;
 }
 
 /* Bytes of the file. Sets the failure itself. */
@@ -176,9 +202,11 @@ static int keep(void *userdata, const char *p, size_t n) {
     int r;
 
     task->bytes += n;
-    if (file_too_large(t, task->bytes))
+    if (!fits(t))
         return -EFBIG;
     r = sink_write(&t->sink, p, n);
+    if (r == 0)
+        r = digest_add(&t->digest, p, n);
     if (r < 0)
         failure_set_output(&task->failure, r, task->job.output);
     return r;
@@ -188,7 +216,7 @@ static int keep_coded(struct transfer *t, const char *p, size_t n) {
     int r;
 
     t->coded += n;
-    if (too_large(t, t->coded, "has sent"))
+    if (transfer_too_large(t, t->coded, "has sent"))
         return -EFBIG;
     r = decoder_write(&t->decoder, p, n, keep, t);
     if (r == -EBADMSG)
@@ -213,6 +241,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *userdata) {
     r = t->decoder.on ? keep_coded(t, p, n) : keep(t, p, n);
     if (r < 0)
         return CURL_WRITEFUNC_ERROR;
+    rest_save_if_due(t);
     row_update(t);
     return n;
 }
@@ -227,9 +256,11 @@ static int on_progress(void *userdata, curl_off_t total, curl_off_t now, curl_of
     (void)upload_now;
     if (t->body_begun || (total <= 0 && now <= (curl_off_t)DISCARD_MAX))
         return 0;
-    status = answer_status(t);
+    status = transfer_status(t);
     if (answer_has_file(status))
-        return too_large(t, (uint64_t)total, "announced");
+        return transfer_too_large(t, (uint64_t)total, "announced") ||
+               (total > 0 && !t->task->job.compressed &&
+                transfer_wrong_size(t, (uint64_t)total, "announced"));
     if (status < 300 || status >= 400 || now <= (curl_off_t)DISCARD_MAX)
         return 0;
     failure_set(&t->task->failure, ERR_REDIRECT, "%s does not end the body of its redirect",
@@ -336,10 +367,11 @@ struct transfer *transfer_free(struct transfer *t) {
     if (!t)
         return NULL;
     if (t->in_session)
-        transfer_abort(t);
+        transfer_abort(t, false);
     curl_easy_cleanup(t->easy);
     request_done(&t->request);
     address_done(&t->address);
+    digest_done(&t->digest);
     sink_done(&t->sink);
     decoder_done(&t->decoder);
     free(t);
@@ -357,54 +389,37 @@ struct task *transfer_task(const struct transfer *t) {
     return t->task;
 }
 
-/* Asks for the file only if it differs from the one that is there. */
-static int add_conditions(struct transfer *t, const struct wire_job *job) {
-    char field[ETAG_MAX + 64];
-    struct tm tm;
-    int r = 0;
-
-    remote_base_look(&t->base, t->settings->sink->dirs, job->output);
-    if (!t->base.there)
-        return 0;
-    if (*t->base.etag) {
-        snprintf(field, sizeof(field), "If-None-Match: %s", t->base.etag);
-        r = request_add(&t->request, field);
-    }
-    if (r == 0 && gmtime_r(&t->base.st.st_mtim.tv_sec, &tm)) {
-        strftime(field, sizeof(field), "If-Modified-Since: %a, %d %b %Y %H:%M:%S GMT", &tm);
-        r = request_add(&t->request, field);
-    }
-    return r;
-}
-
 bool transfer_start(struct transfer *t, struct task *task) {
     int r;
 
     if (!address_set(&t->address, task->job.url, &task->failure) ||
         !request_permitted(t->settings->config, &t->address, &task->failure))
         return false;
-    passage_begin(&t->passage);
+    t->task = task;
+    t->body_begun = t->wanted = t->spoilt = t->versioned = t->saving = false;
+    t->discarded = t->offset = t->rest = t->saved = 0;
+    t->saved_usec = now_usec(CLOCK_MONOTONIC);
+    t->curl_text[0] = '\0';
+    t->head = (struct head){0};
+    t->excerpt.n = 0;
+    t->coded = 0;
+    t->until_end = false;
+    decoder_done(&t->decoder);
+    sink_begin(&t->sink, task->job.id, task->job.output);
     r = t->used ? transfer_renew(t) : 0;
     t->used = true;
-    if (r == 0 && task->job.if_modified)
-        r = add_conditions(t, &task->job);
+    passage_begin(&t->passage);
+    if (r == 0)
+        r = task->job.if_modified ? remote_ask(t) : rest_ask(t);
     if (r == 0)
         r = request_fill(&t->request, &task->job, &t->address);
     if (r == 0) {
-        t->task = task;
-        t->body_begun = t->wanted = false;
-        t->discarded = 0;
-        t->head = (struct head){0};
-        t->excerpt.n = 0;
-        t->coded = 0;
-        decoder_done(&t->decoder);
-        t->curl_text[0] = '\0';
-        sink_begin(&t->sink, task->job.id, task->job.output);
         row_begin(t);
         r = session_add(t->settings->session, t->easy);
     }
     if (r < 0) {
         request_clear(&t->request, &task->job);
+        sink_leave(&t->sink);
         transfer_release(t);
         failure_set(&task->failure, ERR_INTERNAL, "out of memory");
         return false;
@@ -421,7 +436,7 @@ static int keep_facts(struct transfer *t, struct task *task) {
 
     if (t->wanted)
         task->size = atomic_load_explicit(&t->row->total, memory_order_relaxed);
-    task->http_status = (unsigned)answer_status(t);
+    task->http_status = (unsigned)transfer_status(t);
     if (task->http_status >= 400 && t->excerpt.n > 0 && !(task->body = excerpt_text(&t->excerpt)))
         return -ENOMEM;
     curl_easy_getinfo(t->easy, CURLINFO_REDIRECT_COUNT, &redirects);
@@ -437,39 +452,18 @@ static int keep_facts(struct transfer *t, struct task *task) {
     return 0;
 }
 
-/* A 304 that was asked for: the file that is there is the one, if it still is. */
-static bool is_not_modified(struct transfer *t, CURLcode code) {
-    struct task *task = t->task;
-
-    if (!task->job.if_modified || !t->base.there || code != CURLE_OK || t->head.status != 304)
-        return false;
-    if (!remote_base_holds(&t->base, t->settings->sink->dirs, task->job.output)) {
-        failure_set(&task->failure, ERR_OUTPUT,
-                    "%.300s was changed while the server was asked for a newer one",
-                    task->job.output);
-        task->failure.transient = true;
-        return false;
+/* The whole is there: is it what was asked for? */
+static void verify(struct transfer *t, struct task *task) {
+    if (t->offset > 0) {
+        rest_verify(t, task);
+        return;
     }
-    task->not_modified = true;
-    task->size = t->base.st.st_size;
-    name_with_number(task->job.output, 0, task->parcel.placed);
-    return true;
-}
-
-/* What the file is to have from the server, besides its bytes. */
-static int adorn(struct transfer *t, struct task *task) {
-    const struct wire_job *job = &task->job;
-
-    if (job->remote_time)
-        remote_set_time(task->parcel.fd, answer_field(t->easy, "Last-Modified"));
-    if (job->if_modified) {
-        remote_mark_etag(task->parcel.fd, answer_field(t->easy, "ETag"));
-        task->parcel.conflict = CONFLICT_OVERWRITE;
-    } else if (job->content_disposition) {
-        return remote_set_name(task, answer_field(t->easy, "Content-Disposition"),
-                               t->settings->sink->store_id);
-    }
-    return 0;
+    if (transfer_wrong_size(t, task->bytes, "has sent") || (!t->body_begun && !digest_start(t)))
+        return;
+    if (digest_end(&t->digest, &task->parcel.sums) < 0)
+        failure_set(&task->failure, ERR_INTERNAL, "can't make the digests of the file");
+    else
+        integrity_judge(&task->integrity, &task->parcel.sums, &task->failure);
 }
 
 static void judge(struct transfer *t, CURLcode code) {
@@ -481,6 +475,7 @@ static void judge(struct transfer *t, CURLcode code) {
         .host = t->address.url.host_key,
         .head = &t->head,
         .received = t->decoder.on ? t->coded : t->task->bytes,
+        .resumed = t->wanted && t->offset > 0,
         .connect_timeout_usec = config->connect_timeout_usec,
         .timeout_usec = t->task->job.timeout_usec,
         .low_speed_limit = config->low_speed_limit,
@@ -493,6 +488,7 @@ static void judge(struct transfer *t, CURLcode code) {
 bool transfer_finish(struct transfer *t, CURLcode code) {
     struct task *task = t->task;
     struct failure *f = &task->failure;
+    bool whole;
     int r;
 
     t->in_session = false;
@@ -500,38 +496,50 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
         failure_set(f, ERR_INTERNAL, "out of memory");
     if (code != CURLE_OK)
         passage_judge(&t->passage, t->address.url.host_key, f);
-    if (f->error == ERR_NONE && !is_not_modified(t, code))
+    whole = rest_judge(t, code);
+    if (f->error == ERR_NONE && !whole && !remote_unchanged(t, code))
         judge(t, code);
+    if (t->wanted && t->until_end && !t->tls_ended)
+        failure_set(f, ERR_PARTIAL, "the connection to %s was cut before it said that it had sent all",
+                    t->address.url.host_key);
     if (t->decoder.on && !t->decoder.ended)
         failure_set(f, ERR_PARTIAL, "%s sent a coded body that breaks off", t->address.url.host_key);
     decoder_done(&t->decoder);
+    if (f->error == ERR_NONE && !task->not_modified) {
+        verify(t, task);
+        t->spoilt |= f->error == ERR_CHECKSUM;
+    }
     request_clear(&t->request, &task->job);
     if (f->error == ERR_NONE && !task->not_modified) {
         r = sink_finish(&t->sink, task->http_status, &task->parcel);
         if (r < 0)
             failure_set_output(f, r, task->job.output);
         task->parcel.conflict = task->job.on_conflict;
-        if (r == 0 && adorn(t, task) < 0)
+        if (r == 0 && remote_adorn(t) < 0)
             failure_set(f, ERR_INTERNAL, "out of memory");
-        if (r == 0 && f->error != ERR_NONE)
+        if (r == 0 && f->error != ERR_NONE) {
             parcel_discard(&task->parcel);
+            t->spoilt = true;
+        }
     }
     if (f->error != ERR_NONE || task->not_modified) {
-        sink_discard(&t->sink);
+        rest_leave(t, f->transient && !task->not_modified);
         return false;
     }
-    task->size = (int64_t)task->bytes;
+    task->kept.offset = 0;
+    task->size = (int64_t)(t->offset + task->bytes);
     return true;
 }
 
-void transfer_abort(struct transfer *t) {
+void transfer_abort(struct transfer *t, bool keep) {
     if (t->in_session) {
         session_remove(t->settings->session, t->easy);
         t->in_session = false;
-        t->task->http_status = (unsigned)answer_status(t);
+        t->task->http_status = (unsigned)transfer_status(t);
         request_clear(&t->request, &t->task->job);
     }
-    sink_discard(&t->sink);
+    if (t->task)
+        rest_leave(t, keep);
     transfer_release(t);
 }
 

@@ -21,6 +21,11 @@ struct transfer_settings {
     struct session *session;
     const struct wire_config *config;
     const struct sink_settings *sink;
+    /* What was kept of the file is not there any more: kept.offset is 0 now. */
+    void (*restarted)(void *userdata, struct task *t);
+    /* It is time to make durable what has come; transfer_save() may follow. */
+    void (*save)(void *userdata, struct task *t);
+    void *userdata;
     const struct gate *gate;
 };
 
@@ -38,11 +43,21 @@ bool transfer_start(struct transfer *t, struct task *task);
 struct transfer *transfer_of(CURL *easy);
 
 /* curl is through with it. True: the file is complete and in task->parcel. False: nothing is to be
- * published: it failed, or the file that is there is up to date (not_modified), as the task says. The handle is free for another job, but the row still shows this one. */
+ * published: it failed, as the task says, and what came of it may be in task->parcel as PARCEL_KEEP;
+ * or the file that is there is up to date (not_modified). The handle is free for another job, but the
+ * row still shows this one. */
 bool transfer_finish(struct transfer *t, CURLcode code);
 
-/* Gives up what is under way and removes the part file. */
-void transfer_abort(struct transfer *t);
+/* Gives up what is under way. The part file is removed, unless keep and it is worth it: then it may
+ * be in task->parcel as PARCEL_KEEP. */
+void transfer_abort(struct transfer *t, bool keep);
+
+/* A second descriptor of the part file for the parcel, and in *ret_kept what is in the file. 0 or a
+ * negative errno. transfer_saved() must follow. */
+int transfer_save(struct transfer *t, struct parcel *ret, struct wire_kept *ret_kept);
+
+/* That much is durable (or not: 0). */
+void transfer_saved(struct transfer *t, uint64_t offset);
 
 /* The slot is free: clears its row. */
 void transfer_release(struct transfer *t);

@@ -1,6 +1,7 @@
 """What the misbehaving server can do: a behaviour is a function, its name the first part of the path.
 
-behaviours_answers.py has those about the header of an answer and its meaning.
+behaviours_answers.py has those about the header of an answer and its meaning, behaviours_files.py those about
+digests and parts.
 """
 
 import asyncio

@@ -128,9 +128,3 @@ def test_stray_answer_while_the_connection_is_idle(make_daemon, bad, framing):
     jobs = daemon.run(good_jobs(bad))
     check_good(daemon, jobs)
     assert all(j["attempts"] == 1 for j in jobs)
-
-
-@pytest.mark.parametrize("delay", ["0.0001", "0.001"])
-def test_stray_answer_soon_after(daemon, bad, delay):
-    jobs = daemon.run([{"url": bad.url(f"/stray/{delay}/length/a"), "output": "a"}, *good_jobs(bad)])
-    check_good(daemon, jobs[1:])

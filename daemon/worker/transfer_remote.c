@@ -1,0 +1,60 @@
+#include "daemon/worker/transfer_rest.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#include "daemon/worker/answer.h"
+
+int remote_ask(struct transfer *t) {
+    const struct wire_job *job = &t->task->job;
+    char field[ETAG_MAX + 64];
+    struct tm tm;
+    int r = 0;
+
+    remote_base_look(&t->base, t->settings->sink->dirs, job->output);
+    if (!t->base.there)
+        return 0;
+    if (*t->base.etag) {
+        snprintf(field, sizeof(field), "If-None-Match: %s", t->base.etag);
+        r = request_add(&t->request, field);
+    }
+    if (r == 0 && gmtime_r(&t->base.st.st_mtim.tv_sec, &tm)) {
+        strftime(field, sizeof(field), "If-Modified-Since: %a, %d %b %Y %H:%M:%S GMT", &tm);
+        r = request_add(&t->request, field);
+    }
+    return r;
+}
+
+bool remote_unchanged(struct transfer *t, CURLcode code) {
+    struct task *task = t->task;
+
+    if (!task->job.if_modified || !t->base.there || code != CURLE_OK || t->head.status != 304)
+        return false;
+    if (!remote_base_holds(&t->base, t->settings->sink->dirs, task->job.output)) {
+        failure_set(&task->failure, ERR_OUTPUT,
+                    "%.300s was changed while the server was asked for a newer one",
+                    task->job.output);
+        task->failure.transient = true;
+        return false;
+    }
+    task->not_modified = true;
+    task->size = t->base.st.st_size;
+    name_with_number(task->job.output, 0, task->parcel.placed);
+    return true;
+}
+
+int remote_adorn(struct transfer *t) {
+    struct task *task = t->task;
+    const struct wire_job *job = &task->job;
+
+    if (job->remote_time)
+        remote_set_time(task->parcel.fd, answer_field(t->easy, "Last-Modified"));
+    if (job->if_modified) {
+        remote_mark_etag(task->parcel.fd, answer_field(t->easy, "ETag"));
+        task->parcel.conflict = CONFLICT_OVERWRITE;
+    } else if (job->content_disposition) {
+        return remote_set_name(task, answer_field(t->easy, "Content-Disposition"),
+                               t->settings->sink->store_id);
+    }
+    return 0;
+}

@@ -1,0 +1,106 @@
+/*
+ * transfer_rest.h - what a transfer does with the first bytes of a file that an earlier attempt left,
+ * and with what it leaves itself. Private to transfer*.c.
+ *
+ * A transfer with offset > 0 has asked for the rest. The answer is the rest, as it was asked for
+ * (206), the whole file (200), which then replaces what was there, or something that is no file.
+ */
+#ifndef DLD_WORKER_TRANSFER_REST_H
+#define DLD_WORKER_TRANSFER_REST_H
+
+#include "daemon/worker/address.h"
+#include "daemon/worker/decode.h"
+#include "daemon/worker/excerpt.h"
+#include "daemon/worker/head.h"
+#include "daemon/worker/remote.h"
+#include "daemon/worker/request.h"
+#include "daemon/worker/transfer.h"
+
+struct transfer {
+    const struct transfer_settings *settings;
+    struct scoreboard_row *row;
+    CURL *easy;
+    struct request request;
+    struct address address;
+    struct sink sink;
+    struct passage passage;
+    struct digest digest; /* of what goes into it */
+    struct task *task;    /* NULL: idle */
+    bool used;            /* the handle, by an earlier task */
+    bool in_session;
+    bool body_begun;                /* of the answer that is not a redirect */
+    bool wanted;                    /* that body belongs in the file */
+    struct head head;               /* of the last answer */
+    struct excerpt excerpt;         /* of a body that doesn't */
+    bool until_end;                 /* the body ends with its TLS connection, */
+    bool tls_ended;                 /* which the server has ended */
+    struct decoder decoder;         /* on while a coding is being undone */
+    uint64_t coded;                 /* bytes that it took in */
+    struct remote_base base;        /* with if_modified: what is there */
+    uint64_t offset;                /* bytes of the file that an earlier attempt received */
+    uint64_t rest;                  /* bytes that are to follow those */
+    bool spoilt;                    /* what came is not worth keeping */
+    bool versioned;                 /* task->version names what comes */
+    bool saving;                    /* transfer_saved() will follow */
+    uint64_t saved, saved_usec;     /* bytes known to be durable, and since when */
+    uint64_t discarded;             /* bytes of one that doesn't */
+    uint64_t shown_usec;            /* when the row was last updated */
+    uint64_t mark_usec, mark_bytes; /* where the measuring of speed began */
+    char curl_text[CURL_ERROR_SIZE];
+};
+
+#define ROW_SET(row, field, value)                                                                 \
+    atomic_store_explicit(&(row)->field, (value), memory_order_relaxed)
+
+/* ---- transfer.c ---- */
+
+/* Is the file, of which so many bytes are announced or there, more than the job allows, or another
+ * than it asks for? The failure is set then; verb is for its message. */
+bool transfer_too_large(struct transfer *t, uint64_t bytes, const char *verb);
+bool transfer_wrong_size(struct transfer *t, uint64_t bytes, const char *verb);
+
+/* Of the last answer, 0: none. */
+long transfer_status(const struct transfer *t);
+
+/* ---- transfer_rest.c ---- */
+
+/* Before the request is filled: asks for the rest only, if the first part is there. 0 or -ENOMEM. */
+int rest_ask(struct transfer *t);
+
+/* The header of a 206 is complete, its Content-Length is length (-1: none). Whether to go on. */
+bool rest_begin(struct transfer *t, int64_t length);
+
+/* The server sends the file from its first byte, for it is another one now, or no parts are to be
+ * had of it. Whether to go on. */
+bool rest_begin_anew(struct transfer *t);
+
+/* What came, or was to come, is not what belongs behind the kept bytes. */
+void rest_refuse(struct transfer *t, const char *why);
+
+/* More has come: has it made durable from time to time. */
+void rest_save_if_due(struct transfer *t);
+
+/* What an answer to a request for the rest may be besides the rest. True: all was there already. */
+bool rest_judge(struct transfer *t, CURLcode code);
+
+/* The rest is there. Digests of a file that came in parts are made when it is complete, by the
+ * publisher. */
+void rest_verify(struct transfer *t, struct task *task);
+
+/* The part file after an attempt that failed or was given up: it is kept where the next one can go
+ * on with it (again), untouched where nothing was added to it, and else removed. */
+void rest_leave(struct transfer *t, bool again);
+
+/* ---- transfer_remote.c: what the server says of the file besides its bytes ---- */
+
+/* With if_modified, before the request is filled: asks for the file only if it differs from the one
+ * that is there. 0 or -ENOMEM. */
+int remote_ask(struct transfer *t);
+
+/* A 304 that was asked for: the file that is there is the one, if it still is. */
+bool remote_unchanged(struct transfer *t, CURLcode code);
+
+/* Gives the parcel the time, version and name that the server gave, as far as the job wants them. 0 or -ENOMEM. */
+int remote_adorn(struct transfer *t);
+
+#endif
