@@ -18,12 +18,8 @@ import threading
 from urllib.parse import unquote
 
 
-<<<<<<< HEAD
-import behaviours_answers  # noqa: F401 (its behaviours register themselves)
-=======
 import behaviours_answers  # noqa: F401 (their behaviours register themselves)
 import behaviours_files  # noqa: F401
->>>>>>> files
 from behaviours import BEHAVIOURS, FOREVER, Reply, Request
 
 
