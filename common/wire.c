@@ -116,7 +116,6 @@ int wire_put_job(struct buf *b, const struct wire_job *m) {
     put_u64(b, (uint64_t)m->size);
     put_u64(b, m->max_decoded_size);
     put_str(b, m->checksum);
-    put_str(b, m->proxy);
     put_u8(b, m->content_disposition);
     put_u8(b, m->if_modified);
     put_u8(b, m->remote_time);
@@ -314,7 +313,6 @@ int wire_get_job(const void *p, size_t n, struct wire_job *ret) {
     ret->size = (int64_t)get_u64(&c);
     ret->max_decoded_size = get_u64(&c);
     ret->checksum = get_str_or_null(&c);
-    ret->proxy = get_str_or_null(&c);
     ret->content_disposition = get_bool(&c);
     ret->if_modified = get_bool(&c);
     ret->remote_time = get_bool(&c);

@@ -101,7 +101,6 @@ struct wire_job {
     int64_t size;              /* exact size of the file, -1: any */
     uint64_t max_decoded_size; /* bytes, 0: no limit */
     const char *checksum;      /* "sha-256:<hex>", NULL: none */
-    const char *proxy;         /* for this job, NULL: as configured */
     bool content_disposition;  /* the server may name the file */
     bool if_modified;          /* fetch only what differs from the file that is there */
     bool remote_time;          /* the file's mtime is Last-Modified */

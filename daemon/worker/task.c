@@ -18,7 +18,7 @@ static const char *text_put(char **to, const char *s) {
 
 struct task *task_new(const struct wire_job *job) {
     size_t texts = text_size(job->url) + text_size(job->output) + text_size(job->user_agent) +
-                   text_size(job->referer) + text_size(job->checksum) + text_size(job->proxy) +
+                   text_size(job->referer) + text_size(job->checksum) +
                    text_size(job->kept.etag) + text_size(job->kept.last_modified);
     struct task *t;
     char *to;
@@ -35,7 +35,6 @@ struct task *task_new(const struct wire_job *job) {
     t->job.user_agent = text_put(&to, job->user_agent);
     t->job.referer = text_put(&to, job->referer);
     t->job.checksum = text_put(&to, job->checksum);
-    t->job.proxy = text_put(&to, job->proxy);
     t->job.kept.etag = text_put(&to, job->kept.etag);
     t->job.kept.last_modified = text_put(&to, job->kept.last_modified);
     for (uint32_t i = 0; i < job->n_headers; i++)
