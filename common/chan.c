@@ -184,10 +184,6 @@ void chan_queued(struct chan *c) {
         sd_event_source_set_enabled(c->flush, SD_EVENT_ONESHOT);
 }
 
-size_t chan_pending(const struct chan *c) {
-    return buf_size(&c->out);
-}
-
 int chan_flush(struct chan *c, uint64_t timeout_usec) {
     uint64_t deadline = now_usec(CLOCK_MONOTONIC) + timeout_usec;
 

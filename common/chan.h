@@ -34,9 +34,6 @@ struct chan *chan_free(struct chan *c);
 struct buf *chan_buf(struct chan *c);
 void chan_queued(struct chan *c);
 
-/* Bytes that wait to be sent. */
-size_t chan_pending(const struct chan *c);
-
 /* Delivers all that has come in, up to the peer's end: for when the peer is known to be gone. */
 void chan_drain(struct chan *c);
 

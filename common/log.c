@@ -31,21 +31,6 @@ void log_init(const char *name, int level) {
     log_to_journal = stderr_is_journal();
 }
 
-int log_level_parse(const char *s) {
-    static const struct {
-        const char *name;
-        int level;
-    } levels[] = {
-        {"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
-        {"info", LOG_INFO}, {"debug", LOG_DEBUG},
-    };
-
-    for (size_t i = 0; i < ELEMENTSOF(levels); i++)
-        if (streq(s, levels[i].name))
-            return levels[i].level;
-    return -EINVAL;
-}
-
 /* Control characters from strangers must not reach a terminal or forge a second line. */
 static void make_printable(char *s) {
     for (; *s; s++)

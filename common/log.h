@@ -16,9 +16,6 @@
  * syslog priority that is written. */
 void log_init(const char *name, int level);
 
-/* "error", "warning", "info", "debug" into a syslog priority; -EINVAL. */
-int log_level_parse(const char *s);
-
 void log_at(int level, const char *fmt, ...) _printf_(2, 3);
 
 #define log_error(...) log_at(LOG_ERR, __VA_ARGS__)

@@ -54,7 +54,7 @@ struct dispatch_choice {
 };
 
 /* Has the workers drop the active jobs chosen; they end as CANCELLED unless they come to another
- * end first. Returns their ids, a new array of *ret_n, or NULL when out of memory (and nothing was
+ * end first. Returns their ids in order, a new array of *ret_n, or NULL when out of memory (and nothing was
  * done). */
 int64_t *dispatch_cancel(struct dispatch *d, const struct dispatch_choice *choice, size_t *ret_n);
 

@@ -163,6 +163,12 @@ static bool chosen(const struct live_job *l, const struct dispatch_choice *c) {
     return c->ids == NULL;
 }
 
+static int compare_ids(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
 int64_t *dispatch_cancel(struct dispatch *d, const struct dispatch_choice *choice, size_t *ret_n) {
     int64_t *ids = malloc((d->n_active + 1) * sizeof(*ids));
     struct live_job *l, *tmp;
@@ -178,6 +184,7 @@ int64_t *dispatch_cancel(struct dispatch *d, const struct dispatch_choice *choic
         l->cancelling = true;
         ids[n++] = l->id;
     }
+    qsort(ids, n, sizeof(*ids), compare_ids);
     *ret_n = n;
     return ids;
 }
@@ -212,12 +219,6 @@ bool dispatch_overlay(const struct dispatch *d, struct job *job, struct job_prog
     if (l->stage == LIVE_ACTIVE && pool_progress(&l->pool, &p) == 0)
         *ret = (struct job_progress){.bytes = p.bytes, .speed = p.speed, .total = p.total};
     return true;
-}
-
-static int compare_ids(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-
-    return (x > y) - (x < y);
 }
 
 int64_t *dispatch_active_ids(const struct dispatch *d, int64_t after, size_t *ret_n) {

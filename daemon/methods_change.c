@@ -185,12 +185,6 @@ static void on_batch_known(void *userdata, int error, const struct store_batch *
         change_step(c);
 }
 
-static int compare(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-
-    return (x > y) - (x < y);
-}
-
 /* What runs is the workers' to drop. */
 static int cancel_active(struct change *c) {
     struct dispatch_choice choice = {
@@ -199,7 +193,6 @@ static int cancel_active(struct change *c) {
     c->active = dispatch_cancel(c->methods->dispatch, &choice, &c->n_active);
     if (!c->active)
         return -ENOMEM;
-    qsort(c->active, c->n_active, sizeof(*c->active), compare);
     leave_out(c, c->active, c->n_active);
     return 0;
 }

@@ -173,14 +173,6 @@ static void test_every_key_has_its_variable(void **state) {
     assert_int_equal(f->config.log.level, LOG_DEBUG);
 }
 
-static void test_log_levels_are_those_of_log_h(void **state) {
-    (void)state;
-    const struct config_choice *c = config_key_find("log", "level")->choices;
-
-    for (; c->name; c++)
-        assert_int_equal(log_level_parse(c->name), c->value);
-}
-
 /* --- values --- */
 
 static void test_count_out_of_range(void **state) {
@@ -459,7 +451,6 @@ int main(void) {
         TEST(test_command_line_beats_environment),
         TEST(test_last_of_two_options_counts),
         TEST(test_every_key_has_its_variable),
-        TEST(test_log_levels_are_those_of_log_h),
         TEST(test_count_out_of_range),
         TEST(test_count_too_large_for_any_number),
         TEST(test_count_with_sign),
