@@ -21,7 +21,7 @@ KIB = 1024
 MIB = 1024 * KIB
 
 
-def wait_for(condition, timeout=15, what="a condition"):
+def wait_for(condition, timeout=60, what="a condition"):
     """Asks until condition() is true and returns what it gave. Fails the test when it takes too long."""
     end = time.monotonic() + timeout * SLOWER
     pause = 0.001
