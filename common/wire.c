@@ -66,6 +66,8 @@ static void put_kept(struct buf *b, const struct wire_kept *k) {
     put_u64(b, (uint64_t)k->total);
     put_str(b, k->etag);
     put_str(b, k->last_modified);
+    put_u64(b, k->file);
+    put_u64(b, k->source);
 }
 
 int wire_put_hello(struct buf *b, const struct wire_hello *m) {
@@ -129,6 +131,21 @@ int wire_put_job(struct buf *b, const struct wire_job *m) {
 
 int wire_put_cancel(struct buf *b, int64_t id) {
     size_t at = record_open(b, WIRE_CANCEL);
+
+    put_u64(b, (uint64_t)id);
+    return record_close(b, at);
+}
+
+int wire_put_discard(struct buf *b, const struct wire_discard *m) {
+    size_t at = record_open(b, WIRE_DISCARD);
+
+    put_u64(b, (uint64_t)m->id);
+    put_str(b, m->output);
+    return record_close(b, at);
+}
+
+int wire_put_discarded(struct buf *b, int64_t id) {
+    size_t at = record_open(b, WIRE_DISCARDED);
 
     put_u64(b, (uint64_t)id);
     return record_close(b, at);
@@ -255,6 +272,8 @@ static void get_kept(struct cursor *c, struct wire_kept *ret) {
     ret->total = (int64_t)get_u64(c);
     ret->etag = get_str_or_null(c);
     ret->last_modified = get_str_or_null(c);
+    ret->file = get_u64(c);
+    ret->source = get_u64(c);
     if (ret->offset > INT64_MAX || ret->total < -1)
         c->bad = true;
 }
@@ -336,6 +355,14 @@ int wire_get_id(const void *p, size_t n, int64_t *ret) {
 int wire_get_empty(const void *p, size_t n) {
     struct cursor c = {.p = p, .left = n};
 
+    return cursor_end(&c);
+}
+
+int wire_get_discard(const void *p, size_t n, struct wire_discard *ret) {
+    struct cursor c = {.p = p, .left = n};
+
+    ret->id = (int64_t)get_u64(&c);
+    ret->output = get_str(&c);
     return cursor_end(&c);
 }
 

@@ -20,7 +20,7 @@
 
 #include "buf.h"
 
-#define WIRE_VERSION 2
+#define WIRE_VERSION 3
 #define WIRE_PACKET_MAX (64 * KIB)
 #define WIRE_RECORD_MAX (60 * KIB)
 #define WIRE_HEADERS_MAX 100
@@ -44,6 +44,8 @@ enum wire_type {
     WIRE_FETCHED = 6, /* from the worker: body complete, slot free; the RESULT follows */
     WIRE_CHECKPOINT = 8, /* from the worker: so much of a transfer that runs is on disk */
     WIRE_RESULT = 7,     /* from the worker: the job is out of its hands */
+    WIRE_DISCARD = 9,    /* to the worker: remove the part file of a job that nobody has */
+    WIRE_DISCARDED = 10, /* from the worker: it is not there any more */
     WIRE_MAX_
 };
 
@@ -80,6 +82,13 @@ struct wire_kept {
     int64_t total;             /* of the whole file as the server announced it, -1 unknown */
     const char *etag;          /* as the field came (RFC 9110 section 8.8.3), NULL: none */
     const char *last_modified; /* likewise */
+    uint64_t file;             /* part_mark() of the part file */
+    uint64_t source;           /* rest_source() of the server that sent them */
+};
+
+struct wire_discard {
+    int64_t id;
+    const char *output; /* path beneath the root, as in the job */
 };
 
 struct wire_checkpoint {
@@ -144,6 +153,8 @@ int wire_put_hello(struct buf *b, const struct wire_hello *m);
 int wire_put_config(struct buf *b, const struct wire_config *m);
 int wire_put_job(struct buf *b, const struct wire_job *m);
 int wire_put_cancel(struct buf *b, int64_t id);
+int wire_put_discard(struct buf *b, const struct wire_discard *m);
+int wire_put_discarded(struct buf *b, int64_t id);
 int wire_put_stop(struct buf *b);
 int wire_put_fetched(struct buf *b, int64_t id);
 int wire_put_checkpoint(struct buf *b, const struct wire_checkpoint *m);
@@ -153,8 +164,9 @@ int wire_put_result(struct buf *b, const struct wire_result *m);
 int wire_get_hello(const void *p, size_t n, struct wire_hello *ret);
 int wire_get_config(const void *p, size_t n, struct wire_config *ret);
 int wire_get_job(const void *p, size_t n, struct wire_job *ret);
-int wire_get_id(const void *p, size_t n, int64_t *ret); /* CANCEL, FETCHED */
+int wire_get_id(const void *p, size_t n, int64_t *ret); /* CANCEL, FETCHED, DISCARDED */
 int wire_get_empty(const void *p, size_t n);            /* STOP */
+int wire_get_discard(const void *p, size_t n, struct wire_discard *ret);
 int wire_get_checkpoint(const void *p, size_t n, struct wire_checkpoint *ret);
 int wire_get_result(const void *p, size_t n, struct wire_result *ret);
 

@@ -24,7 +24,10 @@ static int copy(char **to, const char *from) {
 }
 
 int attempt_keep(struct job_kept *to, const struct wire_kept *from) {
-    struct job_kept k = {.offset = from->offset, .total = from->total};
+    struct job_kept k = {.offset = from->offset,
+                         .total = from->total,
+                         .file = from->file,
+                         .source = from->source};
 
     if (copy(&k.etag, from->etag) < 0 || copy(&k.last_modified, from->last_modified) < 0) {
         job_kept_done(&k);
@@ -78,15 +81,44 @@ static size_t mirror_place(const struct job_spec *spec, const char *url) {
     return 0;
 }
 
-/* The next one in turn that is worth asking; n_urls: there is none. */
-static size_t mirror_next(const struct job *job, const struct job_spec *spec, size_t place) {
+/* Is mirror i one that may be asked (again)? Each counts once, however often it is named. */
+static bool mirror_is_left(const struct job *job, const struct job_spec *spec, size_t i) {
+    return !(job->spent & 1u << i) && mirror_place(spec, spec->urls[i]) == i;
+}
+
+/* What the failure of the mirror at place leads to. */
+struct turn {
+    size_t next;     /* mirror; n_urls: none is left */
+    uint64_t due;    /* when */
+    bool round_over; /* all have had their turn, but those that are still to be waited for */
+};
+
+/* The one that may be asked first; of several, the next in turn. Another round begins at next_round
+ * only. */
+static struct turn mirror_turn(const struct job *job, const struct job_spec *spec, size_t place,
+                               uint64_t now, uint64_t next_round) {
+    struct turn best = {.next = spec->n_urls, .due = UINT64_MAX};
+
     for (size_t k = 1; k <= spec->n_urls; k++) {
         size_t i = (place + k) % spec->n_urls;
+        uint64_t due = MAX(i > place ? now : next_round, job->mirror_due[i]);
 
-        if (!(job->spent & 1u << i) && mirror_place(spec, spec->urls[i]) == i)
-            return i;
+        if (mirror_is_left(job, spec, i) && due < best.due)
+            best = (struct turn){.next = i, .due = due, .round_over = i <= place};
     }
-    return spec->n_urls;
+    return best;
+}
+
+/* When no retry is left: a mirror that has asked for patience and had no turn since gets its last. */
+static struct turn mirror_last_turn(const struct job *job, const struct job_spec *spec,
+                                    size_t place, uint64_t now) {
+    struct turn best = {.next = spec->n_urls, .due = UINT64_MAX};
+
+    for (size_t i = 0; i < spec->n_urls; i++)
+        if (i != place && mirror_is_left(job, spec, i) && job->mirror_due[i] > now &&
+            job->mirror_due[i] < best.due)
+            best = (struct turn){.next = i, .due = job->mirror_due[i]};
+    return best;
 }
 
 /* false: it stays where it is, for want of memory. */
@@ -105,7 +137,7 @@ static bool mirror_go(struct job *job, const struct job_spec *spec, size_t to) {
         free(TAKE_PTR(job->kept.etag));
         free(TAKE_PTR(job->kept.last_modified));
     } else {
-        job_kept_done(&job->kept);
+        job_kept_drop(&job->kept);
     }
     return true;
 }
@@ -133,44 +165,66 @@ static void wait_for_room(struct job *job, const struct attempt_policy *policy,
                                         end->random);
 }
 
-/* The one place where the attempts come to an end. */
+static unsigned retries_of(const struct job_spec *spec, const struct attempt_policy *policy) {
+    return spec->retries >= 0 ? (unsigned)spec->retries : policy->retries;
+}
+
+/* No job is endless, whatever it gains. */
 static bool used_up(const struct job *job, const struct job_spec *spec, unsigned retries) {
     uint64_t most = MAX(ATTEMPTS_PER_RETRY * MAX((uint64_t)retries, 1u), (uint64_t)spec->n_urls);
 
-    return job->stalls > retries || job->attempts - job->blocked >= most;
+    return job->attempts - job->blocked >= most;
 }
 
+/* With one URL. */
 static void try_again(struct job *job, const struct job_spec *spec,
                       const struct attempt_policy *policy, const struct attempt_end *end,
                       bool transient) {
-    unsigned retries = spec->retries >= 0 ? (unsigned)spec->retries : policy->retries;
-    size_t place = mirror_place(spec, job->url), next = place;
-    bool grown = job->kept.offset > end->kept_before, round_over = true;
+    unsigned retries = retries_of(spec, policy);
+    bool grown = job->kept.offset > end->kept_before;
     uint64_t delay;
 
     job->state = JOB_FAILED;
-    if (spec->n_urls > 1 && !fault_is_ours(job->result.error)) {
-        if (!transient)
-            job->spent |= 1u << place;
-        next = mirror_next(job, spec, place);
-        if (next == spec->n_urls)
-            return;
-        round_over = next <= place;
-        grown = grown && (next == place || spec->checksum);
-    } else if (!transient) {
+    if (!transient)
         return;
-    }
-    if (round_over && !grown)
+    if (!grown)
         job->stalls++;
-    if (used_up(job, spec, retries))
+    if (job->stalls > retries || used_up(job, spec, retries))
         return;
     delay = backoff_delay(grown ? 1 : job->stalls, policy->base, policy->max, end->random);
-    if (next != place)
-        mirror_go(job, spec, next);
     job->state = JOB_WAITING;
-    job->due = end->now;
-    if (round_over)
-        job->due += MAX(delay, MIN(end->retry_after, RETRY_AFTER_MAX));
+    job->due = end->now + MAX(delay, MIN(end->retry_after, RETRY_AFTER_MAX));
+}
+
+static void try_mirrors(struct job *job, const struct job_spec *spec,
+                        const struct attempt_policy *policy, const struct attempt_end *end,
+                        bool transient) {
+    unsigned retries = retries_of(spec, policy), stalls = job->stalls + 1;
+    size_t place = mirror_place(spec, job->url);
+    bool grown = job->kept.offset > end->kept_before;
+    struct turn turn;
+    uint64_t delay;
+
+    job->state = JOB_FAILED;
+    if (!transient)
+        job->spent |= 1u << place;
+    /* The last turns are for those that asked before. */
+    job->mirror_due[place] = end->retry_after > 0 && job->stalls <= retries
+                                 ? end->now + MIN(end->retry_after, RETRY_AFTER_MAX)
+                                 : 0;
+    delay = backoff_delay(grown ? 1 : stalls, policy->base, policy->max, end->random);
+    turn = mirror_turn(job, spec, place, end->now, end->now + delay);
+    grown = grown && (turn.next == place || spec->checksum);
+    if (turn.round_over && !grown)
+        job->stalls = stalls;
+    if (job->stalls > retries)
+        turn = mirror_last_turn(job, spec, place, end->now);
+    if (turn.next == spec->n_urls || used_up(job, spec, retries))
+        return;
+    if (turn.next != place && !mirror_go(job, spec, turn.next))
+        turn.due = MAX(turn.due, end->now + delay);
+    job->state = JOB_WAITING;
+    job->due = turn.due;
 }
 
 /* What came last is told by the message. */
@@ -195,11 +249,19 @@ void attempt_failed(struct job *job, const struct job_spec *spec,
         job_kept_done(&job->kept);
     if (job->result.error == ERR_NO_SPACE)
         wait_for_room(job, policy, end);
+    else if (spec->n_urls > 1 && !fault_is_ours(job->result.error))
+        try_mirrors(job, spec, policy, end, transient);
     else
         try_again(job, spec, policy, end, transient);
     goes_on = job->state == JOB_WAITING ? job->due : end->now;
     if (spec->deadline > 0 && goes_on >= spec->deadline && (transient || job->state == JOB_WAITING))
         fail_deadline(job);
+}
+
+bool attempt_may_go_on(const struct job *job) {
+    /* What the worker judged to be for good it has removed already. */
+    return job->state == JOB_FAILED && job->result.error != ERR_DEADLINE &&
+           job->result.error != ERR_CRASH;
 }
 
 uint64_t attempt_timeout(const struct job_spec *spec, uint64_t now) {

@@ -41,11 +41,17 @@ struct attempt_end {
  * - With mirrors, a failure sends the job to the next one at once: its url and host are changed,
  *   and, unless a checksum tells whether bytes of two mirrors fit together, what was kept is
  *   forgotten. Only when all have had their turn does one retry count, and is there a wait. A
- *   mirror that failed for good is not asked again; the job fails when none is left.
+ *   mirror that failed for good is not asked again; the job fails when none is left. One that asked
+ *   for patience is not asked before its time, while the others go on without it; it has its turn
+ *   before the job fails.
  * - A job that could only go on after its deadline fails with ERR_DEADLINE.
  */
 void attempt_failed(struct job *job, const struct job_spec *spec,
                     const struct attempt_policy *policy, const struct attempt_end *end);
+
+/* Is what is kept of a job that has ended worth keeping, for someone to try it once more? Only after
+ * a failure that may pass. */
+bool attempt_may_go_on(const struct job *job);
 
 /* The time that an attempt may take, usec, with what is left until the deadline; 0: any. */
 uint64_t attempt_timeout(const struct job_spec *spec, uint64_t now);

@@ -80,7 +80,7 @@ static void attempt_void(struct live_job *l) {
 
 /* Given back; what it left of the file is known after a restart too. */
 static void result_released(struct live_job *l, const struct wire_result *result) {
-    if (result->kept.offset != l->row->kept.offset)
+    if (result->kept.offset != l->row->kept.offset || result->kept.file != l->row->kept.file)
         dispatch_on_checkpoint(l->dispatch, &l->pool, &result->kept);
     attempt_void(l);
 }
@@ -112,6 +112,7 @@ void dispatch_on_lost(void *userdata, struct pool_job *job, bool to_blame) {
 
     live_leave_sched(l);
     l->maybe_published = true;
+    l->row->kept.leftover = true; /* if nothing durable is known of it */
     if (to_blame && !l->cancelling) {
         l->row->attempts--;
         attempt_crashed(l->row, &d->settings.policy, now_usec(CLOCK_REALTIME));
@@ -122,6 +123,7 @@ void dispatch_on_lost(void *userdata, struct pool_job *job, bool to_blame) {
 }
 
 void dispatch_on_room(void *userdata) {
+    discards_go_on(userdata);
     dispatch_turn(userdata);
 }
 
@@ -167,6 +169,7 @@ struct dispatch *dispatch_free(struct dispatch *d) {
         return NULL;
     HASH_ITER(hh, d->live, l, tmp)
     live_free(l);
+    discards_free(d);
     sched_free(d->sched);
     sd_event_source_disable_unref(d->turn);
     sd_event_source_disable_unref(d->retry);
@@ -178,6 +181,7 @@ void dispatch_start(struct dispatch *d, struct store *store, struct pool *pool) 
     d->store = store;
     d->pool = pool;
     d->running = true;
+    discards_look(d);
     dispatch_turn(d);
 }
 

@@ -12,7 +12,7 @@ struct fetch {
 static void take_row(struct dispatch *d, struct job *row) {
     struct live_job *l;
 
-    if (live_find(d, row->id)) {
+    if (live_find(d, row->id) || discards_hold(d, row)) {
         job_free(row);
         return;
     }

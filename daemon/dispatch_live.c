@@ -87,7 +87,9 @@ static void fill_message(const struct live_job *l, const struct job_spec *spec, 
         .kept = {.offset = l->row->kept.offset,
                  .total = l->row->kept.total,
                  .etag = l->row->kept.etag,
-                 .last_modified = l->row->kept.last_modified},
+                 .last_modified = l->row->kept.last_modified,
+                 .file = l->row->kept.file,
+                 .source = l->row->kept.source},
         .n_headers = (uint32_t)MIN(spec->n_headers, (size_t)WIRE_HEADERS_MAX),
     };
     for (uint32_t i = 0; i < ret->n_headers; i++)
@@ -95,17 +97,24 @@ static void fill_message(const struct live_job *l, const struct job_spec *spec, 
 }
 
 /* The name is that of the preferred URL, from whichever mirror the file comes. */
-static int expand_output(const struct live_job *l, const struct job_spec *spec, char **ret) {
+static int expand_output(const struct job *row, const struct job_spec *spec, char **ret) {
     struct url u;
     const char *why;
     size_t column;
-    int r = url_parse(spec->n_urls > 0 ? spec->urls[0] : l->row->url, &u, &why, &column);
+    int r = url_parse(spec->n_urls > 0 ? spec->urls[0] : row->url, &u, &why, &column);
 
     if (r < 0)
         return r;
-    r = output_expand(spec->output, &u, l->id, l->row->index, ret);
+    r = output_expand(spec->output, &u, row->id, row->index, ret);
     url_done(&u);
     return r;
+}
+
+int job_output(const struct job *row, char **ret) {
+    _cleanup_(job_spec_done) struct job_spec spec = JOB_SPEC_INIT;
+    int r = job_spec_parse(row->body, &spec);
+
+    return r < 0 ? r : expand_output(row, &spec, ret);
 }
 
 /* Gives the job to a worker: 0, -EAGAIN (no room), -ETIME (its deadline has passed), or what is
@@ -120,7 +129,7 @@ static int live_send(struct live_job *l) {
     if (r == 0 && spec.deadline > 0 && now >= spec.deadline)
         r = -ETIME;
     if (r == 0)
-        r = expand_output(l, &spec, &output);
+        r = expand_output(l->row, &spec, &output);
     if (r < 0)
         return r;
     fill_message(l, &spec, output, now, &message);
@@ -194,6 +203,9 @@ void dispatch_cancelled(struct dispatch *d, const int64_t *ids, size_t n) {
         struct live_job *l = live_find(d, ids[i]);
 
         if (l && l->stage == LIVE_QUEUED) {
+            /* A worker that had it was lost sight of, in this life or an earlier one. */
+            if (l->maybe_published)
+                store_leftover_put(d->store, l->id, true);
             live_leave_sched(l);
             live_free(l);
         } else if (l && l->stage == LIVE_ACTIVE && !l->cancelling) {
@@ -201,6 +213,8 @@ void dispatch_cancelled(struct dispatch *d, const int64_t *ids, size_t n) {
             pool_cancel(d->pool, &l->pool);
         }
     }
+    if (n > 0)
+        discards_look(d);
     dispatch_turn(d);
 }
 

@@ -50,6 +50,9 @@ struct dispatch {
     sd_event_source *turn;  /* defer source: give out jobs once in a turn of the loop */
     sd_event_source *retry; /* timer: ask the store again */
     bool store_failing;
+    struct discard *discards; /* by id: part files that workers were told to remove */
+    bool discards_asked;      /* the store is listing more of them */
+    bool discards_due;        /* it is to be asked again when these are done */
 };
 
 #define live_of(ptr, member) ((struct live_job *)((char *)(ptr)-offsetof(struct live_job, member)))
@@ -82,6 +85,26 @@ void settle_error(struct live_job *l, enum dld_error error, const char *message)
 /* The store has refused something: it is asked again in a while (on_store_retry()). */
 void store_failed(struct dispatch *d, int error);
 int on_store_retry(sd_event_source *source, uint64_t usec, void *userdata);
+
+/* Where the job's file goes. 0 or a negative errno. */
+int job_output(const struct job *row, char **ret);
+
+/* ---- dispatch_discard.c: part files of jobs that have ended, and that nobody will go on with, are
+ * removed by whichever worker has time; a few at a time. ---- */
+
+#define DISCARDS_MAX 256
+
+/* There may be some in the store. */
+void discards_look(struct dispatch *d);
+
+/* A worker may have room again. */
+void discards_go_on(struct dispatch *d);
+
+/* Is the part file of this job, which someone wants to be done after all, just being removed? The
+ * scheduler is told of it when that is over. */
+bool discards_hold(struct dispatch *d, const struct job *row);
+
+void discards_free(struct dispatch *d);
 
 /* dispatch_fill.c: keeps the scheduler's window filled. */
 void ask_store(struct dispatch *d);

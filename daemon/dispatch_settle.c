@@ -81,6 +81,8 @@ static void on_settled(void *userdata, int error) {
         live_requeue(l);
         return;
     }
+    if (error == 0 && job_state_ended(l->row->state) && l->row->kept.leftover)
+        discards_look(d);
     if (error == 0 && l->row->state == JOB_FAILED)
         log_failure(l->row);
     if (error == 0 && job_state_ended(l->row->state))
@@ -95,6 +97,8 @@ void settle(struct live_job *l) {
     if (l->stage == LIVE_QUEUED)
         d->n_active++;
     l->stage = LIVE_SETTLING;
+    if (job_state_ended(l->row->state) && !attempt_may_go_on(l->row))
+        job_kept_drop(&l->row->kept);
     r = store_put(d->store, l->row, on_settled, l);
     if (r < 0)
         settle_failed(l, r);

@@ -61,6 +61,13 @@ void job_kept_done(struct job_kept *k) {
     *k = (struct job_kept){.total = -1};
 }
 
+void job_kept_drop(struct job_kept *k) {
+    bool leftover = k->offset > 0 || k->leftover;
+
+    job_kept_done(k);
+    k->leftover = leftover;
+}
+
 struct job *job_free(struct job *j) {
     if (!j)
         return NULL;

@@ -62,8 +62,16 @@ struct job_kept {
     int64_t total;       /* of the whole file as announced, -1 unknown */
     char *etag;          /* as the field came, NULL: none; owned */
     char *last_modified; /* likewise */
+    uint64_t file;       /* which file they are in, as in struct wire_kept */
+    uint64_t source;     /* which server they are from, likewise */
+    bool leftover;       /* offset is 0, and yet there may be a part file, which is of no use */
 };
 void job_kept_done(struct job_kept *k);
+
+/* What is kept, if anything, is of no use any more: its part file is a leftover. */
+void job_kept_drop(struct job_kept *k);
+
+#define JOB_URLS_MAX 16
 
 /* A row of the store. */
 struct job {
@@ -78,6 +86,8 @@ struct job {
     unsigned stalls;   /* failures that count against `retries`: nothing was gained by them */
     unsigned blocked;  /* attempts that found no room on the disk; they don't count */
     unsigned spent;    /* bit i: mirror i of its spec failed for good */
+    uint64_t mirror_due[JOB_URLS_MAX]; /* usec since the epoch: a mirror that asked for patience is
+                                          not asked again before; 0: it did not */
     uint64_t created;  /* usec since the epoch */
     char *url;         /* canonical; owned */
     char *host;        /* "host:port"; owned */
@@ -86,7 +96,6 @@ struct job {
     struct job_kept kept;
 };
 
-#define JOB_URLS_MAX 16
 #define JOB_RETRY_ON_MAX 32
 
 #define JOB_PRIORITY_STEP                                                                          \

@@ -219,6 +219,8 @@ static int start_pool(struct master *m) {
                 .checkpoint = dispatch_on_checkpoint,
                 .result = dispatch_on_result,
                 .lost = dispatch_on_lost,
+                .discarded = dispatch_on_discarded,
+                .gone = dispatch_on_gone,
                 .userdata = m->dispatch,
             },
     };

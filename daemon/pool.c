@@ -163,6 +163,17 @@ static int worker_result(struct pool_worker *w, const void *payload, size_t len)
     return 0;
 }
 
+static int worker_discarded(struct pool_worker *w, const void *payload, size_t len) {
+    const struct pool_job_handlers *jobs = &w->pool->handlers.jobs;
+    int64_t id;
+    int r = wire_get_id(payload, len, &id);
+
+    if (r < 0)
+        return r;
+    jobs->discarded(jobs->userdata, id);
+    return 0;
+}
+
 int worker_record(void *userdata, uint8_t type, const void *payload, size_t len) {
     struct pool_worker *w = userdata;
 
@@ -177,6 +188,8 @@ int worker_record(void *userdata, uint8_t type, const void *payload, size_t len)
         return worker_checkpoint(w, payload, len);
     case WIRE_RESULT:
         return worker_result(w, payload, len);
+    case WIRE_DISCARDED:
+        return worker_discarded(w, payload, len);
     default:
         return -EBADMSG;
     }
@@ -283,6 +296,26 @@ void pool_cancel(struct pool *p, struct pool_job *job) {
         worker_kill(job->worker);
     else
         chan_queued(job->worker->chan);
+}
+
+int pool_discard(struct pool *p, const struct wire_discard *message, unsigned *ret_worker) {
+    struct pool_worker *best = NULL;
+    int r;
+
+    for (unsigned i = 0; i < p->n_workers; i++) {
+        struct pool_worker *w = &p->workers[i];
+
+        if (w->state == WORKER_READY && !w->stopping && (!best || w->n_jobs < best->n_jobs))
+            best = w;
+    }
+    if (!best)
+        return -EAGAIN;
+    r = wire_put_discard(chan_buf(best->chan), message);
+    if (r < 0)
+        return r;
+    chan_queued(best->chan);
+    *ret_worker = best->number;
+    return 0;
 }
 
 /* ---- stopping ---- */

@@ -39,6 +39,9 @@ struct pool_job_handlers {
     /* The worker died (or was killed) holding the job. to_blame: by a fault of its own while it ran
      * this job. */
     void (*lost)(void *userdata, struct pool_job *job, bool to_blame);
+    void (*discarded)(void *userdata, int64_t id);
+    /* A worker died; what it was told to discard it may not have. After lost() of its jobs. */
+    void (*gone)(void *userdata, unsigned worker);
     void *userdata;
 };
 
@@ -78,6 +81,10 @@ int pool_start(struct pool *p, struct pool_job *job, const char *host,
 
 /* Asks the worker to drop the job; its result tells what came of it. */
 void pool_cancel(struct pool *p, struct pool_job *job);
+
+/* Has a worker remove the part file of a job that none has; discarded() follows, or gone() of the
+ * worker whose number is *ret_worker. 0; -EAGAIN: none is ready; -EMSGSIZE; -ENOMEM. */
+int pool_discard(struct pool *p, const struct wire_discard *message, unsigned *ret_worker);
 
 /* Starts no more; workers give up their jobs (results RELEASED) and exit; what has not exited at
  * the end of grace_usec is killed. stopped() follows. */

@@ -84,6 +84,7 @@ static void return_jobs(struct pool_worker *w, bool at_fault) {
         jobs->lost(jobs->userdata, job, to_blame);
     }
     w->n_slots_used = 0;
+    jobs->gone(jobs->userdata, w->number);
 }
 
 static bool pool_all_down(const struct pool *p) {

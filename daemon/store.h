@@ -97,6 +97,16 @@ int store_put(struct store *s, const struct job *job, store_done_fn *fn, void *u
  * Nothing is reported: should it fail, the next one says more. 0 or -ENOMEM. */
 int store_checkpoint(struct store *s, int64_t id, struct job_kept *kept);
 
+/* The jobs, at most limit, are the callee's to keep (job_free_many). */
+typedef void store_leftovers_fn(void *userdata, int error, struct job **jobs, size_t n);
+
+/* Jobs that have ended and of which a part file may be there that nobody will go on with. */
+int store_leftovers(struct store *s, size_t limit, store_leftovers_fn *fn, void *userdata);
+
+/* Records whether there may be such a file of a job that has ended; others are left as they are. 0
+ * or -ENOMEM. */
+int store_leftover_put(struct store *s, int64_t id, bool there);
+
 /* The jobs are the callee's to keep (job_free_many). more: the host has further queued ones behind
  * these. */
 typedef void store_fetch_fn(void *userdata, int error, struct job **jobs, size_t n, bool more);

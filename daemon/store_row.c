@@ -1,6 +1,8 @@
 #include "daemon/store_row.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/util.h"
@@ -11,7 +13,7 @@ enum { FLAG_SKIPPED = 1, FLAG_NOT_MODIFIED = 2 };
 
 /* Where the columns of the result are: bound from 7, read from 0 alone and from 12 in a job's row.
  */
-enum { BIND_RESULT = 7, READ_RESULT = 12, READ_KEPT = 26, READ_PATIENCE = 30 };
+enum { BIND_RESULT = 7, READ_RESULT = 12, READ_KEPT = 26, READ_PATIENCE = 32 };
 
 void row_result_bind(sqlite3_stmt *st, const struct job_result *r) {
     int at = BIND_RESULT;
@@ -37,13 +39,50 @@ void row_result_bind(sqlite3_stmt *st, const struct job_result *r) {
 }
 
 void row_kept_bind(sqlite3_stmt *st, int at, const struct job_kept *k) {
-    db_bind_number(st, at, (int64_t)k->offset);
+    db_bind_number(st, at, k->offset == 0 && k->leftover ? -1 : (int64_t)k->offset);
     if (k->offset > 0 && k->total >= 0)
         sqlite3_bind_int64(st, at + 1, k->total);
     else
         sqlite3_bind_null(st, at + 1);
     db_bind_text(st, at + 2, k->etag);
     db_bind_text(st, at + 3, k->last_modified);
+    db_bind_number(st, at + 4, (int64_t)k->file);
+    db_bind_number(st, at + 5, (int64_t)k->source);
+}
+
+/* "0:1700000000000000 2:1700000005000000" */
+static void mirrors_due_bind(sqlite3_stmt *st, int at, const struct job *j) {
+    char text[JOB_URLS_MAX * 24] = "";
+    size_t n = 0;
+
+    for (unsigned i = 0; i < JOB_URLS_MAX; i++)
+        if (j->mirror_due[i] > 0)
+            n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%u:%" PRIu64, n > 0 ? " " : "", i,
+                                  j->mirror_due[i]);
+    if (n > 0)
+        sqlite3_bind_text(st, at, text, (int)n, SQLITE_TRANSIENT);
+    else
+        sqlite3_bind_null(st, at);
+}
+
+static void mirrors_due_read(sqlite3_stmt *st, int at, struct job *j) {
+    const char *text = (const char *)sqlite3_column_text(st, at);
+    uint64_t due;
+    unsigned i;
+    int used;
+
+    while (text && sscanf(text, " %u:%" SCNu64 "%n", &i, &due, &used) == 2) {
+        if (i < JOB_URLS_MAX)
+            j->mirror_due[i] = due;
+        text += used;
+    }
+}
+
+void row_patience_bind(sqlite3_stmt *st, int at, const struct job *j) {
+    db_bind_number(st, at, j->stalls);
+    db_bind_number(st, at + 1, j->blocked);
+    db_bind_number(st, at + 2, j->spent);
+    mirrors_due_bind(st, at + 3, j);
 }
 
 /* false: out of memory. */
@@ -89,9 +128,12 @@ int row_result_read(sqlite3_stmt *st, struct job_result *ret) {
 }
 
 static int kept_read(sqlite3_stmt *st, int at, struct job_kept *ret) {
-    ret->offset = (uint64_t)sqlite3_column_int64(st, at);
+    ret->offset = (uint64_t)MAX(sqlite3_column_int64(st, at), INT64_C(0));
+    ret->leftover = sqlite3_column_int64(st, at) < 0;
     ret->total =
         sqlite3_column_type(st, at + 1) == SQLITE_NULL ? -1 : sqlite3_column_int64(st, at + 1);
+    ret->file = (uint64_t)sqlite3_column_int64(st, at + 4);
+    ret->source = (uint64_t)sqlite3_column_int64(st, at + 5);
     return text_read(st, at + 2, &ret->etag) && text_read(st, at + 3, &ret->last_modified)
                ? 0
                : -ENOMEM;
@@ -118,6 +160,7 @@ int row_job_read(sqlite3_stmt *st, struct job **ret) {
     j->stalls = (unsigned)sqlite3_column_int64(st, READ_PATIENCE);
     j->blocked = (unsigned)sqlite3_column_int64(st, READ_PATIENCE + 1);
     j->spent = (unsigned)sqlite3_column_int64(st, READ_PATIENCE + 2);
+    mirrors_due_read(st, READ_PATIENCE + 3, j);
     if (!text_read(st, 6, &j->host) || !text_read(st, 7, &j->url) || !text_read(st, 8, &j->body))
         return -ENOMEM;
     if (result_read(st, READ_RESULT, &j->result) < 0 || kept_read(st, READ_KEPT, &j->kept) < 0)

@@ -13,9 +13,9 @@
     "http_status, bytes, size, error, worker, flags, started, finished, output, message,"          \
     " effective_url, content_type, digest, answer"
 
-#define KEPT_COLUMNS "kept_offset, kept_total, kept_etag, kept_modified"
+#define KEPT_COLUMNS "kept_offset, kept_total, kept_etag, kept_modified, kept_file, kept_source"
 
-#define PATIENCE_COLUMNS "stalls, blocked, spent"
+#define PATIENCE_COLUMNS "stalls, blocked, spent, mirrors_due"
 
 /* As row_job_read() reads them. NULL stands for 0 in numbers, for unknown in size. */
 #define JOB_COLUMNS                                                                                \
@@ -26,8 +26,11 @@
  * run. */
 void row_result_bind(sqlite3_stmt *st, const struct job_result *r);
 
-/* Binds four parameters from at on, KEPT_COLUMNS; likewise. */
+/* Binds six parameters from at on, KEPT_COLUMNS; likewise. */
 void row_kept_bind(sqlite3_stmt *st, int at, const struct job_kept *k);
+
+/* Binds four parameters from at on, PATIENCE_COLUMNS. */
+void row_patience_bind(sqlite3_stmt *st, int at, const struct job *j);
 
 /* A row of RESULT_COLUMNS. *ret is overwritten. 0 or -ENOMEM, when *ret holds nothing. */
 int row_result_read(sqlite3_stmt *st, struct job_result *ret);

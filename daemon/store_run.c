@@ -34,9 +34,7 @@ static int row_put(struct db *db, const struct job *j, enum job_state from) {
         db_bind_number(st, 6, j->crashes);
         row_result_bind(st, &j->result);
         row_kept_bind(st, 21, &j->kept);
-        db_bind_number(st, 25, j->stalls);
-        db_bind_number(st, 26, j->blocked);
-        db_bind_number(st, 27, j->spent);
+        row_patience_bind(st, 27, j);
     }
     int r = db_exec(db, st);
     return r < 0 ? r : sqlite3_changes(db->sqlite) > 0;

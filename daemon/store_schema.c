@@ -20,6 +20,10 @@ _Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_CANCELLED == 6 && JOB_
  * hosts of queued jobs are found by the index jobs_ready, which also gives them in order of (rank,
  * id).
  *
+ * kept_offset is -1 where nothing is kept and yet a part file may be there. When such a job has ended
+ * the part file is to be removed; the index jobs_leftover finds it, also after a crash. mirrors_due
+ * is "MIRROR:USEC ..." of the mirrors that asked for patience.
+ *
  * batches: phase is enum batch_phase, touched when the last chunk came or the last step was done.
  * Jobs of a batch have ids first_id..last_id; where count says that there are gaps (chunks of
  * others came in between), the runs without gaps are in batch_runs.
@@ -50,10 +54,11 @@ static const char *const migrations[] = {
     " http_status INTEGER, bytes INTEGER, size INTEGER, error INTEGER, worker INTEGER,"
     " flags INTEGER, started INTEGER, finished INTEGER, output TEXT, message TEXT,"
     " effective_url TEXT, content_type TEXT, digest TEXT, answer TEXT, kept_offset INTEGER,"
-    " kept_total INTEGER, kept_etag TEXT, kept_modified TEXT, stalls INTEGER,"
-    " blocked INTEGER, spent INTEGER);"
+    " kept_total INTEGER, kept_etag TEXT, kept_modified TEXT, kept_file INTEGER,"
+    " kept_source INTEGER, stalls INTEGER, blocked INTEGER, spent INTEGER, mirrors_due TEXT);"
     "CREATE INDEX jobs_ready ON jobs(host, rank) WHERE state = 0;"
     "CREATE INDEX jobs_waiting ON jobs(due) WHERE state = 1;"
+    "CREATE INDEX jobs_leftover ON jobs(id) WHERE kept_offset = -1 AND state > 4;"
 
     "CREATE TABLE attempts(job INTEGER, n INTEGER, http_status INTEGER, bytes INTEGER,"
     " size INTEGER, error INTEGER, worker INTEGER, flags INTEGER, started INTEGER,"

@@ -56,17 +56,24 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_JOB_BRIEF] = "SELECT id, state, batch FROM jobs WHERE id = ?1",
     [ST_JOB_SCAN] = "SELECT id, state, batch FROM jobs WHERE id >= ?1 AND id <= ?2 ORDER BY id",
     [ST_JOB_PUT] = "UPDATE jobs SET state = ?3, due = ?4, attempts = ?5, crashes = ?6, (" //
-    RESULT_COLUMNS ", " KEPT_COLUMNS ") = (" RESULT_PARAMETERS ", ?21, ?22, ?23, ?24),"
-                   " (" PATIENCE_COLUMNS ") = (?25, ?26, ?27) WHERE id = ?1 AND state = ?2",
+    RESULT_COLUMNS ", " KEPT_COLUMNS ") = (" RESULT_PARAMETERS ", ?21, ?22, ?23, ?24, ?25,"
+                   " ?26), (" PATIENCE_COLUMNS ") = (?27, ?28, ?29, ?30) WHERE id = ?1 AND state = ?2",
     [ST_JOB_MOVE] = "UPDATE jobs SET host = ?2, url = ?3 WHERE id = ?1",
-    [ST_JOB_CHECKPOINT] = "UPDATE jobs SET (" KEPT_COLUMNS ") = (?2, ?3, ?4, ?5)"
+    [ST_JOB_CHECKPOINT] = "UPDATE jobs SET (" KEPT_COLUMNS ") = (?2, ?3, ?4, ?5, ?6, ?7)"
                           " WHERE id = ?1 AND state = 0",
+    /* Those with mark ?2 get mark ?3. */
+    [ST_LEFTOVER_PUT] = "UPDATE jobs SET kept_offset = ?3 WHERE id = ?1 AND state IN (5, 6)"
+                        " AND kept_offset IS ?2",
+    [ST_LEFTOVERS] = "SELECT " JOB_COLUMNS " FROM jobs WHERE kept_offset = -1 AND state > 4"
+                     " ORDER BY id LIMIT ?1",
     [ST_JOB_REQUEUE] = "UPDATE jobs SET state = 0, due = NULL, attempts = ?3, crashes = ?4"
                        " WHERE id = ?1 AND state = ?2",
     [ST_JOB_CANCEL] = "UPDATE jobs SET state = 6, due = NULL, finished = ?2, error = NULL,"
-                      " message = NULL WHERE id = ?1",
+                      " message = NULL, kept_offset = iif(kept_offset IS NULL, NULL, -1)"
+                      " WHERE id = ?1",
     [ST_JOB_RETRY] = "UPDATE jobs SET state = 0, attempts = NULL, crashes = NULL,"
-                     " (" PATIENCE_COLUMNS ") = (NULL, NULL, NULL), (" RESULT_COLUMNS
+                     " kept_offset = iif(kept_offset > 0, kept_offset, NULL),"
+                     " (" PATIENCE_COLUMNS ") = (NULL, NULL, NULL, NULL), (" RESULT_COLUMNS
                      ") = (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"
                      " NULL, NULL)"
                      " WHERE id = ?1 RETURNING host, rank",

@@ -42,6 +42,8 @@ enum statement {
     ST_JOB_PUT,
     ST_JOB_MOVE,
     ST_JOB_CHECKPOINT,
+    ST_LEFTOVER_PUT,
+    ST_LEFTOVERS,
     ST_JOB_REQUEUE,
     ST_JOB_CANCEL,
     ST_JOB_RETRY,

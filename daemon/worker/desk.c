@@ -66,19 +66,24 @@ struct desk {
 
 /* ---- ends ---- */
 
-/* The job has ended and nobody will go on with what is left of an earlier attempt. */
-static void part_forget(struct desk *d, struct task *t) {
+static void part_remove(struct desk *d, int64_t job, const char *output) {
     char part[PART_NAME_MAX];
     struct dir *dir = NULL;
 
-    if (t->job.kept.offset == 0 && t->kept.offset == 0)
+    if (dirs_open(d->dirs, output, path_dir_len(output), false, &dir) < 0)
         return;
-    t->kept.offset = 0;
-    if (dirs_open(d->dirs, t->job.output, path_dir_len(t->job.output), false, &dir) < 0)
-        return;
-    part_name(part, t->job.id);
+    part_name(part, job);
     unlinkat(dir->fd, part, 0);
     dir_unref(dir);
+}
+
+/* The job has ended and nobody will go on with what is left of an earlier attempt. */
+static void part_forget(struct desk *d, struct task *t) {
+    if (t->job.kept.offset == 0 && t->kept.offset == 0 && !t->job.maybe_published)
+        return;
+    t->kept.offset = 0;
+    if (path_is_safe(t->job.output))
+        part_remove(d, t->job.id, t->job.output);
 }
 
 /* The job's last word. Slot and file must be given up already. */
@@ -391,6 +396,18 @@ int desk_cancel(struct desk *d, int64_t id) {
         task_report(d, t, OUTCOME_CANCELLED);
         desk_fill(d);
     }
+    return 0;
+}
+
+int desk_discard(struct desk *d, const struct wire_discard *message) {
+    struct task *t = NULL;
+
+    HASH_FIND(hh, d->tasks, &message->id, sizeof(message->id), t);
+    if (t)
+        return -EBADMSG;
+    if (path_is_safe(message->output))
+        part_remove(d, message->id, message->output);
+    link_send_discarded(d->link, message->id);
     return 0;
 }
 

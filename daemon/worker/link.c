@@ -69,6 +69,13 @@ static int on_cancel(struct link *l, const void *payload, size_t len) {
     return r < 0 ? r : l->handlers.cancel(l->handlers.userdata, id);
 }
 
+static int on_discard(struct link *l, const void *payload, size_t len) {
+    struct wire_discard message;
+    int r = wire_get_discard(payload, len, &message);
+
+    return r < 0 ? r : l->handlers.discard(l->handlers.userdata, &message);
+}
+
 static int on_stop(struct link *l, const void *payload, size_t len) {
     int r = wire_get_empty(payload, len);
 
@@ -87,6 +94,8 @@ static int on_record(void *userdata, uint8_t type, const void *payload, size_t l
         return on_job(l, payload, len);
     case WIRE_CANCEL:
         return on_cancel(l, payload, len);
+    case WIRE_DISCARD:
+        return on_discard(l, payload, len);
     case WIRE_STOP:
         return on_stop(l, payload, len);
     default:
@@ -137,6 +146,14 @@ struct link *link_free(struct link *l) {
 
 void link_send_fetched(struct link *l, int64_t id) {
     int r = wire_put_fetched(chan_buf(l->chan), id);
+
+    if (r < 0)
+        fail_send(r);
+    chan_queued(l->chan);
+}
+
+void link_send_discarded(struct link *l, int64_t id) {
+    int r = wire_put_discarded(chan_buf(l->chan), id);
 
     if (r < 0)
         fail_send(r);

@@ -21,6 +21,7 @@ struct link_handlers {
     int (*config)(void *userdata, const struct wire_config *config);
     int (*job)(void *userdata, const struct wire_job *job);
     int (*cancel)(void *userdata, int64_t id);
+    int (*discard)(void *userdata, const struct wire_discard *message);
     int (*stop)(void *userdata);
     void *userdata;
 };
@@ -32,6 +33,7 @@ int link_new(struct link **ret, sd_event *event, int fd, const struct link_handl
 struct link *link_free(struct link *l);
 
 void link_send_fetched(struct link *l, int64_t id);
+void link_send_discarded(struct link *l, int64_t id);
 void link_send_checkpoint(struct link *l, const struct wire_checkpoint *checkpoint);
 void link_send_result(struct link *l, const struct wire_result *result);
 

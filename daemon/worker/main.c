@@ -95,6 +95,12 @@ static int on_cancel(void *userdata, int64_t id) {
     return desk_cancel(w->desk, id);
 }
 
+static int on_discard(void *userdata, const struct wire_discard *message) {
+    struct worker *w = userdata;
+
+    return desk_discard(w->desk, message);
+}
+
 static int on_stop(void *userdata) {
     struct worker *w = userdata;
 
@@ -159,6 +165,7 @@ static int worker_setup(struct worker *w) {
         .config = on_config,
         .job = on_job,
         .cancel = on_cancel,
+        .discard = on_discard,
         .stop = on_stop,
         .userdata = w,
     };

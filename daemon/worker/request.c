@@ -138,11 +138,13 @@ int request_rest(struct request *r, const struct wire_kept *kept) {
 
     if (asprintf(&range, "Range: bytes=%" PRIu64 "-", kept->offset) < 0)
         range = NULL;
+    if (!range || request_add(r, range) < 0)
+        return -ENOMEM;
+    if (!resume_condition(kept))
+        return 0; /* a checksum will tell */
     if (asprintf(&condition, "If-Range: %s", resume_condition(kept)) < 0)
         condition = NULL;
-    if (!range || !condition || request_add(r, range) < 0 || request_add(r, condition) < 0)
-        return -ENOMEM;
-    return 0;
+    return condition ? request_add(r, condition) : -ENOMEM;
 }
 
 int request_fill(struct request *r, const struct wire_job *job, const struct address *address) {

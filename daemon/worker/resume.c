@@ -48,6 +48,10 @@ const char *resume_condition(const struct wire_kept *kept) {
     return kept->etag ? kept->etag : kept->last_modified;
 }
 
+bool resume_may(const struct wire_kept *kept, bool has_checksum) {
+    return resume_condition(kept) || (kept->offset > 0 && kept->total > 0 && has_checksum);
+}
+
 /* Digits, followed by end. */
 static bool read_number(const char **s, char end, int64_t *ret) {
     char digits[20];

@@ -3,7 +3,9 @@
  *
  * Bytes of two versions of a file must never be put together. So bytes are kept only where the
  * server names the version with a strong validator (RFC 9110 section 8.8), the rest is asked for
- * with If-Range, and what comes must fit what is there in every way that can be seen.
+ * with If-Range, and what comes must fit what is there in every way that can be seen. Bytes of two
+ * servers are put together only where a digest of the whole tells in the end whether they fit, for
+ * what the one calls its version is not for the other to say.
  */
 #ifndef DLD_WORKER_RESUME_H
 #define DLD_WORKER_RESUME_H
@@ -32,6 +34,10 @@ bool date_is_strong(const char *modified, const char *date);
 
 /* Reads the answer's validators. False when none is strong. */
 bool version_read(CURL *easy, struct version *ret);
+
+/* Can the rest be asked for? Also without a condition, of another mirror, where the job has a checksum
+ * and the size is known. */
+bool resume_may(const struct wire_kept *kept, bool has_checksum);
 
 /* For If-Range; NULL: the version can't be told, so that nothing can be continued. */
 const char *resume_condition(const struct wire_kept *kept);

@@ -32,15 +32,35 @@ void sink_expect(struct sink *s, uint64_t bytes) {
     s->expected = bytes;
 }
 
-/* A part file left over is removed, not truncated: it may be another link to a published file. */
+/* A part file left over is removed, not truncated: it may be another link to a published file, or
+ * what the store says is kept. It is held open until there is a new one, whose inode is another one
+ * therefore. */
 static int part_create(struct sink *s) {
     const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
     mode_t mode = s->settings->file_mode;
+    _cleanup_close_ int old = -1;
 
     s->fd = openat(s->dir->fd, s->part, flags, mode);
-    if (s->fd < 0 && errno == EEXIST && unlinkat(s->dir->fd, s->part, 0) == 0)
-        s->fd = openat(s->dir->fd, s->part, flags, mode);
+    if (s->fd >= 0 || errno != EEXIST)
+        return s->fd < 0 ? -errno : 0;
+    old = openat(s->dir->fd, s->part, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (unlinkat(s->dir->fd, s->part, 0) < 0 && errno != ENOENT)
+        return -errno;
+    s->fd = openat(s->dir->fd, s->part, flags, mode);
     return s->fd < 0 ? -errno : 0;
+}
+
+uint64_t part_mark(int fd) {
+    const uint64_t spread = UINT64_C(0x9e3779b97f4a7c15); /* 2^64 / the golden ratio */
+    struct statx st;
+    uint64_t mark;
+
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &st) < 0)
+        return 0;
+    mark = st.stx_ino * spread;
+    if (st.stx_mask & STATX_BTIME)
+        mark = (mark ^ (uint64_t)st.stx_btime.tv_sec) * spread ^ st.stx_btime.tv_nsec;
+    return mark != 0 ? mark : 1;
 }
 
 static int sink_open(struct sink *s) {
@@ -64,15 +84,16 @@ static int sink_open(struct sink *s) {
     return r;
 }
 
-/* Counts in *size what was written, also before an error. */
-/* Only as it was left: a regular file with this one name, and no shorter. */
-static int part_reopen(struct sink *s, uint64_t offset) {
+/* Only as it was left: that regular file, with this one name, and no shorter. */
+static int part_reopen(struct sink *s, uint64_t offset, uint64_t mark) {
     struct stat st;
 
     s->fd = openat(s->dir->fd, s->part, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (s->fd < 0 || fstat(s->fd, &st) < 0)
         return -errno;
     if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || (uint64_t)st.st_size < offset)
+        return -ESTALE;
+    if (mark == 0 || part_mark(s->fd) != mark)
         return -ESTALE;
     if (ftruncate(s->fd, (off_t)offset) < 0 || lseek(s->fd, (off_t)offset, SEEK_SET) < 0)
         return -errno;
@@ -81,13 +102,13 @@ static int part_reopen(struct sink *s, uint64_t offset) {
     return 0;
 }
 
-int sink_resume(struct sink *s, uint64_t offset) {
+int sink_resume(struct sink *s, uint64_t offset, uint64_t mark) {
     int r;
 
     part_name(s->part, s->job);
     r = dirs_open(s->settings->dirs, s->output, path_dir_len(s->output), false, &s->dir);
     if (r == 0)
-        r = part_reopen(s, offset);
+        r = part_reopen(s, offset, mark);
     if (r < 0) {
         s->fd = close_fd(s->fd);
         s->dir = dir_unref(s->dir);
@@ -96,13 +117,14 @@ int sink_resume(struct sink *s, uint64_t offset) {
 }
 
 int sink_restart(struct sink *s) {
+    _cleanup_close_ int old = TAKE_FD(s->fd);
+
     s->used = 0;
     s->size = 0;
-    if (s->fd >= 0 && (ftruncate(s->fd, 0) < 0 || lseek(s->fd, 0, SEEK_SET) < 0))
-        return -errno;
-    return 0;
+    return old < 0 ? 0 : part_create(s);
 }
 
+/* Counts in *size what was written, also before an error. */
 static int write_all(int fd, const char *p, size_t n, uint64_t *size) {
     while (n > 0) {
         ssize_t written = write(fd, p, n);

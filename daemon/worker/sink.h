@@ -5,6 +5,16 @@
  * pieces. The part file is made when the first bytes have to be written, so that an answer without
  * a body worth keeping leaves nothing behind. One sink serves one body at a time and is used again.
  *
+ * Bytes once written into a part file never change: a body that begins anew begins in a new file.
+ * For the store may say until its next commit, and after a power cut for ever, that so many bytes of
+ * one version are durable in the part file, while those of another are on their way. So the record
+ * says in which file: part_mark() is of the file itself, not of its name, and no other that comes
+ * to have the name has it. It follows that after a power cut the name leads to the file of the
+ * record, with all the bytes that were synced before the record was made, or to one that is not the
+ * file of the record and is not gone on with, or to none; in which order directory entries, data and
+ * the store reached the disk doesn't matter, and nothing has to be waited for when a body begins
+ * anew. No extended attributes are needed, only inode numbers.
+ *
  * Functions return 0 or a negative errno about the file.
  */
 #ifndef DLD_WORKER_SINK_H
@@ -50,11 +60,18 @@ void sink_done(struct sink *s);
 /* Starts a body. Nothing is touched on disk yet. */
 void sink_begin(struct sink *s, int64_t job, const char *output);
 
-/* Opens the part file that an earlier attempt left, to go on after its first offset bytes; -ENOENT
- * or -ESTALE: it isn't there, or not what it was, and a new one will be made. */
-int sink_resume(struct sink *s, uint64_t offset);
+/* Opens the part file that an earlier attempt left, if it is the one of that mark, to go on after its
+ * first offset bytes; -ENOENT or -ESTALE: it isn't there, or not what it was, and a new one will be
+ * made. */
+int sink_resume(struct sink *s, uint64_t offset, uint64_t mark);
 
-/* Drops what was written: the body begins anew. */
+/* Tells an open file from all others that are, were or will be of its name: of its inode number and
+ * the time when it was made. Where the file system doesn't tell the time, the number alone, which
+ * is not given again while the file that had it is there: a new part file is made before the old
+ * one is let go. 0: it can't be told. */
+uint64_t part_mark(int fd);
+
+/* Drops what was written: the body begins anew, in a new file. */
 int sink_restart(struct sink *s);
 /* So many bytes of the body are announced: the first of them is refused (-EROOM) unless all have
  * room. */

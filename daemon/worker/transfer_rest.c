@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/url.h"
 #include "daemon/worker/answer.h"
 
 /* What is less than this is fetched again rather than kept. */
@@ -13,6 +14,45 @@
 /* What has come is made durable whenever so much more, or so much time, has gone by. */
 #define SAVE_BYTES (8 * MIB)
 #define SAVE_EVERY (10 * USEC_PER_SEC)
+
+/* FNV-1a of scheme, host and port. */
+static uint64_t source_hash(const struct url *u) {
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+    for (const char *p = u->host_key; *p; p++)
+        hash = (hash ^ (unsigned char)*p) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+uint64_t rest_source(struct transfer *t) {
+    _cleanup_(url_done) struct url u = {0};
+    const char *text = NULL, *why;
+    size_t column;
+
+    if (curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &text) == CURLE_OK && text &&
+        url_parse(text, &u, &why, &column) == 0)
+        return source_hash(&u);
+    return source_hash(&t->address.url);
+}
+
+/* Does a digest tell in the end whether the bytes of several servers fit together? */
+static bool is_vouched_for(const struct integrity *in) {
+    return in->job.given || in->server[DIGEST_SHA256].given || in->server[DIGEST_SHA512].given;
+}
+
+/* What is in the part file fd. */
+static struct wire_kept kept_in(struct transfer *t, int fd) {
+    const struct version *v = &t->task->version;
+
+    return (struct wire_kept){
+        .offset = t->sink.size,
+        .total = atomic_load_explicit(&t->row->total, memory_order_relaxed),
+        .etag = *v->etag ? v->etag : NULL,
+        .last_modified = *v->modified ? v->modified : NULL,
+        .file = part_mark(fd),
+        .source = rest_source(t),
+    };
+}
 
 static void forget_kept(struct transfer *t) {
     t->offset = 0;
@@ -43,6 +83,9 @@ bool rest_begin(struct transfer *t, int64_t length) {
 
     if (!why && length >= 0 && (uint64_t)length != (uint64_t)total - t->offset)
         why = "its length is not that of the rest";
+    answer_digests(t->easy, &task->integrity);
+    if (!why && task->kept.source != rest_source(t) && !is_vouched_for(&task->integrity))
+        why = "the part that is kept is of another server, and no checksum tells if they fit";
     if (why) {
         rest_refuse(t, why);
         return false;
@@ -51,10 +94,12 @@ bool rest_begin(struct transfer *t, int64_t length) {
     t->mark_bytes = t->offset;
     t->rest = (uint64_t)total - t->offset;
     t->versioned = true;
-    snprintf(task->version.etag, VERSION_ETAG_MAX, "%s", task->kept.etag ? task->kept.etag : "");
-    snprintf(task->version.modified, VERSION_DATE_MAX, "%s",
-             task->kept.last_modified ? task->kept.last_modified : "");
-    answer_digests(t->easy, &task->integrity);
+    if (resume_condition(&task->kept)) {
+        snprintf(task->version.etag, VERSION_ETAG_MAX, "%s", task->kept.etag ? task->kept.etag : "");
+        snprintf(task->version.modified, VERSION_DATE_MAX, "%s",
+                 task->kept.last_modified ? task->kept.last_modified : "");
+    } else
+        version_read(t->easy, &task->version);
     sink_expect(&t->sink, t->rest);
     return !transfer_too_large(t, (uint64_t)total, "announced") &&
            !transfer_wrong_size(t, (uint64_t)total, "announced");
@@ -72,8 +117,8 @@ void rest_save_if_due(struct transfer *t) {
 int rest_ask(struct transfer *t) {
     struct task *task = t->task;
 
-    if (!resume_condition(&task->kept) || task->job.compressed ||
-        sink_resume(&t->sink, task->kept.offset) < 0) {
+    if (!resume_may(&task->kept, task->job.checksum != NULL) || task->job.compressed ||
+        sink_resume(&t->sink, task->kept.offset, task->kept.file) < 0) {
         if (task->kept.offset > 0)
             forget_kept(t);
         return 0;
@@ -128,31 +173,19 @@ void rest_leave(struct transfer *t, bool again) {
     if (again && !t->spoilt && t->wanted && t->versioned &&
         t->sink.size + t->sink.used >= KEEP_MIN && sink_keep(&t->sink, &task->parcel) == 0) {
         task->parcel.work = PARCEL_KEEP;
-        task->kept = (struct wire_kept){
-            .offset = t->sink.size,
-            .total = atomic_load_explicit(&t->row->total, memory_order_relaxed),
-            .etag = *task->version.etag ? task->version.etag : NULL,
-            .last_modified = *task->version.modified ? task->version.modified : NULL,
-        };
+        task->kept = kept_in(t, task->parcel.fd);
         return;
     }
     sink_discard(&t->sink);
 }
 
 int transfer_save(struct transfer *t, struct parcel *ret, struct wire_kept *ret_kept) {
-    struct task *task = t->task;
-
     *ret = (struct parcel){.fd = fcntl(t->sink.fd, F_DUPFD_CLOEXEC, 0), .work = PARCEL_SAVE};
     if (ret->fd < 0)
         return -errno;
     ret->dir = t->sink.dir;
     ret->dir->n_refs++;
-    *ret_kept = (struct wire_kept){
-        .offset = t->sink.size,
-        .total = atomic_load_explicit(&t->row->total, memory_order_relaxed),
-        .etag = *task->version.etag ? task->version.etag : NULL,
-        .last_modified = *task->version.modified ? task->version.modified : NULL,
-    };
+    *ret_kept = kept_in(t, t->sink.fd);
     t->saving = true;
     return 0;
 }

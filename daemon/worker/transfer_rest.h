@@ -64,6 +64,9 @@ long transfer_status(const struct transfer *t);
 
 /* ---- transfer_rest.c ---- */
 
+/* Which server the last answer came from, by the URL that redirects led to. */
+uint64_t rest_source(struct transfer *t);
+
 /* Before the request is filled: asks for the rest only, if the first part is there. 0 or -ENOMEM. */
 int rest_ask(struct transfer *t);
 

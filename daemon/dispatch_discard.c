@@ -1,0 +1,124 @@
+#include "daemon/dispatch_live.h"
+
+#include <errno.h>
+
+/* The row waits in the store with its mark until its part file is gone, so that a crash here, of a
+ * worker or of the machine only makes that happen later, and perhaps twice. */
+struct discard {
+    int64_t id;
+    unsigned worker; /* that was told to do it */
+    bool missed;     /* the job was to be started again in the meantime, */
+    int64_t rank;    /* where it stands then */
+    char *host;      /* owned, NULL unless missed */
+    UT_hash_handle hh;
+};
+
+static void discard_end(struct dispatch *d, struct discard *x) {
+    HASH_DEL(d->discards, x);
+    if (x->missed)
+        dispatch_on_ready(d, x->host, x->rank);
+    free(x->host);
+    free(x);
+}
+
+/* Whether it is under way, or needs no more doing. */
+static bool discard_begin(struct dispatch *d, const struct job *row) {
+    struct discard *x = calloc(1, sizeof(*x));
+    struct wire_discard message = {.id = row->id};
+    _cleanup_free_ char *output = NULL;
+    int r = x ? job_output(row, &output) : -ENOMEM;
+
+    message.output = output;
+    if (r == 0)
+        r = pool_discard(d->pool, &message, &x->worker);
+    if (r == 0) {
+        x->id = row->id;
+        HASH_ADD(hh, d->discards, id, sizeof(x->id), x);
+        if (x->hh.tbl)
+            return true;
+        r = -ENOMEM;
+    }
+    free(x);
+    if (r == -ENOMEM || r == -EAGAIN)
+        return false;
+    store_leftover_put(d->store, row->id, false); /* it can't be told any more where it would be */
+    return true;
+}
+
+static void on_leftovers(void *userdata, int error, struct job **jobs, size_t n) {
+    struct dispatch *d = userdata;
+
+    d->discards_asked = false;
+    d->discards_due |= n == DISCARDS_MAX;
+    for (size_t i = 0; i < n; i++)
+        if (!discard_begin(d, jobs[i]))
+            d->discards_due = true;
+    job_free_many(jobs, n);
+    if (error < 0)
+        d->discards_due = true;
+}
+
+void discards_look(struct dispatch *d) {
+    if (!d->running)
+        return;
+    d->discards_due = true;
+    if (d->discards_asked || d->discards)
+        return; /* afterwards */
+    if (store_leftovers(d->store, DISCARDS_MAX, on_leftovers, d) == 0) {
+        d->discards_asked = true;
+        d->discards_due = false;
+    }
+}
+
+void discards_go_on(struct dispatch *d) {
+    if (d->discards_due && !d->discards)
+        discards_look(d);
+}
+
+void dispatch_on_discarded(void *userdata, int64_t id) {
+    struct dispatch *d = userdata;
+    struct discard *x;
+
+    HASH_FIND(hh, d->discards, &id, sizeof(id), x);
+    if (!x)
+        return;
+    if (store_leftover_put(d->store, id, false) < 0)
+        d->discards_due = true;
+    discard_end(d, x);
+    discards_go_on(d);
+}
+
+void dispatch_on_gone(void *userdata, unsigned worker) {
+    struct dispatch *d = userdata;
+    struct discard *x, *next;
+
+    HASH_ITER(hh, d->discards, x, next) {
+        if (x->worker != worker)
+            continue;
+        d->discards_due = true;
+        discard_end(d, x);
+    }
+}
+
+bool discards_hold(struct dispatch *d, const struct job *row) {
+    struct discard *x;
+
+    HASH_FIND(hh, d->discards, &row->id, sizeof(row->id), x);
+    if (!x)
+        return false;
+    if (!x->missed)
+        x->host = strdup(row->host);
+    x->missed = x->host != NULL;
+    x->rank = row->rank;
+    return true;
+}
+
+void discards_free(struct dispatch *d) {
+    struct discard *x, *next;
+
+    HASH_ITER(hh, d->discards, x, next) {
+        HASH_DEL(d->discards, x);
+        free(x->host);
+        free(x);
+    }
+}
