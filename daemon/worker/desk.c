@@ -259,7 +259,7 @@ static void task_start(struct desk *d, struct task *t) {
     t->started_usec = now_usec(CLOCK_REALTIME);
     integrity_begin(&t->integrity, t->job.checksum, d->config.digest);
     if (target_settled(d->dirs, d->config.store_id, t)) {
-        if (t->parcel.work == PARCEL_CHECK) {
+        if (t->parcel.work == PARCEL_CHECK && needs_stage(d, t)) {
             t->stage = TASK_PUBLISHING;
             publisher_put(d->publisher, &t->parcel);
             return;

@@ -20,7 +20,7 @@ enum parcel_work {
     PARCEL_PUBLISH, /* make it durable and give it its name */
     PARCEL_KEEP,    /* make it durable as it is, for another attempt */
     PARCEL_SAVE,    /* likewise, while its transfer goes on */
-    PARCEL_CHECK,   /* it has its name; it is only read */
+    PARCEL_CHECK,   /* it has its name; it is read, and made durable with it */
 };
 
 /* fd and dir are owned by the parcel. While the publisher has it, nobody else touches it. */

@@ -19,6 +19,11 @@ static bool is_going(const struct parcel *p) {
     return p->error == 0 && p->work == PARCEL_PUBLISH;
 }
 
+/* It has its name, or is to get it. */
+static bool is_file(const struct parcel *p) {
+    return is_going(p) || (p->error == 0 && p->work == PARCEL_CHECK);
+}
+
 static void check(struct parcel *list) {
     struct parcel *p;
 
@@ -35,13 +40,14 @@ static void sync_data(struct parcel *list) {
 
     /* All are set going before any is waited for. */
     DL_FOREACH(list, p) {
-        if (is_going(p))
+        if (is_file(p))
             sync_file_range(p->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
     }
     DL_FOREACH(list, p) {
-        if (is_going(p) && fsync(p->fd) < 0) {
+        if (is_file(p) && fsync(p->fd) < 0) {
             p->error = -errno;
-            parcel_discard(p);
+            if (p->work == PARCEL_PUBLISH)
+                parcel_discard(p);
         }
     }
 }
@@ -116,7 +122,7 @@ static void sync_dirs(struct parcel *list, const struct dirs *dirs, unsigned num
     struct parcel *p;
 
     DL_FOREACH(list, p) {
-        if (!is_going(p) || p->skipped)
+        if (!is_file(p) || p->skipped)
             continue;
         if (p->dir->synced_in != number) {
             p->dir->synced_in = number;

@@ -26,21 +26,24 @@ void target_path(const struct task *t, char *ret) {
 }
 
 /* 1: this job's file is there, of an earlier attempt. */
-static int find_own(int dir_fd, const char *store_id, struct task *t) {
+static int find_own(struct dir *dir, const char *store_id, struct task *t) {
     char part[PART_NAME_MAX];
     struct owned_file own;
-    int r = owner_find(dir_fd, target_name(t), t->job.on_conflict, store_id, t->job.id, &own);
+    int r = owner_find(dir->fd, target_name(t), t->job.on_conflict, store_id, t->job.id, &own);
 
     if (r <= 0)
         return r;
     part_name(part, t->job.id);
-    unlinkat(dir_fd, part, 0);
+    unlinkat(dir->fd, part, 0);
     memcpy(t->parcel.placed, own.name, sizeof(own.name));
+    /* That attempt may have ended before the name was durable. */
+    t->parcel.fd = openat(dir->fd, own.name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (t->parcel.fd < 0)
+        return 0;
+    t->parcel.work = PARCEL_CHECK;
+    t->parcel.dir = dir;
+    dir->n_refs++;
     if (t->integrity.kinds != 0) {
-        t->parcel.fd = openat(dir_fd, own.name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-        if (t->parcel.fd < 0)
-            return 0;
-        t->parcel.work = PARCEL_CHECK;
         t->parcel.unread = &t->integrity;
         t->parcel.failure = &t->failure;
     }
@@ -75,7 +78,7 @@ static int look(struct dirs *dirs, const char *store_id, struct task *t) {
     if (r < 0)
         return r;
     if (t->job.maybe_published)
-        r = find_own(dir->fd, store_id, t);
+        r = find_own(dir, store_id, t);
     /* With if_modified the file that is there is the one meant; with content_disposition the name is
      * not known yet, and publishing decides. */
     if (r == 0 && !t->job.if_modified && !t->job.content_disposition)
