@@ -36,7 +36,7 @@ async def parts(request, reply, size: int, cut: int, cuts: int):
     """A file in parts. The first answers (as many as cuts) break off after cut bytes.
 
     ?etag=, ?modified=, ?date= say how the version is named; ?changes=N: after N requests it is another one;
-    ?rate=: bytes a second; ?fault=: what is wrong with answers to requests for a part.
+    ?rate=: bytes a second (?rates=N: of the first N answers only); ?fault=: what is wrong with answers to requests for a part.
     """
     query = request.query
     fault = query.get("fault", "")
@@ -78,7 +78,7 @@ async def parts(request, reply, size: int, cut: int, cuts: int):
     step = 1 << 18
     for at in range(start, end, step):
         await reply.raw(body[at:min(at + step, end)])
-        if "rate" in query:
+        if "rate" in query and request.nth <= int(query.get("rates", FOREVER)):
             await asyncio.sleep(step / float(query["rate"]))
     if end < size:
         reply.close()
