@@ -35,12 +35,13 @@ def range_of(request, etag, modified):
 async def parts(request, reply, size: int, cut: int, cuts: int):
     """A file in parts. The first answers (as many as cuts) break off after cut bytes.
 
-    ?etag=, ?modified=, ?date= say how the version is named; ?changes=N: after N requests it is another one;
+    ?etag=, ?modified=, ?date= say how the version is named; ?changes=N: after N requests it is another one,
+    ?back=N: after N the first one again;
     ?rate=: bytes a second (?rates=N: of the first N answers only); ?fault=: what is wrong with answers to requests for a part.
     """
     query = request.query
     fault = query.get("fault", "")
-    version = "2" if request.nth > int(query.get("changes", FOREVER)) else "1"
+    version = "2" if int(query.get("changes", FOREVER)) < request.nth <= int(query.get("back", FOREVER)) else "1"
     body = content(request.path + version, size)
     etag = query.get("etag", "").replace("VERSION", version)
     modified = query.get("modified")
@@ -51,7 +52,7 @@ async def parts(request, reply, size: int, cut: int, cuts: int):
     if start >= size:
         await reply.whole(b"no", 416, [*headers, ("Content-Range", f"bytes */{size}")])
         return
-    if fault in ("416", "503", "404") and request.header("Range") and request.nth == 2:
+    if fault in ("416", "503", "404", "410") and request.header("Range") and request.nth == 2:
         await reply.whole(b"no", int(fault), headers)
         return
     if start > 0:

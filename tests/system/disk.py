@@ -124,6 +124,11 @@ class Inode:
                     image[at:at + len(what)] = what
         return bytes(image)
 
+    def signature(self, instant, data):
+        """The same for instants at which the same would be found."""
+        issued = [c for c, *_ in self.changes if c.start < instant]
+        return (id(self), data != "none" and len(issued), tuple(self.certain(c, instant) for c in issued))
+
     def written_to(self):
         return max((c.end for c, kind, _, _ in self.changes if kind == "write"), default=-1)
 
@@ -285,6 +290,12 @@ class Disk:
                 if inode:
                     found[path] = inode
         return {p: i for p, i in found.items() if self.has_directory(str(PurePosixPath(p).parent), instant, names)}
+
+    def signature(self, instant, data, names):
+        """The same for instants at which the same would be found."""
+        entries = self.entries(instant, names)
+        made = tuple(p for _, p in self.made if self.has_directory(p, instant, names))
+        return data, made, tuple((path, entries[path].signature(instant, data)) for path in sorted(entries))
 
     def write(self, instant, data, names, place):
         """Writes it down, with place(path) instead of path. Returns {new path: inode}."""
