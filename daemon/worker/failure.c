@@ -46,6 +46,9 @@ static const struct {
     {ELOOP, ERR_OUTPUT, "a part of the path is a symbolic link, and none is followed"},
     {EISDIR, ERR_OUTPUT, "it is a directory"},
     {EFBIG, ERR_OUTPUT, "the file is larger than the file system allows"},
+    {EOPNOTSUPP, ERR_OUTPUT,
+     "the file system can neither rename without replacing nor make hard links; on_conflict "
+     "overwrite needs neither"},
     {ENOENT, ERR_OUTPUT, "its directory was removed while it was written"},
 };
 

@@ -29,7 +29,8 @@ int place_check(int dir_fd, const char *name, enum on_conflict conflict);
 
 /* Renames part. 0: ret_name (NAME_MAX_BYTES + 1 bytes) has the name it got; 1: on_conflict is skip
  * and a file is there, part is left. Or a negative errno, part is left: -EEXIST for on_conflict
- * fail, -EISDIR for a directory in its place. */
+ * fail, -EISDIR for a directory in its place, -EOPNOTSUPP where the file system can't take a name
+ * without replacing what may be there. */
 int place_file(int dir_fd, const char *part, const char *name, enum on_conflict conflict,
                char *ret_name);
 

@@ -1,7 +1,9 @@
 """Behaviours of the misbehaving server: digests promised, files in parts."""
 
 import asyncio
+from base64 import b64encode
 from email.utils import formatdate
+from hashlib import sha256
 
 from behaviours import FOREVER, behaviour, good_body
 from support import content
@@ -37,7 +39,7 @@ async def parts(request, reply, size: int, cut: int, cuts: int):
 
     ?etag=, ?modified=, ?date= say how the version is named; ?changes=N: after N requests it is another one,
     ?back=N: after N the first one again;
-    ?rate=: bytes a second (?rates=N: of the first N answers only); ?fault=: what is wrong with answers to requests for a part.
+    ?vouch=: with a Repr-Digest; ?rate=: bytes a second (?rates=N: of the first N answers only); ?fault=: what is wrong with answers to requests for a part.
     """
     query = request.query
     fault = query.get("fault", "")
@@ -48,6 +50,8 @@ async def parts(request, reply, size: int, cut: int, cuts: int):
     headers = [("Date", query.get("date", formatdate(usegmt=True)))]
     headers += [("ETag", etag)] if etag else []
     headers += [("Last-Modified", modified)] if modified else []
+    if "vouch" in query:
+        headers.append(("Repr-Digest", f"sha-256=:{b64encode(sha256(body).digest()).decode()}:"))
     start = 0 if fault == "ignores" else range_of(request, etag, modified)
     if start >= size:
         await reply.whole(b"no", 416, [*headers, ("Content-Range", f"bytes */{size}")])
@@ -83,3 +87,9 @@ async def parts(request, reply, size: int, cut: int, cuts: int):
             await asyncio.sleep(step / float(query["rate"]))
     if end < size:
         reply.close()
+
+
+@behaviour
+async def turns(request, reply):
+    """Redirects: the first request to ?1=URL, the second and all later ones to ?2=URL."""
+    await reply.whole(b"", 302, [("Location", request.query["1" if request.nth == 1 else "2"])])

@@ -420,6 +420,7 @@ static void test_other_mirror_starts_over(void **state) {
     keep(&f, 100);
     assert_int_equal(attempt_ends(&f, ERR_PARTIAL), JOB_WAITING);
     assert_int_equal(f.job.kept.offset, 0);
+    assert_true(f.job.kept.leftover);
     assert_int_equal(f.job.kept.total, -1);
     assert_null(f.job.kept.etag);
     keep(&f, 100); /* what is then forgotten is no progress */
@@ -443,6 +444,88 @@ static void test_checksum_lets_another_mirror_go_on(void **state) {
     keep(&f, 200);
     assert_int_equal(attempt_ends(&f, ERR_PARTIAL), JOB_WAITING);
     assert_int_equal(f.job.stalls, 0);
+    fixture_done(&f);
+}
+
+static enum job_state attempt_waits(struct fixture *f, uint64_t retry_after) {
+    enum job_state state;
+
+    f->end.retry_after = retry_after;
+    state = attempt_status(f, 503);
+    f->end.retry_after = 0;
+    if (state == JOB_WAITING)
+        f->end.now = f->job.due;
+    return state;
+}
+
+static void test_mirror_that_asked_for_patience_is_left_out_for_so_long(void **state) {
+    struct fixture f = fixture_of(2);
+
+    (void)state;
+    f.spec.retries = 9;
+    attempt_waits(&f, 2 * SEC + 1);
+    assert_string_equal(f.job.url, mirrors[1]);
+    assert_int_equal(f.job.due, NOW);
+    attempt_waits(&f, 0); /* the next round, a second later, is without the first */
+    assert_string_equal(f.job.url, mirrors[1]);
+    assert_int_equal(f.job.due, NOW + SEC);
+    attempt_waits(&f, 0); /* two seconds more: both may be asked then, and the first is preferred */
+    assert_string_equal(f.job.url, mirrors[0]);
+    assert_int_equal(f.job.due, NOW + 3 * SEC);
+    fixture_done(&f);
+}
+
+static void test_all_mirrors_asked_for_patience(void **state) {
+    struct fixture f = fixture_of(3);
+
+    (void)state;
+    attempt_waits(&f, 50 * SEC);
+    attempt_waits(&f, 30 * SEC);
+    attempt_waits(&f, 40 * SEC);
+    assert_string_equal(f.job.url, mirrors[1]);
+    assert_int_equal(f.job.due, NOW + 30 * SEC);
+    fixture_done(&f);
+}
+
+static void test_mirror_that_waits_has_its_turn_before_the_job_fails(void **state) {
+    struct fixture f = fixture_of(2);
+
+    (void)state;
+    f.spec.retries = 0;
+    assert_int_equal(attempt_waits(&f, 3600 * SEC), JOB_WAITING);
+    assert_int_equal(attempt_waits(&f, 60 * SEC), JOB_WAITING);
+    assert_string_equal(f.job.url, mirrors[0]);
+    assert_int_equal(f.job.due, NOW + 3600 * SEC);
+    assert_int_equal(attempt_waits(&f, 3600 * SEC), JOB_FAILED); /* once */
+    assert_int_equal(f.job.attempts, 3);
+    fixture_done(&f);
+}
+
+static void test_patience_has_an_end(void **state) {
+    struct fixture f = fixture_of(3);
+    unsigned n = 0;
+
+    (void)state;
+    while (attempt_waits(&f, SEC) == JOB_WAITING && n < 100)
+        n++;
+    assert_in_range(f.job.attempts, 9, 9 + 2);
+    fixture_done(&f);
+}
+
+static void test_part_worth_keeping(void **state) {
+    struct fixture f = fixture_of(0);
+
+    (void)state;
+    f.job.state = JOB_FAILED;
+    f.job.result.error = ERR_RESET;
+    assert_true(attempt_may_go_on(&f.job));
+    f.job.result.error = ERR_DEADLINE;
+    assert_false(attempt_may_go_on(&f.job));
+    f.job.result.error = ERR_CRASH;
+    assert_false(attempt_may_go_on(&f.job));
+    f.job.state = JOB_CANCELLED;
+    f.job.result.error = ERR_RESET;
+    assert_false(attempt_may_go_on(&f.job));
     fixture_done(&f);
 }
 
@@ -514,6 +597,11 @@ int main(void) {
         cmocka_unit_test(test_other_mirror_starts_over),
         cmocka_unit_test(test_checksum_lets_another_mirror_go_on),
         cmocka_unit_test(test_every_mirror_is_tried_once),
+        cmocka_unit_test(test_mirror_that_asked_for_patience_is_left_out_for_so_long),
+        cmocka_unit_test(test_all_mirrors_asked_for_patience),
+        cmocka_unit_test(test_mirror_that_waits_has_its_turn_before_the_job_fails),
+        cmocka_unit_test(test_patience_has_an_end),
+        cmocka_unit_test(test_part_worth_keeping),
         cmocka_unit_test(test_crashes_up_to_the_limit),
     };
 

@@ -5,6 +5,11 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "daemon/worker/owner.h"
@@ -186,6 +191,63 @@ static void test_racing_processes_lose_nothing(void **state) {
     assert_int_equal(scratch_count(*state, "."), PROCESSES * FILES);
 }
 
+/* ---- file systems that lack something ---- */
+
+/* From now on this process finds that the system call fails with that error. */
+static void deny(unsigned call, int error) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof(code) / sizeof(*code), code};
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+        _exit(99);
+}
+
+/* What placing the name `a` comes to where rename can't refuse to replace, nor link, unless links,
+ * make hard links: 0, 1 or an errno. */
+static int place_poorly(const struct scratch *s, enum on_conflict conflict, bool links) {
+    char name[NAME_MAX_BYTES + 1];
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        deny(SYS_renameat2, EINVAL);
+        if (!links)
+            deny(SYS_linkat, EPERM);
+        _exit(abs(place(s, "a", conflict, name)));
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void test_links_do_where_rename_can_not(void **state) {
+    assert_int_equal(place_poorly(*state, CONFLICT_FAIL, true), 0);
+    assert_true(scratch_holds(*state, "a", "new"));
+    scratch_write(*state, "a", "old");
+    assert_int_equal(place_poorly(*state, CONFLICT_FAIL, true), EEXIST);
+    assert_int_equal(place_poorly(*state, CONFLICT_SKIP, true), 1);
+    assert_true(scratch_holds(*state, "a", "old"));
+    assert_int_equal(place_poorly(*state, CONFLICT_RENAME, true), 0);
+    assert_true(scratch_holds(*state, "a.1", "new"));
+    assert_false(scratch_exists(*state, ".dld-1.part"));
+}
+
+static void test_nothing_is_replaced_where_it_can_not_be_told(void **state) {
+    for (int c = 0; c < CONFLICT_MAX_; c++)
+        if (c != CONFLICT_OVERWRITE)
+            assert_int_equal(place_poorly(*state, (enum on_conflict)c, false), EOPNOTSUPP);
+    assert_false(scratch_exists(*state, "a"));
+    scratch_write(*state, "a", "old");
+    assert_int_equal(place_poorly(*state, CONFLICT_OVERWRITE, false), 0);
+    assert_true(scratch_holds(*state, "a", "new"));
+}
+
 /* ---- owner ---- */
 
 static void mark(const struct scratch *s, const char *name, const char *store, int64_t job) {
@@ -269,6 +331,8 @@ int main(void) {
         TEST(test_free_number_is_free_though_there_are_gaps),
         TEST(test_long_name_keeps_its_extension),
         TEST(test_racing_processes_lose_nothing),
+        TEST(test_links_do_where_rename_can_not),
+        TEST(test_nothing_is_replaced_where_it_can_not_be_told),
         TEST(test_own_file_is_found),
         TEST(test_files_of_others_are_not_own),
         TEST(test_own_numbered_file_is_found),

@@ -262,6 +262,78 @@ static void test_missing_directory_is_not_made_for_a_look(void **state) {
     fixture_done(&f);
 }
 
+/* ---- parts that are kept ---- */
+
+/* Writes text and keeps the part file; its mark. */
+static uint64_t keep(struct fixture *f, const char *text) {
+    struct parcel parcel = {.fd = -1};
+    uint64_t mark;
+
+    sink_begin(&f->sink, 7, "c");
+    assert_int_equal(sink_write(&f->sink, text, strlen(text)), 0);
+    assert_int_equal(sink_keep(&f->sink, &parcel), 0);
+    mark = part_mark(parcel.fd);
+    assert_true(mark != 0);
+    parcel_done(&parcel);
+    return mark;
+}
+
+static void test_kept_part_is_gone_on_with(void **state) {
+    struct parcel parcel = {.fd = -1};
+    struct fixture f;
+    uint64_t mark;
+
+    fixture_init(&f, *state);
+    mark = keep(&f, "hello");
+    sink_begin(&f.sink, 7, "c");
+    assert_int_equal(sink_resume(&f.sink, 4, mark), 0);
+    assert_int_equal(sink_write(&f.sink, "s", 1), 0);
+    assert_int_equal(sink_finish(&f.sink, 200, &parcel), 0);
+    assert_int_equal(part_mark(parcel.fd), mark);
+    assert_true(scratch_holds(*state, ".dld-7.part", "hells"));
+    parcel_done(&parcel);
+    fixture_done(&f);
+}
+
+static void test_part_begun_anew_is_another_file(void **state) {
+    struct fixture f;
+    uint64_t mark, old;
+    int before;
+
+    fixture_init(&f, *state);
+    old = keep(&f, "version one");
+    before = openat(((struct scratch *)*state)->fd, ".dld-7.part", O_RDONLY | O_CLOEXEC);
+    sink_begin(&f.sink, 7, "c");
+    assert_int_equal(sink_resume(&f.sink, 7, old), 0);
+    assert_int_equal(sink_restart(&f.sink), 0);
+    assert_int_equal(lseek(before, 0, SEEK_END), 7); /* as it was left */
+    close(before);
+    mark = keep(&f, "two, longer than one");
+    assert_true(mark != old);
+    sink_begin(&f.sink, 7, "c");
+    assert_int_equal(sink_resume(&f.sink, 7, old), -ESTALE);
+    assert_int_equal(sink_resume(&f.sink, 7, 0), -ESTALE);
+    assert_true(scratch_holds(*state, ".dld-7.part", "two, longer than one"));
+    assert_int_equal(sink_resume(&f.sink, 7, mark), 0);
+    sink_discard(&f.sink);
+    fixture_done(&f);
+}
+
+/* Also where the new one could get the number of the old one, which is gone already. */
+static void test_marks_are_not_given_twice(void **state) {
+    struct fixture f;
+    uint64_t last = 0;
+
+    fixture_init(&f, *state);
+    for (int i = 0; i < 50; i++) {
+        uint64_t mark = keep(&f, "text");
+
+        assert_true(mark != last);
+        last = mark;
+    }
+    fixture_done(&f);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
 
 /* ---- room ---- */
@@ -336,6 +408,9 @@ int main(void) {
         TEST(test_moved_directory_is_noticed),
         TEST(test_open_directories_are_bounded),
         TEST(test_missing_directory_is_not_made_for_a_look),
+        TEST(test_kept_part_is_gone_on_with),
+        TEST(test_part_begun_anew_is_another_file),
+        TEST(test_marks_are_not_given_twice),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -67,6 +67,8 @@ static void test_patience_is_kept(void **state) {
     j->stalls = 2;
     j->blocked = 3;
     j->spent = 1u << 15;
+    j->mirror_due[0] = 1700000000000001;
+    j->mirror_due[15] = 1700000000000002;
     j->result.error = ERR_RESET;
     assert_int_equal(put(f, j, JOB_FAILED), 0);
     fixture_reopen(f);
@@ -74,10 +76,13 @@ static void test_patience_is_kept(void **state) {
     assert_int_equal(k->stalls, 2);
     assert_int_equal(k->blocked, 3);
     assert_int_equal(k->spent, 1u << 15);
+    assert_true(k->mirror_due[0] == 1700000000000001 && k->mirror_due[1] == 0);
+    assert_true(k->mirror_due[15] == 1700000000000002);
     struct store_filter all = {.state = -1};
     assert_int_equal(change(f, &all, JOB_QUEUED), 0);
     k = show(f, j->id);
     assert_int_equal(k->stalls + k->blocked + k->spent, 0);
+    assert_true(k->mirror_due[0] == 0 && k->mirror_due[15] == 0);
 }
 
 static void test_mirror_is_kept(void **state) {
@@ -100,6 +105,72 @@ static void test_mirror_is_kept(void **state) {
     check_numbers(f);
 }
 
+/* ---- part files ---- */
+
+static void on_leftovers(void *userdata, int error, struct job **jobs, size_t n) {
+    struct fixture *f = userdata;
+
+    f->done = true;
+    f->error = error;
+    job_free_many(f->jobs, f->n_jobs);
+    f->jobs = jobs;
+    f->n_jobs = n;
+}
+
+static size_t leftovers(struct fixture *f) {
+    assert_int_equal(store_leftovers(f->store, 10, on_leftovers, f), 0);
+    assert_int_equal(answer(f), 0);
+    return f->n_jobs;
+}
+
+static void test_part_of_a_cancelled_job_is_a_leftover(void **state) {
+    struct store_filter all = {.state = -1};
+    struct fixture *f = *state;
+    _cleanup_(job_freep) struct job *j = one_job(f);
+
+    j->kept = (struct job_kept){.offset = 5, .total = 9, .file = UINT64_MAX, .source = 3};
+    j->due = now_usec(CLOCK_REALTIME) + 3600 * USEC_PER_SEC;
+    assert_int_equal(put(f, j, JOB_WAITING), 0);
+    assert_int_equal(leftovers(f), 0);
+    assert_true(show(f, j->id)->kept.file == UINT64_MAX);
+    assert_int_equal(show(f, j->id)->kept.source, 3);
+    assert_int_equal(change(f, &all, JOB_CANCELLED), 0);
+    fixture_reopen(f);
+    assert_int_equal(leftovers(f), 1);
+    assert_int_equal(f->jobs[0]->id, j->id);
+    assert_true(f->jobs[0]->kept.leftover && f->jobs[0]->kept.offset == 0);
+    assert_int_equal(store_leftover_put(f->store, j->id, false), 0);
+    assert_int_equal(leftovers(f), 0);
+    assert_int_equal(store_leftover_put(f->store, j->id, true), 0);
+    assert_int_equal(leftovers(f), 1);
+    assert_int_equal(change(f, &all, JOB_QUEUED), 0); /* it may have a part again */
+    assert_int_equal(leftovers(f), 0);
+    assert_int_equal(store_leftover_put(f->store, j->id, true), 0);
+    assert_int_equal(leftovers(f), 0);
+}
+
+static void test_part_of_a_failed_job_is_kept(void **state) {
+    struct store_filter all = {.state = -1};
+    struct fixture *f = *state;
+    _cleanup_(job_freep) struct job *j = one_job(f);
+
+    j->kept = (struct job_kept){.offset = 5, .total = 9};
+    j->result.error = ERR_RESET;
+    assert_int_equal(put(f, j, JOB_FAILED), 0);
+    assert_int_equal(leftovers(f), 0);
+    assert_int_equal(change(f, &all, JOB_QUEUED), 0);
+    assert_int_equal(show(f, j->id)->kept.offset, 5);
+}
+
+static void test_job_without_a_part_leaves_none(void **state) {
+    struct store_filter all = {.state = -1};
+    struct fixture *f = *state;
+    _cleanup_(job_freep) struct job *j = one_job(f);
+
+    assert_int_equal(change(f, &all, JOB_CANCELLED), 0);
+    assert_int_equal(leftovers(f), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void) {
@@ -109,6 +180,9 @@ int main(void) {
         TEST(test_not_before_can_be_cancelled),
         TEST(test_patience_is_kept),
         TEST(test_mirror_is_kept),
+        TEST(test_part_of_a_cancelled_job_is_a_leftover),
+        TEST(test_part_of_a_failed_job_is_kept),
+        TEST(test_job_without_a_part_leaves_none),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -128,6 +128,7 @@ static int get(uint8_t type, const void *p, size_t n) {
         struct wire_job job;
         struct wire_result result;
         struct wire_checkpoint checkpoint;
+        struct wire_discard discard;
         int64_t id;
     } m;
 
@@ -142,6 +143,8 @@ static int get(uint8_t type, const void *p, size_t n) {
         return wire_get_result(p, n, &m.result);
     case WIRE_CHECKPOINT:
         return wire_get_checkpoint(p, n, &m.checkpoint);
+    case WIRE_DISCARD:
+        return wire_get_discard(p, n, &m.discard);
     case WIRE_STOP:
         return wire_get_empty(p, n);
     default:
@@ -152,12 +155,15 @@ static int get(uint8_t type, const void *p, size_t n) {
 /* One of each kind. */
 static void put_all(struct buf *b) {
     const struct wire_hello hello = {.wire_version = WIRE_VERSION, .program_version = "1"};
+    const struct wire_discard discard = {.id = 8, .output = "a/b"};
     const struct wire_checkpoint checkpoint = {.id = 9, .kept = a_job.kept};
 
     assert_int_equal(wire_put_hello(b, &hello), 0);
     assert_int_equal(wire_put_config(b, &a_config), 0);
     assert_int_equal(wire_put_job(b, &a_job), 0);
     assert_int_equal(wire_put_cancel(b, 5), 0);
+    assert_int_equal(wire_put_discard(b, &discard), 0);
+    assert_int_equal(wire_put_discarded(b, 7), 0);
     assert_int_equal(wire_put_stop(b), 0);
     assert_int_equal(wire_put_fetched(b, 6), 0);
     assert_int_equal(wire_put_checkpoint(b, &checkpoint), 0);
@@ -185,7 +191,7 @@ static void test_every_truncation_is_refused(void **state) {
         }
         records++;
     }
-    assert_int_equal(records, 8);
+    assert_int_equal(records, 10);
     buf_done(&b);
 }
 
