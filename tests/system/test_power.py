@@ -47,20 +47,17 @@ def jobs_of(bad):
 class Run:
     """What dld did under strace: the calls, the disk and the store at any instant, and what clients were told."""
 
-    def __init__(self, base, calls, jobs):
+    def __init__(self, base, calls, jobs, before=None):
         self.base, self.calls, self.jobs = Path(base), calls, {j["id"]: j for j in jobs}
         state, root = self.base / "state", self.base / "root"
         self.root = root
         self.store = str(state / "queue.db")
-        self.disk = Disk(calls, [state, root], {root / "old": OLD}, self._body_of_part)
-        self.log = self.disk_file("queue.db-wal")
+        self.disk = Disk(calls, [state, root], before or {root / "old": OLD}, self._body_of_part)
+        self.log = self.disk.inodes[self.store + "-wal"]
 
     def _body_of_part(self, path):
         number = int(re.fullmatch(r"\.dld-(\d+)\.part", PurePosixPath(path).name)[1])
         return body_of(self.jobs[number]["url"])
-
-    def disk_file(self, name):
-        return next(inode for _, _, n, inode in self.disk.names if n == name)
 
     def told(self):
         """(call, document) of all that went to clients."""
@@ -92,16 +89,21 @@ def rows_in(path):
         store.close()
 
 
+def traced_program(tmp):
+    """dld under strace, which writes to tmp/trace."""
+    assert subprocess.run(["strace", "-o", tmp / "can", "true"]).returncode == 0, \
+        "strace can't trace here: install it, and allow ptrace (in a container: --cap-add SYS_PTRACE)"
+    program = tmp / "traced"
+    program.write_text(f'#!/bin/sh\nexec {shlex.join([*STRACE, "-o", str(tmp / "trace"), str(DLD)])} "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
 @pytest.fixture
 def traced(tmp, make_daemon, bad):
     """Runs the jobs under strace, with transfer.fsync as asked for."""
     def run(mode):
-        trace, program = tmp / "trace", tmp / "traced"
-        program.write_text(f'#!/bin/sh\nexec {shlex.join([*STRACE, "-o", str(trace), str(DLD)])} "$@"\n')
-        program.chmod(0o755)
-        assert subprocess.run(["strace", "-o", tmp / "can", "true"]).returncode == 0, \
-            "strace can't trace here: install it, and allow ptrace (in a container: --cap-add SYS_PTRACE)"
-        daemon = make_daemon("run", settings={"transfer.fsync": mode}, program=program)
+        daemon = make_daemon("run", settings={"transfer.fsync": mode}, program=traced_program(tmp))
         (daemon.root / "old").write_bytes(OLD)
         daemon.start()
         with daemon.control() as c:
@@ -112,7 +114,7 @@ def traced(tmp, make_daemon, bad):
         jobs = daemon.jobs()
         os.kill(daemon.call("status")["pid"], signal.SIGKILL)  # nothing that comes later is of interest
         daemon.wait_exit()  # of strace, when all have ended
-        return Run(daemon.base, trace_of(trace), jobs)
+        return Run(daemon.base, trace_of(tmp / "trace"), jobs)
     return run
 
 
@@ -267,3 +269,36 @@ def test_power_cut(traced, tmp, mode):
     for i, (instant, data, names) in enumerate(cuts):
         print(f"cut before line {instant} of the trace; unsynced data: {data}, unsynced names: {names}")
         check_image(run, tmp / f"image{i}", instant, data, names)
+
+
+# ---- done again ----
+
+
+def test_file_found_published_is_made_durable(tmp, make_daemon, bad):
+    """Workers were killed before the names that they gave were on the disk, perhaps: nobody knows."""
+    jobs = [{"url": bad.url(f"/delay/0.3/2000/{i}"), "output": f"new/{i % 2}/{i}"} for i in range(10)]
+    daemon = make_daemon("run", settings={"host.connections": "16"}).start()
+    daemon.submit(jobs)
+    wait_for(lambda: bad.count() == 10)
+    os.kill(daemon.pid, signal.SIGSTOP)
+    wait_for(lambda: sum(not is_part(f) for f in files_under(daemon.root)) == 10)
+    daemon.kill()
+    wait_for(daemon.has_no_processes)
+    before = {p: p.read_bytes() for top in (daemon.state, daemon.root) for p in top.rglob("*") if p.is_file()}
+    daemon.program = traced_program(tmp)
+    daemon.start()
+    wait_for(daemon.none_left)
+    assert bad.count() == 10
+    jobs = daemon.jobs()
+    os.kill(daemon.call("status")["pid"], signal.SIGKILL)
+    daemon.wait_exit()
+    run = Run(daemon.base, trace_of(tmp / "trace"), jobs, before)
+    found = 0
+    for began, _, rows_before, rows in commits(run, tmp / "store"):
+        for number in (n for n, row in rows.items() if row[0] == DONE and rows_before.get(n, (0,))[0] != DONE):
+            path = run.root / run.jobs[number]["output"]
+            for inode in (run.disk.inodes[str(path)], *(run.disk.directories[str(d)] for d in path.parents
+                                                        if d.is_relative_to(run.root))):
+                assert any(s.end < began for s in inode.syncs), f"{path} was recorded and not synced"
+            found += 1
+    assert found == 10
