@@ -141,6 +141,27 @@ def test_cancelled_and_retried_at_once(make_daemon, bad):
     assert sorted(files_under(daemon.root)) == sorted(f"n{i}" for i in range(20))
 
 
+def test_new_try_waits_for_the_removal(make_daemon, bad):
+    """The worker that is to remove the part hangs; another one, which is free, doesn't begin before it has."""
+    daemon = make_daemon(workers=2, settings=PATIENT).start()
+    (silent,) = daemon.submit([{"url": bad.url("/silent-request/a")}])["ids"]
+    wait_for(lambda: bad.count() == 1)
+    number = waits_with_part(daemon, bad)  # with the second worker
+    daemon.call("cancel", {"ids": [silent]})
+    wait_for(lambda: daemon.show(silent)["state"] == "cancelled")
+    first = daemon.call("status")["workers"][0]["pid"]
+    os.kill(first, signal.SIGSTOP)
+    try:
+        assert daemon.call("cancel", {"ids": [number]})["cancelled"] == 1
+        assert daemon.call("retry", {"ids": [number]})["retried"] == 1
+        time.sleep(0.5)
+        assert bad.count() == 2 and daemon.show(number)["state"] == "queued"
+    finally:
+        os.kill(first, signal.SIGCONT)
+    wait_for(lambda: daemon.show(number)["state"] == "done")
+    assert files_under(daemon.root) == ["deep/er/a"]
+
+
 def test_cancel_takes_effect_at_once(make_daemon, bad):
     daemon = make_daemon(workers=1).start()
     url, path = throttled(bad)
