@@ -27,7 +27,8 @@ int attempt_keep(struct job_kept *to, const struct wire_kept *from) {
     struct job_kept k = {.offset = from->offset,
                          .total = from->total,
                          .file = from->file,
-                         .source = from->source};
+                         .source = from->source,
+                         .leftover = to->leftover && from->offset == 0};
 
     if (copy(&k.etag, from->etag) < 0 || copy(&k.last_modified, from->last_modified) < 0) {
         job_kept_done(&k);

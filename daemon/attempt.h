@@ -13,7 +13,8 @@ struct attempt_policy {
     unsigned crash_limit;
 };
 
-/* Copies what a worker says it has kept; the old content is freed. 0, or -ENOMEM with nothing
+/* Copies what a worker says it has kept; the old content is freed. What was a leftover before is one
+ * still, unless the worker has a part file. 0, or -ENOMEM with nothing
  * changed. */
 int attempt_keep(struct job_kept *to, const struct wire_kept *from);
 

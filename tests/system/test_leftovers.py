@@ -164,15 +164,19 @@ def test_new_try_waits_for_the_removal(make_daemon, bad):
 
 def test_cancel_takes_effect_at_once(make_daemon, bad):
     daemon = make_daemon(workers=1).start()
-    url, path = throttled(bad)
-    start_and_wait(daemon, bad, url, path)
-    with daemon.control() as c:
-        begin = time.monotonic()
-        c.call("cancel", {"all": True})
-        while files_under(daemon.root) or not daemon.none_left():
-            assert time.monotonic() - begin < 5
-        assert time.monotonic() - begin < 0.1 * SLOWER * 2
-    assert daemon.jobs()[0]["state"] == "cancelled"
+    took = []
+    for i in range(3):  # something else may have the processor once
+        url, _ = parts(bad, size=50 * MIB, cuts=0, etag=ETAG, rate=40 * MIB, name=f"n{i}")
+        daemon.submit([{"url": url}])
+        wait_for(lambda: any((daemon.root / f).stat().st_size > 10 * MIB for f in files_under(daemon.root)))
+        with daemon.control() as c:
+            begin = time.monotonic()
+            c.call("cancel", {"all": True})
+            while files_under(daemon.root) or sum(c.call("status")["jobs"][s] for s in ("queued", "active")):
+                assert time.monotonic() - begin < 5
+            took.append(time.monotonic() - begin)
+        assert daemon.counts()["cancelled"] == i + 1
+    assert min(took) < 0.1 * SLOWER, took
 
 
 # ---- failed ----
@@ -217,6 +221,14 @@ def test_failed_for_now(daemon, bad):
     wait_for(lambda: daemon.show(job["id"])["state"] == "done")
     assert ranges(bad) == [None, f"bytes={CUT}-", f"bytes={CUT}-"]
     check(daemon, path)
+
+
+def test_failed_at_another_mirror(daemon, bad):
+    """Which could not go on with it."""
+    url, _ = parts(bad, etag=ETAG)
+    (job,) = daemon.run([{"urls": [url, bad.url("/status/503/a")], "retries": 0}])
+    assert failed(job, "http")["attempts"] == 2
+    gone(daemon)
 
 
 # ---- begun anew ----
