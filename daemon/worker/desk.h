@@ -33,6 +33,7 @@ struct desk *desk_free(struct desk *d);
 /* For struct link_handlers. -EBADMSG: the job is here already, or they are too many. */
 int desk_job(struct desk *d, const struct wire_job *job);
 int desk_cancel(struct desk *d, int64_t id);
+/* Of a job that is not here. */
 int desk_discard(struct desk *d, const struct wire_discard *message);
 
 /* Gives up every job but those that are being published, waits for these, and ends the loop with
