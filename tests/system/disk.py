@@ -16,8 +16,9 @@ CALLS = ("openat,openat2,mkdirat,mkdir,write,writev,pwrite64,pwritev,fsync,fdata
 STRACE = ["strace", "--seccomp-bpf", "-f", "-y", "-v", "-ttt", "-s", "16384", "-e", "signal=none",
           "-e", f"trace={CALLS}"]
 
-# What may come of data that was not synced: nothing, a length without content, all of it.
-DATA = ("none", "zeros", "all")
+# What may come of data that was not synced: nothing, a length without content, all of it; or all of what is beneath
+# the first of the tops and nothing of the others, or the other way round.
+DATA = ("none", "zeros", "all", "first", "others")
 NAMES = ("none", "all")
 
 
@@ -294,8 +295,15 @@ class Disk:
     def signature(self, instant, data, names):
         """The same for instants at which the same would be found."""
         entries = self.entries(instant, names)
+        luck = lambda path: self.luck(path, data)
         made = tuple(p for _, p in self.made if self.has_directory(p, instant, names))
-        return data, made, tuple((path, entries[path].signature(instant, data)) for path in sorted(entries))
+        return made, tuple((p, luck(p), entries[p].signature(instant, luck(p))) for p in sorted(entries))
+
+    def luck(self, path, data):
+        """What comes of the data of that file: none, zeros or all."""
+        if data not in ("first", "others"):
+            return data
+        return "all" if path.startswith(self.tops[0] + "/") == (data == "first") else "none"
 
     def write(self, instant, data, names, place):
         """Writes it down, with place(path) instead of path. Returns {new path: inode}."""
@@ -305,7 +313,7 @@ class Disk:
                 os.makedirs(place(path), exist_ok=True)
         for path, inode in self.entries(instant, names).items():
             xattrs, target = {}, place(path)
-            target.write_bytes(inode.content(instant, data, xattrs))
+            target.write_bytes(inode.content(instant, self.luck(path, data), xattrs))
             for name, value in xattrs.items():
                 os.setxattr(target, name, value)
             written[str(target)] = inode
