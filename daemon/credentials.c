@@ -34,7 +34,7 @@ static int refuse(char why[CREDENTIAL_WHY_MAX], const char *fmt, ...) {
     va_start(ap, fmt);
     vsnprintf(why, CREDENTIAL_WHY_MAX, fmt, ap);
     va_end(ap);
-    return -EACCES;
+    return -ENOKEY;
 }
 
 /* ---- the file ---- */
@@ -110,11 +110,13 @@ static ssize_t read_all(int fd, char *to, size_t max) {
 int credential_read(const char *dir, const char *name, struct credential *ret,
                     char why[CREDENTIAL_WHY_MAX]) {
     _cleanup_(credential_done) struct credential c = {0};
-    _cleanup_close_ int fd = open_beneath(dir, name);
+    _cleanup_close_ int fd = dir ? open_beneath(dir, name) : -ENOENT;
     struct stat st;
     ssize_t n;
     int r;
 
+    if (!dir)
+        return refuse(why, "no directory of credentials is known; set [credentials] dir");
     if (fd < 0)
         return refuse_open(dir, name, fd, why);
     if (fstat(fd, &st) < 0)
