@@ -115,16 +115,13 @@ static bool leads_home(const struct identity *id, const char *location) {
 }
 
 int identity_redirected(struct identity *id, const char *location) {
-    bool away;
-
     if (id->job->auth == WIRE_AUTH_DIGEST && ++id->redirects > id->max_redirects)
         return -ELOOP;
     if (!id->job->certificate && !id->cookie && id->n_own == 0)
         return 0;
-    away = !leads_home(id, location);
-    if (away == id->away)
+    if (id->away || leads_home(id, location))
         return 0;
-    id->away = away;
+    id->away = true;
     return show(id);
 }
 

@@ -3,9 +3,9 @@
  * URL.
  *
  * That is auth, the client's certificate, and the job's headers Authorization, Proxy-Authorization
- * and Cookie. libcurl keeps the user, the password, the token and Authorization to the origin by
- * itself; all else is taken from the handle when an answer redirects elsewhere, before the next
- * request is made of it, and given back when a redirect leads home again. Cookies that servers set
+ * and Cookie. libcurl drops the user, the password and the token by itself when an answer redirects
+ * elsewhere; all else is taken from the handle then, before the next request is made of it. Nothing
+ * comes back, also if a later redirect leads home again, as in browsers. Cookies that servers set
  * are libcurl's: they follow RFC 6265 and live as long as the transfer.
  *
  * A connection made with a certificate serves only transfers with the same one.
@@ -27,7 +27,7 @@ struct identity {
     unsigned n_own;             /* of them, the first: for the origin alone */
     const char *cookie;         /* the value of the job's header, NULL: none */
     unsigned redirects, max_redirects;
-    bool away; /* from the origin */
+    bool away; /* has left the origin */
 };
 
 /* Is it a header ("Name: value") for the origin alone? */

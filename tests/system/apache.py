@@ -10,7 +10,7 @@ from pathlib import Path
 from support import clean_environment, die_with_parent, kill_session, server_port, wait_for
 
 MODULES = ("mpm_event", "authn_core", "authn_file", "authz_core", "authz_user", "auth_basic", "auth_digest", "alias",
-           "mime", "filter", "deflate", "headers")
+           "mime", "filter", "deflate", "env", "ratelimit")
 USER, PASSWORD, REALM = "ann", "pass word:\u00e4", "realm"
 
 CONFIG = """
@@ -35,6 +35,11 @@ AddOutputFilterByType DEFLATE text/plain
 <Directory {files}>
     Require all granted
 </Directory>
+# *.slow: 20 MiB a second
+<Files "*.slow">
+    SetOutputFilter RATE_LIMIT
+    SetEnv rate-limit 20480
+</Files>
 Alias /basic/ {files}/
 <Location /basic/>
     AuthType Basic
