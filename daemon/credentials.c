@@ -181,7 +181,8 @@ int credential_token(struct credential *c, const char *name, char why[CREDENTIAL
 
     keep_first_line(c);
     n = strspn(c->text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~+/");
-    n += strspn(c->text + n, "=");
+    if (n > 0)
+        n += strspn(c->text + n, "=");
     if (n == 0 || c->text[n])
         return refuse(why,
                       "the first line of the credential %s must be a token: letters, digits and "
