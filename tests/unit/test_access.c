@@ -65,10 +65,10 @@ static int teardown(void **state) {
 /* An attempt at url, of a job whose first URL is another one (NULL: this). */
 static int fill(struct fixture *f, const char *url, const char *first) {
     access_done(&f->access);
-    f->message = (struct wire_job){.url = url,
-                                   .n_headers = 4,
-                                   .headers = {"Cookie: a", "A: b", "authorization: c",
-                                               "Proxy-Authorization: d"}};
+    f->message = (struct wire_job){
+        .url = url,
+        .n_headers = 4,
+        .headers = {"Cookie: a", "A: b", "authorization: c", "Proxy-Authorization: d"}};
     f->urls[0] = (char *)first;
     f->urls[1] = (char *)url;
     f->spec.urls = f->urls;

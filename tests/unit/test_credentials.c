@@ -19,7 +19,8 @@ static struct credential of(const char *text) {
 }
 
 static void test_names(void **state) {
-    static const char *const bad[] = {"", ".", "..", ".a", "a/b", "/a", "a b", "a\n", "\xc3\xa4", "a:b"};
+    static const char *const bad[] = {"",   ".",   "..",  ".a",       "a/b",
+                                      "/a", "a b", "a\n", "\xc3\xa4", "a:b"};
     char longest[66];
 
     (void)state;
@@ -120,7 +121,8 @@ static void test_netrc_entries(void **state) {
     expect_entry("machine H.Example\n\tlogin a\r\n\tpassword b\r\n", "a|b");
     expect_entry("machine h.example password b account c login a machine x", "a|b");
     expect_entry("machine x login y password z machine h.example login a password b", "a|b");
-    expect_entry("machine h.example login a password b\nmachine h.example login c password d", "a|b");
+    expect_entry("machine h.example login a password b\nmachine h.example login c password d",
+                 "a|b");
     expect_entry("machine x login y password z\ndefault login a password b", "a|b");
     expect_entry("machine h.example login machine password default", "machine|default");
 }
@@ -139,7 +141,8 @@ static void test_netrc_macros_are_skipped(void **state) {
     expect_entry("macdef init\ncd /pub\nmachine h.example login x password y\n\n"
                  "machine h.example login a password b\n",
                  "a|b");
-    expect_entry("machine x macdef init \nlogin z\r\n\r\nmachine h.example login a password b", "a|b");
+    expect_entry("machine x macdef init \nlogin z\r\n\r\nmachine h.example login a password b",
+                 "a|b");
     expect_entry("macdef m\n\nmachine h.example login a password b\nmacdef n\nx", "a|b");
     expect_no_entry("macdef init", 0);
 }
