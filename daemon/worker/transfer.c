@@ -170,12 +170,14 @@ static bool redirect(struct transfer *t) {
 /* Sees every line of every answer, those of redirects and 1xx too. */
 static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
     struct transfer *t = userdata;
-    bool ended = t->head.ended;
+
     const char *wrong;
+    bool ended;
 
     (void)size; /* is 1 */
     if (strncmp(t->address.url.text, "http", strlen("http")) != 0)
         return n;
+    ended = t->head.ended;
     wrong = head_line(&t->head, p, n);
     if (wrong) {
         failure_set(&t->task->failure, ERR_PROTOCOL, "%s %s", t->address.url.host_key, wrong);
@@ -189,7 +191,7 @@ static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
                     t->address.url.host_key);
         return CURL_WRITEFUNC_ERROR;
     }
-    if (!ended && t->head.ended && t->head.status / 100 == 3 && !redirect(t))
+    if (t->head.ended && !ended && t->head.status / 100 == 3 && !redirect(t))
         return CURL_WRITEFUNC_ERROR;
     return n;
 }
@@ -343,10 +345,10 @@ static int transfer_setup(struct transfer *t) {
         curl_easy_setopt(easy, CURLOPT_XFERINFODATA, t) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, on_lookup) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, t) != CURLE_OK ||
-        curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open) != CURLE_OK ||
-        curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, t) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_PREREQDATA, t) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, t) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L) != CURLE_OK)
         return -ENOMEM;
     t->passage = (struct passage){.gate = t->settings->gate, .easy = easy};
