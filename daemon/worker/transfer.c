@@ -154,19 +154,6 @@ static bool discard(struct transfer *t, size_t n) {
     return t->discarded <= DISCARD_MAX;
 }
 
-/* The header of a 3xx is complete. Whether to go on. */
-static bool redirect(struct transfer *t) {
-    const char *location = answer_field(t->easy, "Location");
-    int r = location ? identity_redirected(&t->request.identity, location) : 0;
-
-    if (r == -ELOOP)
-        failure_set(&t->task->failure, ERR_REDIRECT, "%s redirects more than %u times",
-                    t->address.url.host_key, t->settings->config->max_redirects);
-    else if (r < 0)
-        failure_set(&t->task->failure, ERR_INTERNAL, "out of memory");
-    return r == 0;
-}
-
 /* Sees every line of every answer, those of redirects and 1xx too. */
 static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
     struct transfer *t = userdata;
@@ -191,7 +178,7 @@ static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
                     t->address.url.host_key);
         return CURL_WRITEFUNC_ERROR;
     }
-    if (t->head.ended && !ended && t->head.status / 100 == 3 && !redirect(t))
+    if (t->head.ended && !ended && t->head.status / 100 == 3 && !remote_redirects(t))
         return CURL_WRITEFUNC_ERROR;
     return n;
 }
