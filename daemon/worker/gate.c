@@ -47,39 +47,48 @@ static bool literal_address(CURL *easy, struct ip *ret) {
     return ip_parse(host, ret) == 0;
 }
 
-void passage_begin(struct passage *p) {
-    p->redirects = 0;
+static void forget(struct passage *p, long redirects) {
+    p->redirects = redirects;
     p->opened = p->refused = 0;
 }
 
-static bool judge(struct passage *p, const struct ip *ip) {
+void passage_begin(struct passage *p, const char *proxy) {
+    p->proxied = proxy ? *proxy != '\0' : p->gate->proxied;
+    p->own_proxy = proxy && p->proxied;
+    forget(p, 0);
+}
+
+static bool permits(struct passage *p, const struct ip *ip) {
     long redirects = 0;
 
     curl_easy_getinfo(p->easy, CURLINFO_REDIRECT_COUNT, &redirects);
     if (redirects != p->redirects)
-        passage_begin(p);
-    p->redirects = redirects;
-    if (cidr_refuses(&p->gate->deny, &p->gate->allow, ip)) {
-        p->refused++;
-        ip_format(ip, p->address);
-        return false;
-    }
-    p->opened++;
-    return true;
+        forget(p, redirects);
+    if (!cidr_refuses(&p->gate->deny, &p->gate->allow, ip))
+        return true;
+    p->refused++;
+    ip_format(ip, p->address);
+    return false;
 }
 
 bool passage_request(struct passage *p) {
     struct ip ip;
 
-    return !p->gate->proxied || !literal_address(p->easy, &ip) || judge(p, &ip);
+    return !p->proxied || !literal_address(p->easy, &ip) || permits(p, &ip);
 }
 
 bool passage_open(struct passage *p, const struct sockaddr *address) {
     struct ip ip;
 
-    if (p->gate->proxied)
-        return passage_request(p);
-    return ip_from_sockaddr(address, &ip) == 0 && judge(p, &ip);
+    /* A SOCKS proxy connects before there is a request. */
+    if (!passage_request(p))
+        return false;
+    if (p->proxied && !p->own_proxy)
+        return true;
+    if (ip_from_sockaddr(address, &ip) < 0 || !permits(p, &ip))
+        return false;
+    p->opened++;
+    return true;
 }
 
 void passage_judge(const struct passage *p, const char *host, struct failure *f) {

@@ -12,6 +12,7 @@
  *   transfer*.c  one attempt: what curl calls while it runs; _rest: going on with kept bytes;
  *                _remote: times, versions and names from the server
  *   request.c    the options of an easy handle
+ *   identity.c   by what a request shows who it is, and to whom
  *   address.c    a URL as dld's and curl's parsers see it
  *   header.c     status lines and redirects that curl takes too lightly
  *   answer.c     how an attempt ended: error statuses, and curl's successes checked again

@@ -11,10 +11,14 @@
 
 #include "common/wire.h"
 #include "daemon/worker/address.h"
+#include "daemon/worker/identity.h"
 
 struct request {
     CURL *easy;
-    struct curl_slist *headers; /* of this job; owned */
+    struct curl_slist *headers; /* of this job, those first that identity.h keeps; owned */
+    unsigned n_own;             /* so many */
+    struct identity identity;
+    const char *proxy; /* the configured one, NULL: none */
 };
 
 /* Once for each handle. 0 or -ENOMEM. */

@@ -159,10 +159,12 @@ static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
     struct transfer *t = userdata;
 
     const char *wrong;
+    bool ended;
 
     (void)size; /* is 1 */
     if (strncmp(t->address.url.text, "http", strlen("http")) != 0)
         return n;
+    ended = t->head.ended;
     wrong = head_line(&t->head, p, n);
     if (wrong) {
         failure_set(&t->task->failure, ERR_PROTOCOL, "%s %s", t->address.url.host_key, wrong);
@@ -176,6 +178,8 @@ static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
                     t->address.url.host_key);
         return CURL_WRITEFUNC_ERROR;
     }
+    if (t->head.ended && !ended && t->head.status / 100 == 3 && !remote_redirects(t))
+        return CURL_WRITEFUNC_ERROR;
     return n;
 }
 
@@ -261,10 +265,12 @@ static int on_progress(void *userdata, curl_off_t total, curl_off_t now, curl_of
         return transfer_too_large(t, (uint64_t)total, "announced") ||
                (total > 0 && !t->task->job.compressed &&
                 transfer_wrong_size(t, (uint64_t)total, "announced"));
-    if (status < 300 || status >= 400 || now <= (curl_off_t)DISCARD_MAX)
+    if (status < 300 || now <= (curl_off_t)DISCARD_MAX)
         return 0;
-    failure_set(&t->task->failure, ERR_REDIRECT, "%s does not end the body of its redirect",
-                t->address.url.host_key);
+    /* A challenge, if it is no redirect: curl is about to answer it. */
+    failure_set(&t->task->failure, status < 400 ? ERR_REDIRECT : ERR_PROTOCOL,
+                "%s does not end the body of its %s", t->address.url.host_key,
+                status < 400 ? "redirect" : "challenge");
     return 1;
 }
 
@@ -284,8 +290,9 @@ static int on_request(void *userdata, char *address, char *local_address, int po
     (void)address;
     (void)local_address;
     (void)port;
-    (void)local_port;
-    return passage_request(&t->passage) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+    return session_may_request(t->settings->session, local_port) && passage_request(&t->passage)
+               ? CURL_PREREQFUNC_OK
+               : CURL_PREREQFUNC_ABORT;
 }
 
 /* Called before a name is looked up that is not in the cache. */
@@ -325,15 +332,13 @@ static int transfer_setup(struct transfer *t) {
         curl_easy_setopt(easy, CURLOPT_XFERINFODATA, t) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, on_lookup) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, t) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_PREREQDATA, t) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, t) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L) != CURLE_OK)
         return -ENOMEM;
     t->passage = (struct passage){.gate = t->settings->gate, .easy = easy};
-    if (t->settings->gate->proxied &&
-        (curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request) != CURLE_OK ||
-         curl_easy_setopt(easy, CURLOPT_PREREQDATA, t) != CURLE_OK))
-        return -ENOMEM;
     return 0;
 }
 
@@ -408,7 +413,7 @@ bool transfer_start(struct transfer *t, struct task *task) {
     sink_begin(&t->sink, task->job.id, task->job.output);
     r = t->used ? transfer_renew(t) : 0;
     t->used = true;
-    passage_begin(&t->passage);
+    passage_begin(&t->passage, task->job.proxy);
     if (r == 0)
         r = task->job.if_modified ? remote_ask(t) : rest_ask(t);
     if (r == 0)

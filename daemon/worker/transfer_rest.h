@@ -100,6 +100,9 @@ void rest_leave(struct transfer *t, bool again);
  * that is there. 0 or -ENOMEM. */
 int remote_ask(struct transfer *t);
 
+/* The header of a 3xx is complete. Whether to go on. */
+bool remote_redirects(struct transfer *t);
+
 /* A 304 that was asked for: the file that is there is the one, if it still is. */
 bool remote_unchanged(struct transfer *t, CURLcode code);
 
