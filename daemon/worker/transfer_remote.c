@@ -28,7 +28,8 @@ int remote_ask(struct transfer *t) {
 bool remote_unchanged(struct transfer *t, CURLcode code) {
     struct task *task = t->task;
 
-    if (!task->job.if_modified || !t->base.there || code != CURLE_OK || t->head.status != 304)
+    if (!task->job.if_modified || !t->base.there || code != CURLE_OK || t->head.status != 304 ||
+        !t->head.ended)
         return false;
     if (!remote_base_holds(&t->base, t->settings->sink->dirs, task->job.output)) {
         failure_set(&task->failure, ERR_OUTPUT,
