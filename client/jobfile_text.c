@@ -96,6 +96,9 @@ static int fail_json(struct jobfile *f, const json_error_t *e) {
         line += (uint64_t)e->line - 1;
     else
         column += f->value_column - 1;
+    if (json_error_code(e) == json_error_null_character ||
+        json_error_code(e) == json_error_null_byte_in_key)
+        return text_fail_at(f, line, column, "the character \\u0000 is not allowed in a job");
     return text_fail_at(f, line, column, "%s", e->text);
 }
 

@@ -108,7 +108,7 @@ const char *job_value_text(char ret[TEXT_QUOTED_MAX], const json_t *v) {
         snprintf(ret, TEXT_QUOTED_MAX, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
         return ret;
     case JSON_REAL:
-        snprintf(ret, TEXT_QUOTED_MAX, "%g", json_real_value(v));
+        snprintf(ret, TEXT_QUOTED_MAX, "%.15g", json_real_value(v));
         return ret;
     case JSON_OBJECT:
         return "an object";
@@ -139,11 +139,23 @@ static int check_string(const struct check *c, const json_t *v, size_t max,
     return 0;
 }
 
+#define REAL_EXACT 9007199254740992.0 /* 2^53: up to this every integer is a real of its own */
+
+/* 3.0 and 2e9 are integers too, as JSON Schema has it and programs write them. */
+static bool get_integer(const json_t *v, json_int_t *ret) {
+    double real = json_real_value(v);
+
+    if (!json_is_integer(v) && (!json_is_real(v) || real != trunc(real) || fabs(real) > REAL_EXACT))
+        return false;
+    *ret = json_is_integer(v) ? json_integer_value(v) : (json_int_t)real;
+    return true;
+}
+
 static int check_integer(const struct check *c, const json_t *v, int min, int max, int *ret) {
-    json_int_t n = json_integer_value(v);
+    json_int_t n;
     char what[64];
 
-    if (!json_is_integer(v) || n < min || n > max) {
+    if (!get_integer(v, &n) || n < min || n > max) {
         snprintf(what, sizeof(what), "an integer from %d to %d", min, max);
         return expected(c, what, v);
     }
@@ -189,10 +201,11 @@ static int check_timeout(const struct check *c, const json_t *v, struct job_valu
 }
 
 static int check_max_size(const struct check *c, const json_t *v, uint64_t *ret) {
+    json_int_t integer;
     uint64_t n = 0;
 
-    if (json_is_integer(v) && json_integer_value(v) > 0)
-        n = (uint64_t)json_integer_value(v);
+    if (get_integer(v, &integer) && integer > 0)
+        n = (uint64_t)integer;
     else if (json_is_string(v) && parse_size(json_string_value(v), &n) < 0)
         n = 0;
     if (n == 0 || n > INT64_MAX)
@@ -202,10 +215,11 @@ static int check_max_size(const struct check *c, const json_t *v, uint64_t *ret)
 }
 
 static int check_size(const struct check *c, const json_t *v, struct job_values *ret) {
+    json_int_t integer;
     uint64_t n = UINT64_MAX;
 
-    if (json_is_integer(v) && json_integer_value(v) >= 0)
-        n = (uint64_t)json_integer_value(v);
+    if (get_integer(v, &integer) && integer >= 0)
+        n = (uint64_t)integer;
     else if (json_is_string(v) && parse_size(json_string_value(v), &n) < 0)
         n = UINT64_MAX;
     if (n > INT64_MAX)
@@ -243,10 +257,10 @@ static int check_retry_on(const struct check *c, const json_t *v, struct job_val
                           JOB_RETRY_ON_MAX, n);
     for (size_t i = 0; i < n; i++) {
         const json_t *item = json_array_get(v, i);
-        json_int_t status = json_integer_value(item);
+        json_int_t status;
         char found[TEXT_QUOTED_MAX];
 
-        if (status < 400 || status > 599)
+        if (!get_integer(item, &status) || status < 400 || status > 599)
             return job_refuse_item(c->err, c->place, key, i,
                                    "expected an HTTP status from 400 to 599, found %s",
                                    job_value_text(found, item));

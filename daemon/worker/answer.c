@@ -1,5 +1,6 @@
 #include "daemon/worker/answer.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 #include <time.h>
@@ -13,6 +14,10 @@
 
 bool answer_has_file(long status) {
     return status == 200 || status == 203;
+}
+
+bool answer_redirects(long status) {
+    return (status >= 300 && status <= 303) || status == 307 || status == 308;
 }
 
 const char *answer_field_at(CURL *easy, const char *name, size_t index, size_t *ret_amount) {
@@ -33,19 +38,27 @@ static uint64_t retry_after(CURL *easy) {
     const char *value = answer_field(easy, "Retry-After");
     uint64_t seconds;
     time_t now = time(NULL), date;
+    int r;
 
     if (!value)
         return 0;
-    if (parse_u64(value, &seconds) < 0) {
+    r = parse_u64(value, &seconds);
+    if (r == -ERANGE) {
+        seconds = RETRY_AFTER_MAX;
+    } else if (r < 0) {
         date = curl_getdate(value, NULL);
         seconds = date > now ? (uint64_t)(date - now) : 0;
     }
     return MIN(seconds, RETRY_AFTER_MAX) * USEC_PER_SEC;
 }
 
+/* Between a status and its reason, which not each has. */
+static const char *gap(long status) {
+    return *status_reason(status) ? " " : "";
+}
+
 static void judge_status(const struct attempt *a, long status, struct failure *f) {
-    failure_set(f, ERR_HTTP, "%ld%s%s", status, *status_reason(status) ? " " : "",
-                status_reason(status));
+    failure_set(f, ERR_HTTP, "%ld%s%s", status, gap(status), status_reason(status));
     f->transient = http_status_transient((unsigned)status);
     if (status == 429 || status == 503)
         f->retry_after_usec = retry_after(a->easy);
@@ -54,7 +67,11 @@ static void judge_status(const struct attempt *a, long status, struct failure *f
 static void judge_length(const struct attempt *a, struct failure *f) {
     const struct head *h = a->head;
 
-    if (h->has_length && h->length != a->received)
+    if (h->has_length && h->is_chunked && h->length != a->received)
+        failure_set(f, ERR_PROTOCOL,
+                    "%s announced %" PRIu64 " bytes and sent %" PRIu64 " in chunks, of which one is wrong",
+                    a->host, h->length, a->received);
+    else if (h->has_length && h->length != a->received)
         failure_set(f, ERR_PARTIAL, "%s announced %" PRIu64 " bytes and sent %" PRIu64, a->host,
                     h->length, a->received);
 }
@@ -63,15 +80,18 @@ static void judge_length(const struct attempt *a, struct failure *f) {
 static void judge_success(const struct attempt *a, long status, struct failure *f) {
     if (a->head->status != 0 && a->head->status != (unsigned long)status) {
         failure_set(f, ERR_PROTOCOL, "%s sent an answer within its answer", a->host);
+    } else if (a->head->status != 0 && !a->head->ended) {
+        failure_set(f, ERR_PARTIAL, "%s broke off within the header of its answer", a->host);
     } else if (answer_has_file(status) || (status == 206 && a->resumed)) {
         judge_length(a, f);
     } else if (status == 206) {
         failure_set(f, ERR_PROTOCOL, "%s sent a part of the file though the whole was asked for",
                     a->host);
     } else if (status >= 200 && status < 300) {
-        failure_set(f, ERR_HTTP, "%ld %s: the answer holds no file", status, status_reason(status));
+        failure_set(f, ERR_HTTP, "%ld%s%s: the answer holds no file", status, gap(status),
+                    status_reason(status));
         f->transient = status == 202;
-    } else if (status >= 300 && status < 400 && status != 304) {
+    } else if (answer_redirects(status)) {
         failure_set(f, ERR_REDIRECT, "%ld %s, but it does not say where to", status,
                     status_reason(status));
     } else {
@@ -81,7 +101,8 @@ static void judge_success(const struct attempt *a, long status, struct failure *
 }
 
 void answer_digests(CURL *easy, struct integrity *in) {
-    static const char *const names[] = {"Repr-Digest", "Digest", "Content-MD5"};
+    static const char *const names[] = {"Repr-Digest", "Digest", "Content-Digest",
+                                        "Content-MD5"};
     const char *coding = answer_field(easy, "Content-Encoding");
     size_t n_names = ELEMENTSOF(names);
     long status = 0;
@@ -90,7 +111,7 @@ void answer_digests(CURL *easy, struct integrity *in) {
         return;
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
     if (status == 206)
-        n_names--; /* Content-MD5 is of the part */
+        n_names -= 2; /* the last two are of the part */
     for (size_t n = 0; n < n_names; n++) {
         size_t amount = 1;
 
@@ -103,13 +124,19 @@ void answer_digests(CURL *easy, struct integrity *in) {
     }
 }
 
+/* Was it no more than the reading of a body that is not the file, and too long to be read? */
+static bool is_given_up(const struct attempt *a, long status) {
+    return a->code == CURLE_WRITE_ERROR && !answer_has_file(status) &&
+           !(status == 206 && a->resumed);
+}
+
 void answer_judge(const struct attempt *a, struct failure *f) {
     long status = 0;
 
     curl_easy_getinfo(a->easy, CURLINFO_RESPONSE_CODE, &status);
     if (status >= 400)
         judge_status(a, status, f); /* also when its body broke off, or was not worth reading */
-    else if (a->code != CURLE_OK)
+    else if (a->code != CURLE_OK && !is_given_up(a, status))
         curlcode_judge(a, status, f);
     else
         judge_success(a, status, f);

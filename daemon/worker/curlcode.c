@@ -36,7 +36,6 @@ static const struct {
     {CURLE_PARTIAL_FILE, ERR_PARTIAL, true},
     {CURLE_WEIRD_SERVER_REPLY, ERR_PROTOCOL, false},
     {CURLE_BAD_CONTENT_ENCODING, ERR_PROTOCOL, false},
-    {CURLE_TOO_MANY_REDIRECTS, ERR_REDIRECT, false},
     {CURLE_FILESIZE_EXCEEDED, ERR_TOO_LARGE, false},
 };
 
@@ -165,6 +164,9 @@ void curlcode_judge(const struct attempt *a, long status, struct failure *f) {
         break;
     case CURLE_OUT_OF_MEMORY:
         judge_memory(a, f);
+        break;
+    case CURLE_TOO_MANY_REDIRECTS: /* curl's text may be about the last connection */
+        failure_set(f, ERR_REDIRECT, "%.200s: more redirects than max_redirects allows", where(a));
         break;
     case CURLE_ABORTED_BY_CALLBACK: /* by the session; others say why themselves */
         failure_set(f, ERR_RESET, "%.200s: bytes that nobody asked for came over the connection",

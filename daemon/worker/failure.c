@@ -36,7 +36,7 @@ static const struct {
 } output_failures[] = {
     {ENOSPC, ERR_NO_SPACE, "no space is left on the file system"},
     {EDQUOT, ERR_NO_SPACE, "the disk quota is used up"},
-    {EROOM, ERR_NO_SPACE, "less than min_free_space would be left on the file system"},
+    {EROOM, ERR_NO_SPACE, "the file system has no room for it, or less than min_free_space would be left"},
     {EROFS, ERR_NO_SPACE, "the file system is read-only"},
     {ENOMEM, ERR_INTERNAL, "out of memory"},
     {EMFILE, ERR_INTERNAL, "too many files are open in this worker"},

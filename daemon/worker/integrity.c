@@ -103,7 +103,7 @@ static void read_list(struct integrity *in, const char *value, bool colons) {
 }
 
 void integrity_field(struct integrity *in, const char *name, const char *value) {
-    if (strcasecmp(name, "Repr-Digest") == 0)
+    if (strcasecmp(name, "Repr-Digest") == 0 || strcasecmp(name, "Content-Digest") == 0)
         read_list(in, value, true);
     else if (strcasecmp(name, "Digest") == 0)
         read_list(in, value, false);

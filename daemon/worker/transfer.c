@@ -166,14 +166,20 @@ static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
         return n;
     ended = t->head.ended;
     wrong = head_line(&t->head, p, n);
+    if (!wrong && !t->head.ended && header_is_status_line(p, n) &&
+        curl_easy_setopt(t->easy, CURLOPT_FOLLOWLOCATION,
+                         (long)answer_redirects((long)t->head.status)) != CURLE_OK)
+        return CURL_WRITEFUNC_ERROR;
     if (wrong) {
         failure_set(&t->task->failure, ERR_PROTOCOL, "%s %s", t->address.url.host_key, wrong);
+        if (t->offset > 0) /* perhaps it only can't answer for a part */
+            t->task->failure.transient = t->spoilt = true;
         return CURL_WRITEFUNC_ERROR;
     }
     if (t->head.ended && answer_has_file((long)t->head.status))
         t->until_end = t->head.http1 && !t->head.has_length && !t->head.is_chunked &&
                        tls_end_watch(t->easy, &t->tls_ended);
-    if (!header_location_is_valid(p, n) && transfer_status(t) / 100 == 3) {
+    if (!header_location_is_valid(p, n) && answer_redirects(transfer_status(t))) {
         failure_set(&t->task->failure, ERR_REDIRECT, "%s redirects to what is no URL for a job",
                     t->address.url.host_key);
         return CURL_WRITEFUNC_ERROR;
@@ -490,6 +496,15 @@ static void judge(struct transfer *t, CURLcode code) {
     answer_judge(&a, &t->task->failure);
 }
 
+/* Does a body whose coding is to be undone lack its end? Where the server says that there is none at
+ * all, it may call that coded, too. */
+static bool coding_breaks_off(const struct transfer *t) {
+    if (t->body_begun)
+        return t->decoder.on && !t->decoder.ended;
+    return t->task->job.compressed && t->head.http1 && !t->head.has_length && !t->head.is_chunked &&
+           answer_has_file((long)t->head.status) && answer_field(t->easy, "Content-Encoding");
+}
+
 bool transfer_finish(struct transfer *t, CURLcode code) {
     struct task *task = t->task;
     struct failure *f = &task->failure;
@@ -504,10 +519,10 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
     whole = rest_judge(t, code);
     if (f->error == ERR_NONE && !whole && !remote_unchanged(t, code))
         judge(t, code);
-    if (t->wanted && t->until_end && !t->tls_ended)
+    if (t->until_end && !t->tls_ended)
         failure_set(f, ERR_PARTIAL, "the connection to %s was cut before it said that it had sent all",
                     t->address.url.host_key);
-    if (t->decoder.on && !t->decoder.ended)
+    if (coding_breaks_off(t))
         failure_set(f, ERR_PARTIAL, "%s sent a coded body that breaks off", t->address.url.host_key);
     decoder_done(&t->decoder);
     if (f->error == ERR_NONE && !task->not_modified) {

@@ -41,7 +41,8 @@ bool remote_redirects(struct transfer *t) {
 bool remote_unchanged(struct transfer *t, CURLcode code) {
     struct task *task = t->task;
 
-    if (!task->job.if_modified || !t->base.there || code != CURLE_OK || t->head.status != 304)
+    if (!task->job.if_modified || !t->base.there || code != CURLE_OK || t->head.status != 304 ||
+        !t->head.ended)
         return false;
     if (!remote_base_holds(&t->base, t->settings->sink->dirs, task->job.output)) {
         failure_set(&task->failure, ERR_OUTPUT,

@@ -7,6 +7,7 @@
 
 #include "common/url.h"
 #include "daemon/worker/answer.h"
+#include "daemon/worker/status.h"
 
 /* What is less than this is fetched again rather than kept. */
 #define KEEP_MIN (64 * KIB)
@@ -140,6 +141,13 @@ void rest_verify(struct transfer *t, struct task *task) {
     task->parcel.failure = &task->failure;
 }
 
+/* Might the answer to a request for the whole be another one? There are servers that have no parts
+ * to give and say so in all these ways. */
+static bool refuses_parts(long status) {
+    return (status >= 200 && status < 300) || status == 304 || status == 400 || status == 403 ||
+           status == 405 || status == 406 || status == 412 || status == 416 || status == 501;
+}
+
 bool rest_judge(struct transfer *t, CURLcode code) {
     struct task *task = t->task;
     long status = transfer_status(t);
@@ -148,15 +156,14 @@ bool rest_judge(struct transfer *t, CURLcode code) {
         return false;
     if (status == 206 && code == CURLE_OK)
         rest_refuse(t, "it is empty");
-    if (status != 416)
+    if (!t->head.ended || !refuses_parts(status) || task->failure.error != ERR_NONE)
         return false;
-    if (resume_is_whole(t->easy, &task->kept)) {
+    if (status == 416 && resume_is_whole(t->easy, &task->kept)) {
         task->http_status = 206; /* as it was for its bytes */
         return true;
     }
-    failure_set(&task->failure, ERR_HTTP,
-                "416 Range Not Satisfiable: what is kept of the file is "
-                "not a part of it any more");
+    failure_set(&task->failure, ERR_HTTP, "%ld %s: the rest of the file is not to be had", status,
+                status_reason(status));
     task->failure.transient = true;
     t->spoilt = true;
     return false;

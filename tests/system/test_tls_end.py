@@ -17,12 +17,12 @@ BODY = content("tls-end", 20000)
 
 
 class Ender:
-    """Answers every request with the first `sent` bytes of BODY and no length; then says goodbye, or just goes."""
+    """Answers every request with head and the first `sent` bytes of BODY; then says goodbye, or just goes."""
 
-    def __init__(self, authority, sent, goodbye):
+    def __init__(self, authority, sent, goodbye, head=b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"):
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(authority.base / "good.pem", authority.base / "good.key")
-        self.sent, self.goodbye = sent, goodbye
+        self.sent, self.goodbye, self.head = sent, goodbye, head
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
         self.thread = threading.Thread(target=self._serve, daemon=True)
@@ -50,7 +50,7 @@ class Ender:
         with self.context.wrap_socket(plain, server_side=True) as stream:
             while not stream.recv(65536).endswith(b"\r\n\r\n"):
                 pass
-            stream.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + BODY[:self.sent])
+            stream.sendall(self.head + BODY[:self.sent])
             if self.goodbye:
                 stream.unwrap()
             stream.shutdown(socket.SHUT_RDWR)
@@ -74,6 +74,27 @@ def test_body_ends_with_the_servers_goodbye(trusting, authority):
 
 def test_body_that_is_cut_is_no_file(trusting, authority):
     with Ender(authority, len(BODY) // 2, False) as server:
+        job = failed(trusting.run_one(f"https://127.0.0.1:{server.port}/a", retries=1), "partial")
+    assert job["attempts"] == 2
+    assert files_under(trusting.root) == []
+
+
+def test_body_that_is_cut_before_its_first_byte_is_no_file(trusting, authority):
+    with Ender(authority, 0, False) as server:
+        job = failed(trusting.run_one(f"https://127.0.0.1:{server.port}/a", retries=1), "partial")
+    assert job["attempts"] == 2
+    assert files_under(trusting.root) == []
+
+
+def test_empty_body_with_the_servers_goodbye(trusting, authority):
+    with Ender(authority, 0, True) as server:
+        done(trusting.run_one(f"https://127.0.0.1:{server.port}/a"))
+    assert trusting.file("a").read_bytes() == b""
+
+
+@pytest.mark.parametrize("goodbye", [True, False])
+def test_header_that_is_cut_is_no_answer(trusting, authority, goodbye):
+    with Ender(authority, 0, goodbye, b"HTTP/1.1 200 OK\r\nX: y\r\n") as server:
         job = failed(trusting.run_one(f"https://127.0.0.1:{server.port}/a", retries=1), "partial")
     assert job["attempts"] == 2
     assert files_under(trusting.root) == []

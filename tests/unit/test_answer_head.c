@@ -52,6 +52,16 @@ static void test_good_heads(void **state) {
         "HTTP/1.1 302 Found\nLocation: /a\nLocation: /a\n\n",
         OK "Transfer-Encoding: chunked\n\nX-Trailer without colon\n",
         "HTTP/2 200 \ncontent-length: 7\n\n",
+        OK "Content-Length: 5, 5\n\n",
+        OK "Content-Length: 5,5 ,\t5\nContent-Length: 5\n\n",
+        OK "Content-Length: 5\nTransfer-Encoding: chunked\n\n",
+        OK "Transfer-Encoding: chunked\nContent-Length: 6\n\n",
+        OK "Transfer-Encoding: identity\nContent-Length: 5\n\n",
+        OK "Transfer-Encoding: identity\nTransfer-Encoding: chunked\n\n",
+        OK ": nameless\n\n",
+        OK "Two words: 5\n and a third\n\n",
+        OK "X-Blank : 5\n\n",
+        OK "X-M\xfcller: 5\n\n",
     };
     struct head h;
 
@@ -65,7 +75,10 @@ static void test_bad_heads(void **state) {
         "Date: before\n" OK,
         "\n" OK,
         OK "Content-Length: 5\nContent-Length: 6\n\n",
-        OK "Content-Length: 5, 5\n\n",
+        OK "Content-Length: 5, 6\n\n",
+        OK "Content-Length: 5,\n\n",
+        OK "Content-Length: ,5\n\n",
+        OK "Content-Length: 5,,5\n\n",
         OK "Content-Length: -5\n\n",
         OK "Content-Length: +5\n\n",
         OK "Content-Length: 0x5\n\n",
@@ -74,9 +87,9 @@ static void test_bad_heads(void **state) {
         OK "Content-Length:\n\n",
         OK "Content-Length: 99999999999999999999\n\n",
         OK "Content-Length: 9223372036854775808\n\n",
-        OK "Content-Length: 5\nTransfer-Encoding: chunked\n\n",
-        OK "Transfer-Encoding: chunked\nContent-Length: 5\n\n",
         OK "Transfer-Encoding: gzip\n\n",
+        OK "Transfer-Encoding: identity\nTransfer-Encoding: gzip\n\n",
+        OK "Transfer-Encoding: identity, chunked\n\n",
         OK "Transfer-Encoding: chunked, gzip\n\n",
         OK "Transfer-Encoding: gzip, chunked\n\n",
         OK "Transfer-Encoding: chunked\nTransfer-Encoding: chunked\n\n",
@@ -85,8 +98,8 @@ static void test_bad_heads(void **state) {
         "HTTP/1.0 200 OK\nTransfer-Encoding: chunked\n\n",
         OK "No colon here\n\n",
         OK "Content-Length : 5\n\n",
-        OK ": nameless\n\n",
-        OK "Two words: 5\n\n",
+        OK "Transfer-Encoding\t: chunked\n\n",
+        OK "Location  : /a\n\n",
         OK "Content-Length: 5\n 6\n\n",
         OK "Location: /a\n /b\n\n",
         OK " folded: first\n\n",
@@ -120,6 +133,12 @@ static void test_what_is_kept(void **state) {
     assert_int_equal(h.length, 12);
     assert_true(h.has_length);
     assert_false(h.ended);
+    assert_null(read_head(&h, OK "Transfer-Encoding: identity\nContent-Length: 5, 5\n\n"));
+    assert_int_equal(h.length, 5);
+    assert_false(h.is_chunked);
+    assert_true(h.ended);
+    assert_null(read_head(&h, OK "Content-Length: 5\nTransfer-Encoding: Chunked\n\n"));
+    assert_true(h.has_length && h.is_chunked);
 }
 
 static void test_endless_heads(void **state) {

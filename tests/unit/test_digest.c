@@ -142,6 +142,8 @@ static void test_promises_of_server(void **state) {
         {"Content-MD5", ABC_MD5_BASE64, ERR_NONE},
         {"Content-MD5", OTHER_MD5_BASE64, ERR_CHECKSUM},
         {"Content-MD5", "nonsense", ERR_NONE},
+        {"Content-Digest", "sha-256=:" ABC_SHA256_BASE64 ":", ERR_NONE},
+        {"Content-Digest", "sha-256=:" OTHER_SHA256_BASE64 ":", ERR_CHECKSUM},
         {"ETag", OTHER_MD5_BASE64, ERR_NONE},
     };
     bool transient;

@@ -165,6 +165,9 @@ static void test_retries(void **state) {
     (void)state;
     expect_taken("'retries': 0", "{'retries': 0}");
     expect_taken("'retries': 1000", "{'retries': 1000}");
+    expect_taken("'retries': 1e2", "{'retries': 100}");
+    expect_taken("'retries': 3.0", "{'retries': 3}");
+    expect_refused("'retries': 2.5", ".retries: expected an integer from 0 to 1000, found 2.5");
     expect_refused("'retries': -1", ".retries: expected an integer from 0 to 1000, found -1");
     expect_refused("'retries': 1001", ".retries: expected an integer from 0 to 1000, found 1001");
 }

@@ -121,6 +121,7 @@ static void test_bad_checksums_are_refused(void **state) {
 static void test_size(void **state) {
     (void)state;
     expect_taken("'size': 0", "{'size': 0}");
+    expect_taken("'size': 2e9", "{'size': 2000000000}");
     expect_taken("'size': '20M'", "{'size': 20971520}");
     expect_taken("'size': 9223372036854775807", "{'size': 9223372036854775807}");
     expect_refused("'size': -1",
