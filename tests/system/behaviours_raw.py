@@ -292,3 +292,29 @@ async def raw(request, reply, name: str):
             await reply.raw(step)
         else:
             await asyncio.sleep(step)
+
+
+# ---- every place at which an answer can end ----
+
+SHORT = content("raw short", 40)
+SHORT_PACKED = gzip.compress(SHORT, mtime=0)
+CUTS = {
+    "length": answer("X: y", body=SHORT),
+    "line-feeds": answer("X: y", body=SHORT, end=b"\n"),
+    "chunks": chunked(chunks(SHORT, 16)),
+    "trailers": chunked(chunks(SHORT, 16, extension=b";a=b", last=b"0\r\nX: y\r\n\r\n")),
+    "interim": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + answer(body=SHORT),
+    "gzip": answer(GZIP, body=SHORT_PACKED),
+    "gzip-in-chunks": chunked(chunks(SHORT_PACKED, 16), GZIP),
+    "gzip-until-close": answer(GZIP, body=SHORT_PACKED, length=False),
+}
+
+
+@behaviour
+async def cut_at(request, reply, name: str, end: int, how: str):
+    """The answer up to there; then FIN or RST."""
+    await reply.raw(CUTS[name][:end])
+    reply.close()
+    if how == "rst":
+        await asyncio.sleep(0.02)  # the bytes go out first
+        reply.reset()
