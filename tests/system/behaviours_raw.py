@@ -181,7 +181,7 @@ HOSTILE = {
     "status-299": ([answer(line="HTTP/1.1 299 Odd")], "http", 1),
     "status-300": ([answer(line="HTTP/1.1 300 Multiple Choices")], "redirect", 1),
     "status-302-large": ([answer(line="HTTP/1.1 302 Found", body=LARGE)], "redirect", 1),
-    "status-304-large": ([answer(line="HTTP/1.1 304 Not Modified", body=LARGE)], "protocol", 1),
+    "status-304-large": ([answer("Connection: close", line="HTTP/1.1 304 Not Modified", body=LARGE)], "protocol", 1),
     "whole-as-206": ([answer("Content-Range: bytes 0-2999/3000", line="HTTP/1.1 206 Part")], "protocol", 1),
     "large-206": ([answer("Content-Range: bytes 0-299999/900000", line="HTTP/1.1 206 Part", body=LARGE)], "protocol", 1),
     "byteranges": ([answer("Content-Type: multipart/byteranges; boundary=x", line="HTTP/1.1 206 Part")], "protocol", 1),
