@@ -69,7 +69,7 @@ static void judge_length(const struct attempt *a, struct failure *f) {
 
     if (h->has_length && h->is_chunked && h->length != a->received)
         failure_set(f, ERR_PROTOCOL,
-                    "%s announced %" PRIu64 " bytes and sent %" PRIu64 " in chunks, of which one is wrong",
+                    "%s announced %" PRIu64 " bytes and sent %" PRIu64 " in chunks",
                     a->host, h->length, a->received);
     else if (h->has_length && h->length != a->received)
         failure_set(f, ERR_PARTIAL, "%s announced %" PRIu64 " bytes and sent %" PRIu64, a->host,

@@ -8,8 +8,8 @@
  * Transfer-Encoding other than "chunked" (or "identity", which is none); Location or Content-Range
  * fields that differ. Taken is what servers send that mean well: a length given twice, also in one
  * field; a length beside "chunked", which answer.h then compares; fields of other names that are no
- * token, which say nothing. And what has no end: more than HEAD_LINES_MAX lines or HEAD_BYTES_MAX bytes, those of 1xx
- * answers before it included. Fields that come after a chunked body (trailers) mean nothing here and
+ * token, which say nothing. And what has no end: more than HEAD_LINES_MAX lines or HEAD_BYTES_MAX
+ * bytes, those of 1xx answers before it included. Fields that come after a chunked body (trailers) mean nothing here and
  * are only counted.
  *
  * Pure: no I/O. A head is all zero when a transfer starts.

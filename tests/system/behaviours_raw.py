@@ -181,7 +181,7 @@ HOSTILE = {
     "status-299": ([answer(line="HTTP/1.1 299 Odd")], "http", 1),
     "status-300": ([answer(line="HTTP/1.1 300 Multiple Choices")], "redirect", 1),
     "status-302-large": ([answer(line="HTTP/1.1 302 Found", body=LARGE)], "redirect", 1),
-    "status-304-large": ([answer(line="HTTP/1.1 304 Not Modified", body=LARGE)], "protocol", 1),
+    "status-304-large": ([answer("Connection: close", line="HTTP/1.1 304 Not Modified", body=LARGE)], "protocol", 1),
     "whole-as-206": ([answer("Content-Range: bytes 0-2999/3000", line="HTTP/1.1 206 Part")], "protocol", 1),
     "large-206": ([answer("Content-Range: bytes 0-299999/900000", line="HTTP/1.1 206 Part", body=LARGE)], "protocol", 1),
     "byteranges": ([answer("Content-Type: multipart/byteranges; boundary=x", line="HTTP/1.1 206 Part")], "protocol", 1),
@@ -292,3 +292,29 @@ async def raw(request, reply, name: str):
             await reply.raw(step)
         else:
             await asyncio.sleep(step)
+
+
+# ---- every place at which an answer can end ----
+
+SHORT = content("raw short", 40)
+SHORT_PACKED = gzip.compress(SHORT, mtime=0)
+CUTS = {
+    "length": answer("X: y", body=SHORT),
+    "line-feeds": answer("X: y", body=SHORT, end=b"\n"),
+    "chunks": chunked(chunks(SHORT, 16)),
+    "trailers": chunked(chunks(SHORT, 16, extension=b";a=b", last=b"0\r\nX: y\r\n\r\n")),
+    "interim": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + answer(body=SHORT),
+    "gzip": answer(GZIP, body=SHORT_PACKED),
+    "gzip-in-chunks": chunked(chunks(SHORT_PACKED, 16), GZIP),
+    "gzip-until-close": answer(GZIP, body=SHORT_PACKED, length=False),
+}
+
+
+@behaviour
+async def cut_at(request, reply, name: str, end: int, how: str):
+    """The answer up to there; then FIN or RST."""
+    await reply.raw(CUTS[name][:end])
+    reply.close()
+    if how == "rst":
+        await asyncio.sleep(0.02)  # the bytes go out first
+        reply.reset()

@@ -31,7 +31,7 @@ def not_done(daemon, jobs, wanted):
     for name, job in jobs.items():
         error, attempts = wanted[name]
         if (job["state"], (job["error"] or {}).get("name"), job["attempts"]) != ("failed", error, attempts):
-            wrong.append((name, error, attempts, job["state"], job["error"], job["attempts"]))
+            wrong.append((name, error, attempts, daemon.show(job["id"])))
         if not (job["error"] or {}).get("message") or files_under(daemon.root / name):
             wrong.append((name, job["error"], files_under(daemon.root / name)))
     return wrong
