@@ -10,7 +10,9 @@
  *
  *   session.c    the one curl session: a multi handle on the event loop
  *   transfer*.c  one attempt: what curl calls while it runs; _rest: going on with kept bytes;
- *                _remote: times, versions and names from the server
+ *                _remote: times, versions and names from the server; _line: what came over which
+ *                connection
+ *   line*.c      connections on which a server may have sent one answer too many
  *   request.c    the options of an easy handle
  *   address.c    a URL as dld's and curl's parsers see it
  *   header.c     status lines and redirects that curl takes too lightly

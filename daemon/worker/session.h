@@ -17,15 +17,21 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "daemon/worker/line.h"
+
 struct session;
 
 /* A transfer has ended and its handle is out of the session; never called from within session_add()
  * or session_remove(). It may add others. */
 typedef void session_ended_fn(void *userdata, CURL *easy, CURLcode code);
 
-/* For up to transfers handles at once. curl_global_init() was called. 0 or a negative errno. */
+/* For up to transfers handles at once. curl_global_init() was called. on_verdict gets the same
+ * userdata. 0 or a negative errno. */
 int session_new(struct session **ret, sd_event *event, unsigned transfers,
-                session_ended_fn *on_ended, void *userdata);
+                session_ended_fn *on_ended, line_verdict_fn *on_verdict, void *userdata);
+
+/* Its connections. */
+struct lines *session_lines(const struct session *s);
 
 /* All handles must be out of it, and those adopted cleaned up. Takes NULL, returns NULL. */
 struct session *session_free(struct session *s);

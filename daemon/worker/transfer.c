@@ -14,6 +14,7 @@
 #include "daemon/worker/request.h"
 #include "daemon/worker/resume.h"
 #include "daemon/worker/tls_end.h"
+#include "daemon/worker/transfer_line.h"
 #include "daemon/worker/transfer_rest.h"
 
 /* Bytes read of a body that nobody wants, to keep its connection for the next job. */
@@ -154,6 +155,10 @@ static bool discard(struct transfer *t, size_t n) {
     return t->discarded <= DISCARD_MAX;
 }
 
+bool transfer_is_http(const struct transfer *t) {
+    return strncmp(t->address.url.text, "http", strlen("http")) == 0;
+}
+
 /* Sees every line of every answer, those of redirects and 1xx too. */
 static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
     struct transfer *t = userdata;
@@ -161,13 +166,15 @@ static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
     const char *wrong;
 
     (void)size; /* is 1 */
-    if (strncmp(t->address.url.text, "http", strlen("http")) != 0)
+    if (!transfer_is_http(t))
         return n;
     wrong = head_line(&t->head, p, n);
     if (wrong) {
         failure_set(&t->task->failure, ERR_PROTOCOL, "%s %s", t->address.url.host_key, wrong);
         return CURL_WRITEFUNC_ERROR;
     }
+    if (t->head.ended)
+        transfer_line_header(t);
     if (t->head.ended && answer_has_file((long)t->head.status))
         t->until_end = t->head.http1 && !t->head.has_length && !t->head.is_chunked &&
                        tls_end_watch(t->easy, &t->tls_ended);
@@ -281,11 +288,10 @@ static int on_request(void *userdata, char *address, char *local_address, int po
                       int local_port) {
     struct transfer *t = userdata;
 
-    (void)address;
     (void)local_address;
-    (void)port;
-    (void)local_port;
-    return passage_request(&t->passage) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+    return passage_request(&t->passage) && transfer_line_request(t, address, port, local_port)
+               ? CURL_PREREQFUNC_OK
+               : CURL_PREREQFUNC_ABORT;
 }
 
 /* Called before a name is looked up that is not in the cache. */
@@ -325,15 +331,13 @@ static int transfer_setup(struct transfer *t) {
         curl_easy_setopt(easy, CURLOPT_XFERINFODATA, t) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, on_lookup) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, t) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_PREREQDATA, t) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, t) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L) != CURLE_OK)
         return -ENOMEM;
     t->passage = (struct passage){.gate = t->settings->gate, .easy = easy};
-    if (t->settings->gate->proxied &&
-        (curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request) != CURLE_OK ||
-         curl_easy_setopt(easy, CURLOPT_PREREQDATA, t) != CURLE_OK))
-        return -ENOMEM;
     return 0;
 }
 
@@ -409,6 +413,8 @@ bool transfer_start(struct transfer *t, struct task *task) {
     r = t->used ? transfer_renew(t) : 0;
     t->used = true;
     passage_begin(&t->passage);
+    if (r == 0)
+        r = transfer_line_setup(t);
     if (r == 0)
         r = task->job.if_modified ? remote_ask(t) : rest_ask(t);
     if (r == 0)
@@ -535,6 +541,7 @@ void transfer_abort(struct transfer *t, bool keep) {
     if (t->in_session) {
         session_remove(t->settings->session, t->easy);
         t->in_session = false;
+        transfer_line_drop(t);
         t->task->http_status = (unsigned)transfer_status(t);
         request_clear(&t->request, &t->task->job);
     }

@@ -26,6 +26,7 @@ struct transfer {
     struct passage passage;
     struct digest digest; /* of what goes into it */
     struct task *task;    /* NULL: idle */
+    struct line *line;    /* of the request that is outstanding; NULL: none known */
     bool used;            /* the handle, by an earlier task */
     bool in_session;
     bool body_begun;                /* of the answer that is not a redirect */
@@ -58,6 +59,9 @@ struct transfer {
  * than it asks for? The failure is set then; verb is for its message. */
 bool transfer_too_large(struct transfer *t, uint64_t bytes, const char *verb);
 bool transfer_wrong_size(struct transfer *t, uint64_t bytes, const char *verb);
+
+/* Is the job's URL one of HTTP? */
+bool transfer_is_http(const struct transfer *t);
 
 /* Of the last answer, 0: none. */
 long transfer_status(const struct transfer *t);
