@@ -29,8 +29,6 @@
 #define STAGE_MIN 64u
 #define STAGE_SHARE 4
 
-#define LINE_COMPLAINT "bytes that nobody asked for came over the connection, again and again"
-
 /* Bytes of a transfer under way that are being made durable. */
 struct saving {
     struct parcel parcel;
@@ -118,16 +116,8 @@ static void slot_release(struct desk *d, unsigned slot) {
     d->free_slots[d->n_free++] = slot;
 }
 
-/* The file that an earlier attempt published is no longer what it was: it is left to whom it belongs
- * now, and the job is done like any other. */
-static void task_again(struct desk *d, struct task *t) {
-    failure_clear(&t->failure);
-    parcel_done(&t->parcel);
-    t->parcel = (struct parcel){.fd = -1};
-    t->found_own = t->job.maybe_published = false;
-    t->size = -1;
-    t->bytes = 0;
-    t->http_status = 0;
+static void task_requeue(struct desk *d, struct task *t) {
+    task_reset(t);
     if (d->stopping) {
         task_report(d, t, OUTCOME_RELEASED);
         return;
@@ -137,17 +127,18 @@ static void task_again(struct desk *d, struct task *t) {
     queue_push(d->queue, t);
 }
 
+/* The file that an earlier attempt published is no longer what it was: it is left to whom it belongs
+ * now, and the job is done like any other. */
+static void task_again(struct desk *d, struct task *t) {
+    parcel_done(&t->parcel);
+    t->found_own = t->job.maybe_published = false;
+    task_requeue(d, t);
+}
+
 /* What came may be the answer to another request. Nobody outside need know. */
 static void task_redo(struct desk *d, struct task *t) {
-    task_reset(t);
     t->alone = true;
-    if (d->stopping) {
-        task_report(d, t, OUTCOME_RELEASED);
-        return;
-    }
-    t->stage = TASK_WAITING;
-    t->arrived_usec = now_usec(CLOCK_MONOTONIC);
-    queue_push(d->queue, t);
+    task_requeue(d, t);
 }
 
 /* The slot is free, and the RESULT will take a while. */
@@ -339,12 +330,6 @@ static void on_transfer_ended(void *userdata, CURL *easy, CURLcode code) {
     case TRANSFER_WRONG:
         slot_release(d, t->slot);
         task_redo(d, t);
-        break;
-    case TRANSFER_HOPELESS:
-        slot_release(d, t->slot);
-        task_reset(t);
-        failure_set(&t->failure, ERR_RESET, "%s", LINE_COMPLAINT);
-        task_report_ended(d, t);
         break;
     }
     desk_fill(d);

@@ -53,10 +53,10 @@ enum transfer_trust {
     TRANSFER_TRUSTED,
     TRANSFER_HELD,     /* once every item in task->holds has been found right (line.h) */
     TRANSFER_WRONG,    /* it may be another request's answer: to be done again, with task->alone set */
-    TRANSFER_HOPELESS, /* and that too often */
 };
 
-/* To be asked once, right after transfer_finish(), with the same code. */
+/* To be asked once, right after transfer_finish(), with the same code. What is wrong too often is made
+ * a failure. */
 enum transfer_trust transfer_trust(struct transfer *t, CURLcode code);
 
 /* Gives up what is under way. The part file is removed, unless keep and it is worth it: then it may

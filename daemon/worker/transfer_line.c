@@ -152,7 +152,12 @@ enum transfer_trust transfer_trust(struct transfer *t, CURLcode code) {
             trust = TRANSFER_HELD;
     if (task->misled && !is_proven(task))
         trust = TRANSFER_WRONG;
-    if (trust == TRANSFER_WRONG && task->redone++ >= REDONE_MAX)
-        trust = TRANSFER_HOPELESS;
+    if (trust == TRANSFER_WRONG && task->redone++ >= REDONE_MAX) {
+        task_reset(task);
+        failure_set(&task->failure, ERR_RESET,
+                    "%s sent bytes that nobody asked for, again and again",
+                    t->address.url.host_key);
+        trust = TRANSFER_TRUSTED;
+    }
     return trust;
 }

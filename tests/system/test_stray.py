@@ -128,7 +128,7 @@ def test_jobs_that_wait_for_their_connection_can_be_cancelled_and_survive_a_stop
     """The first connection is busy with a long answer, so that what came before on it waits."""
     daemon = one_at_a_time(make_daemon)
     paths = ["/any/0", "/any/1", "/any/2", "/drip/2000/0.005/3"]
-    jobs = daemon.submit([{"url": bad.url(p), "output": f"f/{i}"} for i, p in enumerate(paths)])
+    jobs = daemon.submit([{"url": bad.url(p), "output": f"f/{i}"} for i, p in enumerate(paths)])["ids"]
     wait_for(lambda: bad.count(paths[3]) == 1)
     time.sleep(0.1)
     daemon.dlctl("cancel", jobs[1])
