@@ -108,8 +108,8 @@ bool line_is_used(const struct line *line) {
     return line->requests > 1 && !line->numbered;
 }
 
-void line_number(struct line *line) {
-    line->numbered = true;
+bool line_is_numbered(const struct line *line) {
+    return line->numbered;
 }
 
 bool line_is_closed(const struct line *line) {
@@ -371,6 +371,15 @@ static bool has_bytes(const struct line *line, SSL *ssl) {
            recv(line->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
+static bool is_http2(SSL *ssl) {
+    const unsigned char *name = NULL;
+    unsigned n = 0;
+
+    if (ssl)
+        SSL_get0_alpn_selected(ssl, &name, &n);
+    return n == 2 && memcmp(name, "h2", 2) == 0;
+}
+
 struct line *line_request(struct lines *l, CURL *easy, const char *ip, int port, int local_port,
                           bool *ret_stray) {
     struct line *line = line_find(l, ip, port, local_port);
@@ -385,6 +394,7 @@ struct line *line_request(struct lines *l, CURL *easy, const char *ip, int port,
         info->backend == CURLSSLBACKEND_OPENSSL)
         ssl = info->internals;
     line->tls = ssl != NULL;
+    line->numbered = is_http2(ssl);
     curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &url);
     line->host = line_host(url ? url : "");
     *ret_stray = line->requests > 0 && !line->numbered && line->users == 0 &&

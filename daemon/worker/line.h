@@ -99,8 +99,8 @@ void line_hold(struct line *line, struct line_item *item);
 /* It doesn't any more. Nothing happens if it did not. */
 void line_forget(struct line_item *item);
 
-/* Its answers are by HTTP/2: it holds nothing, and is never used. */
-void line_number(struct line *line);
+/* Is it one of HTTP/2, by what the ends agreed upon in the TLS handshake? It is never used, then. */
+bool line_is_numbered(const struct line *line);
 
 /* The request is answered. clean: all of it came. The line may be gone after. */
 void line_leave(struct line *line, bool clean);

@@ -137,6 +137,12 @@ static bool body_begin(struct transfer *t) {
     ROW_SET(t->row, total, compressed ? -1 : total);
     if (!t->wanted)
         return true;
+    if (resume_is_part(t->easy)) {
+        failure_set(&t->task->failure, ERR_PROTOCOL,
+                    "%s sent a part of the file and says that it is the whole",
+                    t->address.url.host_key);
+        return false;
+    }
     if (t->offset > 0 && !rest_begin_anew(t))
         return false;
     t->versioned = !compressed && version_read(t->easy, &t->task->version);
@@ -164,16 +170,20 @@ static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
     struct transfer *t = userdata;
 
     const char *wrong;
+    bool ended;
 
     (void)size; /* is 1 */
     if (!transfer_is_http(t))
         return n;
+    ended = t->head.ended;
     wrong = head_line(&t->head, p, n);
+    if (!wrong && !t->head.http1 && t->line && !line_is_numbered(t->line))
+        wrong = "speaks a version of HTTP that was not agreed upon";
     if (wrong) {
         failure_set(&t->task->failure, ERR_PROTOCOL, "%s %s", t->address.url.host_key, wrong);
         return CURL_WRITEFUNC_ERROR;
     }
-    if (t->head.ended)
+    if (t->head.ended && !ended)
         transfer_line_header(t);
     if (t->head.ended && answer_has_file((long)t->head.status))
         t->until_end = t->head.http1 && !t->head.has_length && !t->head.is_chunked &&
@@ -502,11 +512,17 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
         failure_set(f, ERR_INTERNAL, "out of memory");
     if (code != CURLE_OK)
         passage_judge(&t->passage, t->address.url.host_key, f);
+    if (code == CURLE_OK && !t->head.ended && transfer_is_http(t))
+        failure_set(f, ERR_PARTIAL, "the connection to %s was cut in the header",
+                    t->address.url.host_key);
     whole = rest_judge(t, code);
     if (f->error == ERR_NONE && !whole && !remote_unchanged(t, code))
         judge(t, code);
     if (t->wanted && t->until_end && !t->tls_ended)
         failure_set(f, ERR_PARTIAL, "the connection to %s was cut before it said that it had sent all",
+                    t->address.url.host_key);
+    if (t->wanted && t->head.is_chunked && t->chunks.state != CHUNKS_ENDED)
+        failure_set(f, ERR_PROTOCOL, "%s sent chunks that do not end as they must",
                     t->address.url.host_key);
     if (t->decoder.on && !t->decoder.ended)
         failure_set(f, ERR_PARTIAL, "%s sent a coded body that breaks off", t->address.url.host_key);

@@ -7,12 +7,25 @@
 
 #define REDONE_MAX 3 /* times that a task is fetched again before its attempt has failed */
 
-/* libcurl drops such bytes and says so only here. */
+static void take_chunks(struct transfer *t, const char *p, size_t n) {
+    size_t taken = chunks_add(&t->chunks, p, n);
+
+    if (t->chunks.state == CHUNKS_WRONG)
+        failure_set(&t->task->failure, ERR_PROTOCOL, "%s sent the body in chunks that make no sense",
+                    t->address.url.host_key);
+    else if (taken < n && t->line)
+        line_spoil(t->line);
+}
+
+/* libcurl drops what is behind a body and says so only here; and here alone the chunks are as they
+ * came. */
 static int on_debug(CURL *easy, curl_infotype type, char *p, size_t n, void *userdata) {
     static const char *const words[] = {"Excess found", "Leftovers after chunking"};
     struct transfer *t = userdata;
 
     (void)easy;
+    if (type == CURLINFO_DATA_IN && t->head.ended && t->head.is_chunked)
+        take_chunks(t, p, n);
     for (size_t i = 0; type == CURLINFO_TEXT && t->line && i < ELEMENTSOF(words); i++)
         if (n > strlen(words[i]) && memcmp(p, words[i], strlen(words[i])) == 0)
             line_spoil(t->line);
@@ -77,12 +90,8 @@ bool transfer_line_request(struct transfer *t, const char *ip, int port, int loc
 }
 
 void transfer_line_header(struct transfer *t) {
-    long version = 0;
-
-    curl_easy_getinfo(t->easy, CURLINFO_HTTP_VERSION, &version);
-    if (t->line && version >= CURL_HTTP_VERSION_2_0)
-        line_number(t->line);
-    if (is_used(t))
+    t->chunks = (struct chunks){0};
+    if (is_used(t) || t->head.is_chunked)
         curl_easy_setopt(t->easy, CURLOPT_VERBOSE, 1L);
 }
 

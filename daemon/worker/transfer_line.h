@@ -13,7 +13,8 @@ int transfer_line_setup(struct transfer *t);
 /* A request is about to be sent, the first or that of a redirect. False: not over this connection. */
 bool transfer_line_request(struct transfer *t, const char *ip, int port, int local_port);
 
-/* The header of an answer is complete: from now on it is seen if curl finds more behind its body. */
+/* The header of an answer is complete: from now on it is seen if curl finds more behind its body, and
+ * whether its chunks are right. */
 void transfer_line_header(struct transfer *t);
 
 /* The transfer is given up. */

@@ -9,6 +9,7 @@
 #define DLD_WORKER_TRANSFER_REST_H
 
 #include "daemon/worker/address.h"
+#include "daemon/worker/chunks.h"
 #include "daemon/worker/decode.h"
 #include "daemon/worker/excerpt.h"
 #include "daemon/worker/head.h"
@@ -32,6 +33,7 @@ struct transfer {
     bool body_begun;                /* of the answer that is not a redirect */
     bool wanted;                    /* that body belongs in the file */
     struct head head;               /* of the last answer */
+    struct chunks chunks;           /* of its body */
     struct excerpt excerpt;         /* of a body that doesn't */
     bool until_end;                 /* the body ends with its TLS connection, */
     bool tls_ended;                 /* which the server has ended */

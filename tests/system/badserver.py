@@ -20,6 +20,7 @@ from urllib.parse import unquote
 
 import behaviours_answers  # noqa: F401 (their behaviours register themselves)
 import behaviours_files  # noqa: F401
+import behaviours_framing  # noqa: F401
 import behaviours_stray  # noqa: F401
 from behaviours import BEHAVIOURS, FOREVER, Reply, Request
 
