@@ -20,13 +20,13 @@
 
 enum chunks_state {
     CHUNKS_SIZE,
-    CHUNKS_BLANK,     /* behind the size */
+    CHUNKS_BLANK, /* behind the size */
     CHUNKS_EXTENSION,
     CHUNKS_SIZE_LF,
     CHUNKS_DATA,
     CHUNKS_DATA_CR,
     CHUNKS_DATA_LF,
-    CHUNKS_TRAILER,   /* at the start of a line */
+    CHUNKS_TRAILER, /* at the start of a line */
     CHUNKS_NAME,
     CHUNKS_VALUE,
     CHUNKS_LAST_LF,

@@ -50,7 +50,8 @@ void nghttp2_session_callbacks_set_on_stream_close_callback(
     void (*set_begin)(struct nghttp2_session_callbacks *, begin_frame_fn *);
 
     *(void **)&set = dlsym(RTLD_NEXT, "nghttp2_session_callbacks_set_on_stream_close_callback");
-    *(void **)&set_begin = dlsym(RTLD_NEXT, "nghttp2_session_callbacks_set_on_begin_frame_callback");
+    *(void **)&set_begin =
+        dlsym(RTLD_NEXT, "nghttp2_session_callbacks_set_on_begin_frame_callback");
     *(void **)&remote_close = dlsym(RTLD_NEXT, "nghttp2_session_get_stream_remote_close");
     if (!set)
         return;

@@ -21,7 +21,7 @@ typedef int h2_stream_close_fn(struct nghttp2_session *session, int32_t stream, 
                                void *userdata);
 
 /* For libcurl alone. */
-void nghttp2_session_callbacks_set_on_stream_close_callback(struct nghttp2_session_callbacks *callbacks,
-                                                            h2_stream_close_fn *fn);
+void nghttp2_session_callbacks_set_on_stream_close_callback(
+    struct nghttp2_session_callbacks *callbacks, h2_stream_close_fn *fn);
 
 #endif

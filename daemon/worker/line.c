@@ -33,9 +33,9 @@ struct line {
     unsigned users, requests, n_held;
     bool numbered; /* answers are */
     bool tls;
-    bool stray;   /* bytes came that nobody asked for */
-    bool unclear; /* whether there are such bytes can't be told any more */
-    bool waiting; /* ENDING, and our side is shut down */
+    bool stray;               /* bytes came that nobody asked for */
+    bool unclear;             /* whether there are such bytes can't be told any more */
+    bool waiting;             /* ENDING, and our side is shut down */
     uint64_t host;            /* of the last request */
     uint64_t idle, held, end; /* CLOCK_MONOTONIC: since when, since when, until when */
     struct line_rest rest;
@@ -367,8 +367,7 @@ static struct line *line_find(struct lines *l, const char *ip, int port, int loc
 static bool has_bytes(const struct line *line, SSL *ssl) {
     char byte;
 
-    return (ssl && SSL_pending(ssl) > 0) ||
-           recv(line->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+    return (ssl && SSL_pending(ssl) > 0) || recv(line->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 static bool is_http2(SSL *ssl) {
@@ -397,8 +396,7 @@ struct line *line_request(struct lines *l, CURL *easy, const char *ip, int port,
     line->numbered = is_http2(ssl);
     curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &url);
     line->host = line_host(url ? url : "");
-    *ret_stray = line->requests > 0 && !line->numbered && line->users == 0 &&
-                 has_bytes(line, ssl);
+    *ret_stray = line->requests > 0 && !line->numbered && line->users == 0 && has_bytes(line, ssl);
     line->users++;
     line->requests++;
     if (*ret_stray)

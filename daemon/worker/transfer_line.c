@@ -11,8 +11,8 @@ static void take_chunks(struct transfer *t, const char *p, size_t n) {
     size_t taken = chunks_add(&t->chunks, p, n);
 
     if (t->chunks.state == CHUNKS_WRONG)
-        failure_set(&t->task->failure, ERR_PROTOCOL, "%s sent the body in chunks that make no sense",
-                    t->address.url.host_key);
+        failure_set(&t->task->failure, ERR_PROTOCOL,
+                    "%s sent the body in chunks that make no sense", t->address.url.host_key);
     else if (taken < n && t->line)
         line_spoil(t->line);
 }
@@ -33,8 +33,8 @@ static int on_debug(CURL *easy, curl_infotype type, char *p, size_t n, void *use
 }
 
 int transfer_line_setup(struct transfer *t) {
-    bool alone = t->task->alone ||
-                 lines_want_new(session_lines(t->settings->session), t->address.url.text);
+    bool alone =
+        t->task->alone || lines_want_new(session_lines(t->settings->session), t->address.url.text);
 
     t->line = NULL;
     return curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, alone ? 1L : 0L) == CURLE_OK &&
