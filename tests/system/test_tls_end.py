@@ -17,12 +17,13 @@ BODY = content("tls-end", 20000)
 
 
 class Ender:
-    """Answers every request with the first `sent` bytes of BODY and no length; then says goodbye, or just goes."""
+    """Answers every request with the first `sent` bytes of BODY, framed by `field` (none: no length); then says goodbye,
+    or just goes."""
 
-    def __init__(self, authority, sent, goodbye):
+    def __init__(self, authority, sent, goodbye, field="Connection: close"):
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(authority.base / "good.pem", authority.base / "good.key")
-        self.sent, self.goodbye = sent, goodbye
+        self.sent, self.goodbye, self.field = sent, goodbye, field.encode()
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
         self.thread = threading.Thread(target=self._serve, daemon=True)
@@ -50,7 +51,8 @@ class Ender:
         with self.context.wrap_socket(plain, server_side=True) as stream:
             while not stream.recv(65536).endswith(b"\r\n\r\n"):
                 pass
-            stream.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + BODY[:self.sent])
+            chunk = b"%x\r\n" % len(BODY) if b"chunked" in self.field else b""
+            stream.sendall(b"HTTP/1.1 200 OK\r\n" + self.field + b"\r\n\r\n" + chunk + BODY[:self.sent])
             if self.goodbye:
                 stream.unwrap()
             stream.shutdown(socket.SHUT_RDWR)
@@ -76,4 +78,19 @@ def test_body_that_is_cut_is_no_file(trusting, authority):
     with Ender(authority, len(BODY) // 2, False) as server:
         job = failed(trusting.run_one(f"https://127.0.0.1:{server.port}/a", retries=1), "partial")
     assert job["attempts"] == 2
+    assert files_under(trusting.root) == []
+
+
+@pytest.mark.parametrize("goodbye", [True, False])
+@pytest.mark.parametrize("field", [f"Content-Length: {len(BODY)}", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("sent", [len(BODY) // 2, len(BODY)])
+def test_length_counts_whatever_the_end(trusting, authority, sent, field, goodbye):
+    """A goodbye does not make half a body whole; a whole one needs none, unless the last chunk is missing."""
+    with Ender(authority, sent, goodbye, field) as server:
+        job = trusting.run_one(f"https://127.0.0.1:{server.port}/a", retries=0)
+    if sent == len(BODY) and "Length" in field:
+        done(job)
+        assert trusting.file("a").read_bytes() == BODY
+        return
+    assert job["state"] == "failed" and job["error"]["name"] in ("partial", "reset")
     assert files_under(trusting.root) == []
