@@ -15,6 +15,8 @@
  *   line*.c      connections on which a server may have sent one answer too many
  *   request.c    the options of an easy handle
  *   address.c    a URL as dld's and curl's parsers see it
+ *   chunks.c     chunked bodies, read strictly
+ *   h2_end.c     streams of HTTP/2 that are reset before their end
  *   header.c     status lines and redirects that curl takes too lightly
  *   answer.c     how an attempt ended: error statuses, and curl's successes checked again
  *   curlcode.c   curl's error codes as ours
