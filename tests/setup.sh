@@ -16,7 +16,7 @@ packages() {
         ;;
     check) # compilers, unit tests, system tests, servers, systemd-analyze, readelf, ps
         packages build
-        echo clang libclang-rt-14-dev libcmocka-dev python3 python3-pytest python3-pytest-xdist \
+        echo clang libclang-rt-14-dev libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-h2 \
             nginx-light libnginx-mod-http-echo apache2-bin systemd dbus binutils openssl util-linux \
             strace dosfstools
         ;;

@@ -115,20 +115,14 @@ static void report_untried(struct desk *d, const struct wire_job *job) {
 }
 
 static void slot_release(struct desk *d, unsigned slot) {
+    if (slot == TASK_NO_SLOT)
+        return;
     transfer_release(d->slots[slot]);
     d->free_slots[d->n_free++] = slot;
 }
 
-/* The file that an earlier attempt published is no longer what it was: it is left to whom it belongs
- * now, and the job is done like any other. */
-static void task_again(struct desk *d, struct task *t) {
-    failure_clear(&t->failure);
-    parcel_done(&t->parcel);
-    t->parcel = (struct parcel){.fd = -1};
-    t->found_own = t->job.maybe_published = false;
-    t->size = -1;
-    t->bytes = 0;
-    t->http_status = 0;
+static void task_requeue(struct desk *d, struct task *t) {
+    task_reset(t);
     if (d->stopping) {
         task_report(d, t, OUTCOME_RELEASED);
         return;
@@ -136,6 +130,27 @@ static void task_again(struct desk *d, struct task *t) {
     t->stage = TASK_WAITING;
     t->arrived_usec = now_usec(CLOCK_MONOTONIC);
     queue_push(d->queue, t);
+}
+
+/* The file that an earlier attempt published is no longer what it was: it is left to whom it belongs
+ * now, and the job is done like any other. */
+static void task_again(struct desk *d, struct task *t) {
+    parcel_done(&t->parcel);
+    t->found_own = t->job.maybe_published = false;
+    task_requeue(d, t);
+}
+
+/* What came may be the answer to another request. Nobody outside need know. */
+static void task_redo(struct desk *d, struct task *t) {
+    t->alone = true;
+    task_requeue(d, t);
+}
+
+/* The slot is free, and the RESULT will take a while. */
+static void task_tell_fetched(struct desk *d, struct task *t) {
+    if (!t->fetched)
+        link_send_fetched(d->link, t->job.id);
+    t->fetched = true;
 }
 
 /* Without syncing there is nothing to wait for, unless the file has to be read. */
@@ -183,7 +198,7 @@ static void task_keep(struct desk *d, struct task *t, enum wire_outcome outcome)
         task_published(d, t);
         return;
     }
-    link_send_fetched(d->link, t->job.id);
+    task_tell_fetched(d, t);
     publisher_put(d->publisher, &t->parcel);
 }
 
@@ -242,7 +257,7 @@ static void task_publish(struct desk *d, struct task *t) {
         return;
     }
     t->stage = TASK_PUBLISHING;
-    link_send_fetched(d->link, t->job.id);
+    task_tell_fetched(d, t);
     publisher_put(d->publisher, &t->parcel);
 }
 
@@ -286,12 +301,9 @@ static void desk_fill(struct desk *d) {
         task_start(d, t);
 }
 
-static void on_transfer_ended(void *userdata, CURL *easy, CURLcode code) {
-    struct desk *d = userdata;
-    struct transfer *transfer = transfer_of(easy);
-    struct task *t = transfer_task(transfer);
-
-    if (!transfer_finish(transfer, code) && t->parcel.work == PARCEL_KEEP) {
+/* A transfer has ended, and its word counts. */
+static void task_fetched(struct desk *d, struct task *t) {
+    if (t->parcel.work == PARCEL_KEEP) {
         task_keep(d, t, OUTCOME_FAILED);
     } else if (t->failure.error != ERR_NONE || t->not_modified) {
         slot_release(d, t->slot);
@@ -302,12 +314,52 @@ static void on_transfer_ended(void *userdata, CURL *easy, CURLcode code) {
         t->stage = TASK_BLOCKED;
         DL_APPEND(d->blocked, t);
     }
+}
+
+static void on_transfer_ended(void *userdata, CURL *easy, CURLcode code) {
+    struct desk *d = userdata;
+    struct transfer *transfer = transfer_of(easy);
+    struct task *t = transfer_task(transfer);
+
+    transfer_finish(transfer, code);
+    switch (transfer_trust(transfer, code)) {
+    case TRANSFER_TRUSTED:
+        task_fetched(d, t);
+        break;
+    case TRANSFER_HELD:
+        slot_release(d, t->slot);
+        t->slot = TASK_NO_SLOT;
+        t->stage = TASK_HELD;
+        task_tell_fetched(d, t);
+        break;
+    case TRANSFER_WRONG:
+        slot_release(d, t->slot);
+        task_redo(d, t);
+        break;
+    }
     desk_fill(d);
 }
 
 static void desk_end_if_idle(struct desk *d) {
     if (d->stopping && !d->tasks)
         sd_event_exit(d->event, WORKER_OK);
+}
+
+static void on_verdict(void *userdata, struct line_item *item, bool right) {
+    struct desk *d = userdata;
+    struct task *t = ((struct task_hold *)item)->task;
+
+    t->misled |= !right;
+    if (t->stage != TASK_HELD)
+        return; /* a redirect's; it counts when the transfer has ended */
+    if (t->misled)
+        task_redo(d, t);
+    else if (t->holds[0].item.line || t->holds[1].item.line)
+        return;
+    else
+        task_fetched(d, t);
+    desk_fill(d);
+    desk_end_if_idle(d);
 }
 
 static void on_published(void *userdata, struct parcel *p) {
@@ -374,6 +426,10 @@ static bool task_withdraw(struct desk *d, struct task *t, bool keep) {
         }
         slot_release(d, t->slot);
         return true;
+    case TASK_HELD:
+        if (t->parcel.fd >= 0)
+            parcel_discard(&t->parcel);
+        return true;
     case TASK_BLOCKED:
         DL_DELETE(d->blocked, t);
         parcel_discard(&t->parcel);
@@ -390,7 +446,7 @@ int desk_cancel(struct desk *d, int64_t id) {
 
     HASH_FIND(hh, d->tasks, &id, sizeof(id), t);
     /* Its result may have crossed the message. */
-    if (t && t->parcel.work == PARCEL_KEEP)
+    if (t && t->parcel.work == PARCEL_KEEP && t->stage != TASK_HELD)
         t->outcome = OUTCOME_CANCELLED;
     else if (t && task_withdraw(d, t, false)) {
         task_report(d, t, OUTCOME_CANCELLED);
@@ -415,9 +471,10 @@ int desk_stop(struct desk *d) {
 
     d->stopping = true;
     HASH_ITER(hh, d->tasks, t, next) {
-        if (task_withdraw(d, t, true))
+        if (t->stage != TASK_HELD && task_withdraw(d, t, true))
             task_report(d, t, OUTCOME_RELEASED);
     }
+    lines_hurry(session_lines(d->session));
     publisher_hurry(d->publisher);
     desk_end_if_idle(d);
     return 0;
@@ -487,7 +544,8 @@ static int desk_setup(struct desk *d, int root_fd) {
     if (r == 0)
         r = queue_new(&d->queue, d->event, on_expired, d);
     if (r == 0)
-        r = session_new(&d->session, d->event, d->config.transfers, on_transfer_ended, d);
+        r = session_new(&d->session, d->event, d->config.transfers, on_transfer_ended,
+                        on_verdict, d);
     if (r == 0)
         r = setup_slots(d);
     if (r == 0)

@@ -3,6 +3,9 @@
  *
  *     JOB -> waiting (queue) -> running (a slot's transfer) -> publishing (publisher) -> RESULT
  *
+ * What came over a connection that had been used before waits, without a slot, until the answer is known
+ * to be its own (line.h); if it is not, the job runs again.
+ *
  * The desk is the only part that knows the others: it gives out slots, passes complete files on,
  * and answers for every job exactly once. A slot is free again when the body is complete and the
  * publisher has room for it; FETCHED tells the master so, unless the RESULT follows in the same
@@ -36,7 +39,7 @@ int desk_cancel(struct desk *d, int64_t id);
 /* Of a job that is not here. */
 int desk_discard(struct desk *d, const struct wire_discard *message);
 
-/* Gives up every job but those that are being published, waits for these, and ends the loop with
+/* Gives up every job but those that are being published or wait for it, waits for these, and ends the loop with
  * WORKER_OK. */
 int desk_stop(struct desk *d);
 

@@ -47,8 +47,8 @@ void passage_begin(struct passage *p, const char *proxy);
 /* May a socket be opened for this address? From within CURLOPT_OPENSOCKETFUNCTION. */
 bool passage_open(struct passage *p, const struct sockaddr *address);
 
-/* May a request be sent over the connection that is there? From within CURLOPT_PREREQFUNCTION: the
- * connections of a proxy serve for many hosts. */
+/* May a request be sent over the connection that is there? From within CURLOPT_PREREQFUNCTION;
+ * only with a proxy may it not: its connections serve for many hosts. */
 bool passage_request(struct passage *p);
 
 /* Sets the failure of a transfer that came to nothing because all addresses were refused; host is

@@ -147,16 +147,16 @@ const char *head_line(struct head *h, const char *line, size_t n) {
     h->n_bytes += n;
     if (++h->n_lines > HEAD_LINES_MAX || h->n_bytes > HEAD_BYTES_MAX)
         return "sent a header that is too large to take";
-    if (header_is_status_line(line, n) && (h->ended || h->status == 0))
-        return begin(h, line, n);
-    if (h->status == 0)
-        return "sent something before the status line";
     if (n > 0 && line[n - 1] == '\n')
         n--;
     if (n > 0 && line[n - 1] == '\r')
         n--;
     if (memchr(line, '\0', n) || memchr(line, '\r', n))
         return "sent a header with a NUL or a bare CR in it";
+    if (header_is_status_line(line, n) && (h->ended || h->status == 0))
+        return begin(h, line, n);
+    if (h->status == 0)
+        return "sent something before the status line";
     if (h->ended)
         return NULL;
     if (n == 0) {

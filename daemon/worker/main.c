@@ -10,10 +10,14 @@
  *
  *   session.c    the one curl session: a multi handle on the event loop
  *   transfer*.c  one attempt: what curl calls while it runs; _rest: going on with kept bytes;
- *                _remote: times, versions and names from the server
+ *                _remote: times, versions and names from the server; _line: what came over which
+ *                connection
+ *   line*.c      connections on which a server may have sent one answer too many
  *   request.c    the options of an easy handle
  *   identity.c   by what a request shows who it is, and to whom
  *   address.c    a URL as dld's and curl's parsers see it
+ *   chunks.c     chunked bodies, read strictly
+ *   h2_end.c     streams of HTTP/2 that are reset before their end
  *   header.c     status lines and redirects that curl takes too lightly
  *   answer.c     how an attempt ended: error statuses, and curl's successes checked again
  *   curlcode.c   curl's error codes as ours

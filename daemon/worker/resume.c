@@ -115,6 +115,14 @@ const char *resume_misfit(CURL *easy, const struct wire_kept *kept, int64_t *ret
     return NULL;
 }
 
+bool resume_is_part(CURL *easy) {
+    const char *range = answer_field(easy, "Content-Range");
+    struct content_range r;
+
+    return range && content_range_parse(range, &r) && r.first >= 0 &&
+           (r.first > 0 || (r.total >= 0 && r.last != r.total - 1));
+}
+
 bool resume_is_whole(CURL *easy, const struct wire_kept *kept) {
     const char *range = only_field(easy, "Content-Range");
     struct content_range r;

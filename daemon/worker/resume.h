@@ -53,6 +53,10 @@ bool content_range_parse(const char *s, struct content_range *ret);
  * size of the whole; else what is wrong with it. */
 const char *resume_misfit(CURL *easy, const struct wire_kept *kept, int64_t *ret_total);
 
+/* Does an answer that is to be the whole file (200) have a Content-Range that makes it a part? It means
+ * nothing there, but such a server is not to be trusted. */
+bool resume_is_part(CURL *easy);
+
 /* Does this 416 say that what is kept is all there is? */
 bool resume_is_whole(CURL *easy, const struct wire_kept *kept);
 

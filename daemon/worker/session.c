@@ -10,7 +10,6 @@
 #include "common/util.h"
 
 #define EVENTS_PER_TURN 64
-#define DROP_READS 64 /* of a connection that is given up; what is left then, curl finds */
 #define ROUNDS_PER_TURN                                                                            \
     8 /* of starting what has become due, before other sources get their turn                      \
        */
@@ -33,8 +32,6 @@ struct watch {
     uint8_t armed;  /* EPOLLIN | EPOLLOUT as the kernel has it, 0: not in the set */
     uint8_t wanted; /* as curl has it */
     bool connection;
-    bool in_turn;  /* idle after an answer by HTTP/1: nothing may come before the next request */
-    uint16_t port; /* ours, where in_turn */
 };
 
 struct session {
@@ -42,6 +39,7 @@ struct session {
     CURLSH *share;
     int epoll;
     sd_event_source *io, *timer, *defer;
+    struct lines *lines;
     struct watch *watches; /* by descriptor */
     size_t n_watches;
     uint64_t wake_wanted; /* CLOCK_MONOTONIC: curl's timer, USEC_INFINITY: none */
@@ -100,8 +98,6 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *userdata, voi
         w->wanted |= EPOLLIN;
     if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
         w->wanted |= EPOLLOUT;
-    if (w->wanted != 0)
-        w->in_turn = false;
     if (w->wanted == 0 && w->connection)
         return 0;
     return watch_arm(s, fd, w, w->wanted) < 0 && w->wanted != 0 ? -1 : 0;
@@ -119,6 +115,7 @@ curl_socket_t session_open(struct session *s, const struct curl_sockaddr *addres
         return CURL_SOCKET_BAD;
     }
     *w = (struct watch){.connection = true};
+    line_open(s->lines, fd);
     return fd;
 }
 
@@ -127,7 +124,8 @@ static int on_close(void *userdata, curl_socket_t fd) {
 
     if ((size_t)fd < s->n_watches)
         s->watches[fd] = (struct watch){0};
-    close_fd(fd);
+    if (!line_close(s->lines, fd))
+        close_fd(fd);
     return 0;
 }
 
@@ -144,48 +142,7 @@ static int ready_mask(const struct watch *w, uint32_t events) {
     return mask;
 }
 
-/* Bytes on an idle connection would be taken for the answer to the next request. curl reads EOF on
- * a connection that was shut down, once nothing is left before it, and doesn't use it again. */
-static void connection_spoil(int fd) {
-    char dropped[4096];
-    ssize_t n;
-
-    shutdown(fd, SHUT_RDWR);
-    for (int i = 0; i < DROP_READS; i++) {
-        n = recv(fd, dropped, sizeof(dropped), MSG_DONTWAIT);
-        if (n <= 0)
-            return;
-    }
-}
-
-/* curl tells the connection only by its port; a new one is none of those in turn. */
-bool session_may_request(const struct session *s, int local_port) {
-    char byte;
-
-    for (size_t fd = 0; fd < s->n_watches; fd++)
-        if (s->watches[fd].in_turn && s->watches[fd].port == local_port &&
-            recv((int)fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
-            return false;
-    return true;
-}
-
 /* ---- turns ---- */
-
-/* Over TLS with HTTP/2 a server may speak at any time. */
-static void connection_note(struct session *s, CURL *easy) {
-    curl_socket_t fd = CURL_SOCKET_BAD;
-    long version = 0, port = 0;
-    struct watch *w;
-
-    curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd);
-    if (fd == CURL_SOCKET_BAD || (size_t)fd >= s->n_watches)
-        return;
-    curl_easy_getinfo(easy, CURLINFO_HTTP_VERSION, &version);
-    curl_easy_getinfo(easy, CURLINFO_LOCAL_PORT, &port);
-    w = &s->watches[fd];
-    w->in_turn = version == CURL_HTTP_VERSION_1_0 || version == CURL_HTTP_VERSION_1_1;
-    w->port = (uint16_t)port;
-}
 
 static void collect_ended(struct session *s) {
     CURLMsg *m;
@@ -197,7 +154,6 @@ static void collect_ended(struct session *s) {
 
         if (m->msg != CURLMSG_DONE)
             continue;
-        connection_note(s, easy);
         curl_multi_remove_handle(s->multi, easy);
         s->on_ended(s->userdata, easy, code);
     }
@@ -229,13 +185,13 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
     s->running = true;
     for (int i = 0; i < n; i++) {
         int ready = events[i].data.fd;
-        struct watch *w = &s->watches[ready];
-        int mask = ready_mask(w, events[i].events);
+        struct watch *w = (size_t)ready < s->n_watches ? &s->watches[ready] : NULL;
+        int mask = w ? ready_mask(w, events[i].events) : 0;
 
-        if (w->wanted == 0 && w->armed) { /* idle: its server closed it, broke it, or speaks */
-            watch_arm(s, ready, w, 0);
-            if (w->in_turn)
-                connection_spoil(ready);
+        if (!w || w->wanted == 0) { /* idle: its server closed it, broke it, or speaks */
+            if (w && w->armed)
+                watch_arm(s, ready, w, 0);
+            line_ready(s->lines, ready);
         } else if (mask)
             curl_multi_socket_action(s->multi, ready, mask, &running);
     }
@@ -351,7 +307,7 @@ static int setup_sources(struct session *s, sd_event *event) {
 }
 
 int session_new(struct session **ret, sd_event *event, unsigned transfers,
-                session_ended_fn *on_ended, void *userdata) {
+                session_ended_fn *on_ended, line_verdict_fn *on_verdict, void *userdata) {
     struct session *s = calloc(1, sizeof(*s));
     int r;
 
@@ -364,6 +320,8 @@ int session_new(struct session **ret, sd_event *event, unsigned transfers,
     s->threads_fd = open("/proc/self/task", O_PATH | O_DIRECTORY | O_CLOEXEC);
     s->threads_max = MAX(transfers * LOOKUPS_PER_SLOT, LOOKUPS_MIN);
     r = setup_sources(s, event);
+    if (r >= 0)
+        r = lines_new(&s->lines, event, s->epoll, on_verdict, userdata);
     if (r >= 0)
         r = setup_multi(s, transfers);
     if (r < 0) {
@@ -379,8 +337,11 @@ struct session *session_free(struct session *s) {
         return NULL;
     s->heartbeat = NULL;
     s->running = true; /* no source is wanted any more */
+    if (s->lines)
+        lines_stop(s->lines);
     curl_multi_cleanup(s->multi);
     curl_share_cleanup(s->share);
+    lines_free(s->lines);
     sd_event_source_disable_unref(s->io);
     sd_event_source_disable_unref(s->timer);
     sd_event_source_disable_unref(s->defer);
@@ -393,6 +354,10 @@ struct session *session_free(struct session *s) {
 
 void session_set_heartbeat(struct session *s, _Atomic uint64_t *heartbeat) {
     s->heartbeat = heartbeat;
+}
+
+struct lines *session_lines(const struct session *s) {
+    return s->lines;
 }
 
 int session_adopt(struct session *s, CURL *easy) {

@@ -17,15 +17,21 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "daemon/worker/line.h"
+
 struct session;
 
 /* A transfer has ended and its handle is out of the session; never called from within session_add()
  * or session_remove(). It may add others. */
 typedef void session_ended_fn(void *userdata, CURL *easy, CURLcode code);
 
-/* For up to transfers handles at once. curl_global_init() was called. 0 or a negative errno. */
+/* For up to transfers handles at once. curl_global_init() was called. on_verdict gets the same
+ * userdata. 0 or a negative errno. */
 int session_new(struct session **ret, sd_event *event, unsigned transfers,
-                session_ended_fn *on_ended, void *userdata);
+                session_ended_fn *on_ended, line_verdict_fn *on_verdict, void *userdata);
+
+/* Its connections. */
+struct lines *session_lines(const struct session *s);
 
 /* All handles must be out of it, and those adopted cleaned up. Takes NULL, returns NULL. */
 struct session *session_free(struct session *s);
@@ -35,17 +41,12 @@ struct session *session_free(struct session *s);
 void session_set_heartbeat(struct session *s, _Atomic uint64_t *heartbeat);
 
 /* Sets the options of a new easy handle that tie it to this session; the caller's
- * CURLOPT_OPENSOCKETFUNCTION must use session_open(), its CURLOPT_PREREQFUNCTION
- * session_may_request(). 0 or -ENOMEM. */
+ * CURLOPT_OPENSOCKETFUNCTION must use session_open(). 0 or -ENOMEM. */
 int session_adopt(struct session *s, CURL *easy);
 
 /* The socket for a connection, for the CURLOPT_OPENSOCKETFUNCTION of an adopted handle.
  * CURL_SOCKET_BAD when there is none to be had. */
 curl_socket_t session_open(struct session *s, const struct curl_sockaddr *address);
-
-/* Whether a request may be sent over the connection of that local port: not when bytes have come on
- * it while it lay idle. */
-bool session_may_request(const struct session *s, int local_port);
 
 /* Whether another name may be looked up, which takes a thread: lookups whose transfer gave up go on
  * in theirs, and when too many of them hang, no more are begun. */

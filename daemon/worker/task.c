@@ -61,12 +61,34 @@ static void text_wipe(const char *s) {
         explicit_bzero((char *)s, strlen(s));
 }
 
+void task_reset(struct task *t) {
+    for (size_t i = 0; i < ELEMENTSOF(t->holds); i++)
+        line_forget(&t->holds[i].item);
+    if (t->parcel.fd >= 0)
+        parcel_discard(&t->parcel);
+    parcel_done(&t->parcel);
+    t->parcel = (struct parcel){.fd = -1};
+    failure_clear(&t->failure);
+    t->version = (struct version){0};
+    t->misled = t->not_modified = t->skipped = false;
+    t->http_status = 0;
+    t->bytes = 0;
+    t->size = -1;
+    t->digest[0] = '\0';
+    free(TAKE_PTR(t->effective_url));
+    free(TAKE_PTR(t->content_type));
+    free(TAKE_PTR(t->body));
+    free(TAKE_PTR(t->name));
+}
+
 struct task *task_free(struct task *t) {
     if (!t)
         return NULL;
     text_wipe(t->job.secret);
     text_wipe(t->job.certificate);
     text_wipe(t->job.proxy_secret);
+    for (size_t i = 0; i < ELEMENTSOF(t->holds); i++)
+        line_forget(&t->holds[i].item);
     parcel_done(&t->parcel);
     free(t->effective_url);
     free(t->content_type);

@@ -7,21 +7,36 @@
 #include "common/wire.h"
 #include "daemon/worker/failure.h"
 #include "daemon/worker/hash.h"
+#include "daemon/worker/line.h"
 #include "daemon/worker/parcel.h"
 #include "daemon/worker/resume.h"
 
 enum task_stage {
     TASK_WAITING, /* in the queue, for a slot */
     TASK_RUNNING, /* a transfer has it */
+    TASK_HELD,    /* it has ended, but not so that one could believe it yet */
     TASK_BLOCKED, /* its body is complete, but the publishing stage has no room: keeps its slot */
     TASK_PUBLISHING, /* the publisher has it */
+};
+
+#define TASK_NO_SLOT UINT32_MAX
+
+/* Hangs on a connection that an answer came over, until that is known to be the right one. */
+struct task_hold {
+    struct line_item item; /* first */
+    struct task *task;
 };
 
 struct task {
     struct wire_job job; /* as it came; its strings lie behind this struct, in the same block */
     enum task_stage stage;
     uint64_t arrived_usec; /* CLOCK_MONOTONIC */
-    unsigned slot;         /* RUNNING, BLOCKED */
+    unsigned slot;         /* RUNNING, BLOCKED; or TASK_NO_SLOT */
+    bool fetched;          /* the master knows that its slot is free */
+    bool alone;            /* it gets a connection of its own, */
+    bool misled;           /* for an answer was not to its request */
+    uint8_t redone;        /* times that this happened */
+    struct task_hold holds[2]; /* of a redirect's connection, and of the file's */
     struct parcel parcel;  /* the file on its way to its name */
 
     struct wire_kept kept;  /* of the part file as it is now; etag and last_modified are the job's or
@@ -53,6 +68,9 @@ struct task {
 
 /* A copy of what the master sent; NULL when out of memory. */
 struct task *task_new(const struct wire_job *job);
+
+/* Forgets what is known of how it went, and removes the file; it may be done again. */
+void task_reset(struct task *t);
 
 /* Takes NULL, returns NULL. */
 struct task *task_free(struct task *t);

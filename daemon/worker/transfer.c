@@ -14,6 +14,7 @@
 #include "daemon/worker/request.h"
 #include "daemon/worker/resume.h"
 #include "daemon/worker/tls_end.h"
+#include "daemon/worker/transfer_line.h"
 #include "daemon/worker/transfer_rest.h"
 
 /* Bytes read of a body that nobody wants, to keep its connection for the next job. */
@@ -136,6 +137,12 @@ static bool body_begin(struct transfer *t) {
     ROW_SET(t->row, total, compressed ? -1 : total);
     if (!t->wanted)
         return true;
+    if (resume_is_part(t->easy)) {
+        failure_set(&t->task->failure, ERR_PROTOCOL,
+                    "%s sent a part of the file and says that it is the whole",
+                    t->address.url.host_key);
+        return false;
+    }
     if (t->offset > 0 && !rest_begin_anew(t))
         return false;
     t->versioned = !compressed && version_read(t->easy, &t->task->version);
@@ -154,6 +161,10 @@ static bool discard(struct transfer *t, size_t n) {
     return t->discarded <= DISCARD_MAX;
 }
 
+bool transfer_is_http(const struct transfer *t) {
+    return strncmp(t->address.url.text, "http", strlen("http")) == 0;
+}
+
 /* Sees every line of every answer, those of redirects and 1xx too. */
 static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
     struct transfer *t = userdata;
@@ -162,7 +173,7 @@ static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
     bool ended;
 
     (void)size; /* is 1 */
-    if (strncmp(t->address.url.text, "http", strlen("http")) != 0)
+    if (!transfer_is_http(t))
         return n;
     ended = t->head.ended;
     wrong = head_line(&t->head, p, n);
@@ -170,12 +181,16 @@ static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
         curl_easy_setopt(t->easy, CURLOPT_FOLLOWLOCATION,
                          (long)answer_redirects((long)t->head.status)) != CURLE_OK)
         return CURL_WRITEFUNC_ERROR;
+    if (!wrong && !t->head.http1 && t->line && !line_is_numbered(t->line))
+        wrong = "speaks a version of HTTP that was not agreed upon";
     if (wrong) {
         failure_set(&t->task->failure, ERR_PROTOCOL, "%s %s", t->address.url.host_key, wrong);
         if (t->offset > 0) /* perhaps it only can't answer for a part */
             t->task->failure.transient = t->spoilt = true;
         return CURL_WRITEFUNC_ERROR;
     }
+    if (t->head.ended && !ended)
+        transfer_line_header(t);
     if (t->head.ended && answer_has_file((long)t->head.status))
         t->until_end = t->head.http1 && !t->head.has_length && !t->head.is_chunked &&
                        tls_end_watch(t->easy, &t->tls_ended);
@@ -293,10 +308,8 @@ static int on_request(void *userdata, char *address, char *local_address, int po
                       int local_port) {
     struct transfer *t = userdata;
 
-    (void)address;
     (void)local_address;
-    (void)port;
-    return session_may_request(t->settings->session, local_port) && passage_request(&t->passage)
+    return passage_request(&t->passage) && transfer_line_request(t, address, port, local_port)
                ? CURL_PREREQFUNC_OK
                : CURL_PREREQFUNC_ABORT;
 }
@@ -421,6 +434,8 @@ bool transfer_start(struct transfer *t, struct task *task) {
     t->used = true;
     passage_begin(&t->passage, task->job.proxy);
     if (r == 0)
+        r = transfer_line_setup(t);
+    if (r == 0)
         r = task->job.if_modified ? remote_ask(t) : rest_ask(t);
     if (r == 0)
         r = request_fill(&t->request, &task->job, &t->address);
@@ -516,11 +531,17 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
         failure_set(f, ERR_INTERNAL, "out of memory");
     if (code != CURLE_OK)
         passage_judge(&t->passage, t->address.url.host_key, f);
+    if (code == CURLE_OK && !t->head.ended && transfer_is_http(t))
+        failure_set(f, ERR_PARTIAL, "the connection to %s was cut in the header",
+                    t->address.url.host_key);
     whole = rest_judge(t, code);
     if (f->error == ERR_NONE && !whole && !remote_unchanged(t, code))
         judge(t, code);
     if (t->until_end && !t->tls_ended)
         failure_set(f, ERR_PARTIAL, "the connection to %s was cut before it said that it had sent all",
+                    t->address.url.host_key);
+    if (t->wanted && t->head.is_chunked && t->chunks.state != CHUNKS_ENDED)
+        failure_set(f, ERR_PROTOCOL, "%s sent chunks that do not end as they must",
                     t->address.url.host_key);
     if (coding_breaks_off(t))
         failure_set(f, ERR_PARTIAL, "%s sent a coded body that breaks off", t->address.url.host_key);
@@ -555,6 +576,7 @@ void transfer_abort(struct transfer *t, bool keep) {
     if (t->in_session) {
         session_remove(t->settings->session, t->easy);
         t->in_session = false;
+        transfer_line_drop(t);
         t->task->http_status = (unsigned)transfer_status(t);
         request_clear(&t->request, &t->task->job);
     }

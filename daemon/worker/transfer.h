@@ -48,6 +48,17 @@ struct transfer *transfer_of(CURL *easy);
  * row still shows this one. */
 bool transfer_finish(struct transfer *t, CURLcode code);
 
+/* Is how it ended, as transfer_finish() found, to be believed? */
+enum transfer_trust {
+    TRANSFER_TRUSTED,
+    TRANSFER_HELD,     /* once every item in task->holds has been found right (line.h) */
+    TRANSFER_WRONG,    /* it may be another request's answer: to be done again, with task->alone set */
+};
+
+/* To be asked once, right after transfer_finish(), with the same code. What is wrong too often is made
+ * a failure. */
+enum transfer_trust transfer_trust(struct transfer *t, CURLcode code);
+
 /* Gives up what is under way. The part file is removed, unless keep and it is worth it: then it may
  * be in task->parcel as PARCEL_KEEP. */
 void transfer_abort(struct transfer *t, bool keep);

@@ -9,6 +9,7 @@
 #define DLD_WORKER_TRANSFER_REST_H
 
 #include "daemon/worker/address.h"
+#include "daemon/worker/chunks.h"
 #include "daemon/worker/decode.h"
 #include "daemon/worker/excerpt.h"
 #include "daemon/worker/head.h"
@@ -26,11 +27,13 @@ struct transfer {
     struct passage passage;
     struct digest digest; /* of what goes into it */
     struct task *task;    /* NULL: idle */
+    struct line *line;    /* of the request that is outstanding; NULL: none known */
     bool used;            /* the handle, by an earlier task */
     bool in_session;
     bool body_begun;                /* of the answer that is not a redirect */
     bool wanted;                    /* that body belongs in the file */
     struct head head;               /* of the last answer */
+    struct chunks chunks;           /* of its body */
     struct excerpt excerpt;         /* of a body that doesn't */
     bool until_end;                 /* the body ends with its TLS connection, */
     bool tls_ended;                 /* which the server has ended */
@@ -58,6 +61,9 @@ struct transfer {
  * than it asks for? The failure is set then; verb is for its message. */
 bool transfer_too_large(struct transfer *t, uint64_t bytes, const char *verb);
 bool transfer_wrong_size(struct transfer *t, uint64_t bytes, const char *verb);
+
+/* Is the job's URL one of HTTP? */
+bool transfer_is_http(const struct transfer *t);
 
 /* Of the last answer, 0: none. */
 long transfer_status(const struct transfer *t);

@@ -98,3 +98,20 @@ def test_header_that_is_cut_is_no_answer(trusting, authority, goodbye):
         job = failed(trusting.run_one(f"https://127.0.0.1:{server.port}/a", retries=1), "partial")
     assert job["attempts"] == 2
     assert files_under(trusting.root) == []
+
+
+@pytest.mark.parametrize("goodbye", [True, False])
+@pytest.mark.parametrize("field", [f"Content-Length: {len(BODY)}", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("sent", [len(BODY) // 2, len(BODY)])
+def test_length_counts_whatever_the_end(trusting, authority, sent, field, goodbye):
+    """A goodbye does not make half a body whole; a whole one needs none, unless the last chunk is missing."""
+    chunk = b"%x\r\n" % len(BODY) if "chunked" in field else b""
+    head = b"HTTP/1.1 200 OK\r\n" + field.encode() + b"\r\n\r\n" + chunk
+    with Ender(authority, sent, goodbye, head) as server:
+        job = trusting.run_one(f"https://127.0.0.1:{server.port}/a", retries=0)
+    if sent == len(BODY) and "Length" in field:
+        done(job)
+        assert trusting.file("a").read_bytes() == BODY
+        return
+    assert job["state"] == "failed" and job["error"]["name"] in ("partial", "reset")
+    assert files_under(trusting.root) == []

@@ -1,0 +1,172 @@
+#include "daemon/worker/transfer_line.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/worker/decode.h"
+
+#define REDONE_MAX 3 /* times that a task is fetched again before its attempt has failed */
+
+static void take_chunks(struct transfer *t, const char *p, size_t n) {
+    size_t taken = chunks_add(&t->chunks, p, n);
+
+    if (t->chunks.state == CHUNKS_WRONG)
+        failure_set(&t->task->failure, ERR_PROTOCOL,
+                    "%s sent the body in chunks that make no sense", t->address.url.host_key);
+    else if (taken < n && t->line)
+        line_spoil(t->line);
+}
+
+/* libcurl drops what is behind a body and says so only here; and here alone the chunks are as they
+ * came. */
+static int on_debug(CURL *easy, curl_infotype type, char *p, size_t n, void *userdata) {
+    static const char *const words[] = {"Excess found", "Leftovers after chunking"};
+    struct transfer *t = userdata;
+
+    (void)easy;
+    if (type == CURLINFO_DATA_IN && t->head.ended && t->head.is_chunked)
+        take_chunks(t, p, n);
+    for (size_t i = 0; type == CURLINFO_TEXT && t->line && i < ELEMENTSOF(words); i++)
+        if (n > strlen(words[i]) && memcmp(p, words[i], strlen(words[i])) == 0)
+            line_spoil(t->line);
+    return 0;
+}
+
+int transfer_line_setup(struct transfer *t) {
+    bool alone =
+        t->task->alone || lines_want_new(session_lines(t->settings->session), t->address.url.text);
+
+    t->line = NULL;
+    return curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, alone ? 1L : 0L) == CURLE_OK &&
+                   curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, alone ? 1L : 0L) == CURLE_OK &&
+                   curl_easy_setopt(t->easy, CURLOPT_DEBUGFUNCTION, on_debug) == CURLE_OK &&
+                   curl_easy_setopt(t->easy, CURLOPT_DEBUGDATA, t) == CURLE_OK &&
+                   curl_easy_setopt(t->easy, CURLOPT_VERBOSE, 0L) == CURLE_OK
+               ? 0
+               : -ENOMEM;
+}
+
+static bool is_used(const struct transfer *t) {
+    return t->line && line_is_used(t->line);
+}
+
+static void hold(struct transfer *t) {
+    struct task *task = t->task;
+
+    for (size_t i = 0; i < ELEMENTSOF(task->holds); i++) {
+        struct task_hold *h = &task->holds[i];
+
+        h->task = task;
+        if (h->item.line == t->line)
+            return;
+        if (!h->item.line) {
+            line_hold(t->line, &h->item);
+            return;
+        }
+    }
+    task->misled = true; /* by nobody, but a job with so many redirects is as well fetched alone */
+}
+
+static void leave(struct transfer *t, bool clean) {
+    struct line *line = t->line;
+
+    t->line = NULL;
+    if (line)
+        line_leave(line, clean);
+}
+
+/* What sent us here, if anything did, was an answer too. */
+bool transfer_line_request(struct transfer *t, const char *ip, int port, int local_port) {
+    struct lines *lines = session_lines(t->settings->session);
+    bool stray = false;
+
+    if (t->head.status >= 300 && is_used(t))
+        hold(t);
+    leave(t, true);
+    if (!transfer_is_http(t))
+        return true;
+    t->line = line_request(lines, t->easy, ip, port, local_port, &stray);
+    return !stray;
+}
+
+void transfer_line_header(struct transfer *t) {
+    t->chunks = (struct chunks){0};
+    if (is_used(t) || t->head.is_chunked)
+        curl_easy_setopt(t->easy, CURLOPT_VERBOSE, 1L);
+}
+
+void transfer_line_drop(struct transfer *t) {
+    leave(t, false);
+    for (size_t i = 0; t->task && i < ELEMENTSOF(t->task->holds); i++)
+        line_forget(&t->task->holds[i].item);
+}
+
+/* Would it have ended so on another connection, too? */
+static bool is_ours(const struct failure *f) {
+    switch (f->error) {
+    case ERR_HTTP:
+    case ERR_PROTOCOL:
+    case ERR_REDIRECT:
+    case ERR_PARTIAL:
+    case ERR_RESET:
+    case ERR_SIZE:
+    case ERR_TOO_LARGE:
+    case ERR_CHECKSUM:
+        return false;
+    default:
+        return true;
+    }
+}
+
+/* All of the answer came, though curl may not be content with it. */
+static bool is_whole(const struct transfer *t, CURLcode code) {
+    return code == CURLE_OK || code == CURLE_TOO_MANY_REDIRECTS ||
+           (code == CURLE_UNSUPPORTED_PROTOCOL && t->head.status >= 300);
+}
+
+/* The file has the checksum that the job asks for, or will be read for it before it gets its name. */
+static bool is_proven(const struct task *task) {
+    return task->failure.error == ERR_NONE && !task->not_modified && task->integrity.job.given;
+}
+
+static enum transfer_trust judge_line(struct transfer *t, CURLcode code) {
+    struct task *task = t->task;
+    const struct failure *f = &task->failure;
+
+    if (is_proven(task))
+        return TRANSFER_TRUSTED;
+    if (is_used(t) && line_is_spoilt(t->line))
+        return TRANSFER_WRONG;
+    if (!is_used(t) || task->parcel.work == PARCEL_KEEP)
+        return TRANSFER_TRUSTED;
+    /* Said before a connection is closed that lay idle for too long, it answers nothing. */
+    if (task->http_status == 408 && line_is_closed(t->line))
+        return TRANSFER_WRONG;
+    if (f->error == ERR_NONE || is_whole(t, code))
+        return TRANSFER_HELD;
+    return is_ours(f) ? TRANSFER_TRUSTED : TRANSFER_WRONG;
+}
+
+enum transfer_trust transfer_trust(struct transfer *t, CURLcode code) {
+    struct task *task = t->task;
+    enum transfer_trust trust = judge_line(t, code);
+
+    if (trust == TRANSFER_HELD)
+        hold(t);
+    leave(t, is_whole(t, code));
+    for (size_t i = 0; i < ELEMENTSOF(task->holds); i++)
+        if (is_proven(task))
+            line_forget(&task->holds[i].item);
+        else if (task->holds[i].item.line && trust == TRANSFER_TRUSTED)
+            trust = TRANSFER_HELD;
+    if (task->misled && !is_proven(task))
+        trust = TRANSFER_WRONG;
+    if (trust == TRANSFER_WRONG && task->redone++ >= REDONE_MAX) {
+        task_reset(task);
+        failure_set(&task->failure, ERR_RESET,
+                    "%s sent bytes that nobody asked for, again and again",
+                    t->address.url.host_key);
+        trust = TRANSFER_TRUSTED;
+    }
+    return trust;
+}

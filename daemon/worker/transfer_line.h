@@ -1,0 +1,23 @@
+/*
+ * transfer_line.h - whether what a transfer brought is to be believed, by the connection that it came
+ * over (line.h). Private to transfer*.c.
+ */
+#ifndef DLD_WORKER_TRANSFER_LINE_H
+#define DLD_WORKER_TRANSFER_LINE_H
+
+#include "daemon/worker/transfer_rest.h"
+
+/* Sets the handle's options for it; before every transfer. 0 or -ENOMEM. */
+int transfer_line_setup(struct transfer *t);
+
+/* A request is about to be sent, the first or that of a redirect. False: not over this connection. */
+bool transfer_line_request(struct transfer *t, const char *ip, int port, int local_port);
+
+/* The header of an answer is complete: from now on it is seen if curl finds more behind its body, and
+ * whether its chunks are right. */
+void transfer_line_header(struct transfer *t);
+
+/* The transfer is given up. */
+void transfer_line_drop(struct transfer *t);
+
+#endif
