@@ -105,8 +105,9 @@ const struct config_key config_keys[] = {
              "well (dld.conf(5) has the list)."},
     {KEY(network, allow, NETWORKS), .standard = "",
      .help = "Networks to whose addresses connections are made though deny has them."},
-    {KEY(network, schemes, SCHEMES), .standard = "http https",
-     .help = "Schemes that a job's URL, and a redirect, may have."},
+    {KEY(network, schemes, SCHEMES), .standard = "http https ftp ftps sftp",
+     .help = "Schemes that a job's URL may have. A redirect leads to http or https alone, if they "
+             "are among these."},
     {KEY(network, proxy, PROXY), .standard = "",
      .help = "The proxy through which everything is fetched. It resolves the names, so that deny "
              "judges only addresses written in URLs."},

@@ -17,7 +17,8 @@ packages() {
     check) # compilers, unit tests, system tests, servers, systemd-analyze, readelf, ps
         packages build
         echo clang libclang-rt-14-dev libcmocka-dev python3 python3-pytest python3-pytest-xdist \
-            nginx-light libnginx-mod-http-echo systemd dbus binutils openssl util-linux
+            nginx-light libnginx-mod-http-echo systemd dbus binutils openssl util-linux \
+            vsftpd openssh-server openssh-sftp-server openssh-client
         ;;
     demo) # lomiri-wallpapers-16.04: 15 photographs, 16 MB
         packages build

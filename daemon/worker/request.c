@@ -66,7 +66,7 @@ static CURLcode set_certificates(CURL *easy, const char *ca_file) {
 
 bool request_permitted(const struct wire_config *config, const struct address *address,
                        struct failure *ret_failure) {
-    const char *scheme = address_is_https(address) ? "https" : "http", *p = config->schemes;
+    const char *scheme = url_scheme_name(address->url.scheme), *p = config->schemes;
 
     for (size_t n; p && *p; p += n) {
         p += strspn(p, " \t");
