@@ -33,14 +33,15 @@
     X(DENIED_ADDRESS, 19, "denied-address", false,                                                 \
       "the host's address is one that may not be used")                                            \
     X(DEADLINE, 20, "deadline", false, "the job's deadline has passed")                            \
-    X(SIZE, 21, "size", false, "the file has another size than was asked for")
+    X(SIZE, 21, "size", false, "the file has another size than was asked for")                     \
+    X(CREDENTIAL, 22, "credential", false, "a credential that the job names can't be used")
 
 enum dld_error {
     ERR_NONE = 0,
 #define X(symbol, number, name, transient, sentence) ERR_##symbol = number,
     DLD_ERRORS(X)
 #undef X
-        ERR_MAX_ = 22
+        ERR_MAX_ = 23
 };
 
 /* NULL for ERR_NONE and for numbers that are not in the table. */

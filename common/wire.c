@@ -121,6 +121,13 @@ int wire_put_job(struct buf *b, const struct wire_job *m) {
     put_u8(b, m->remote_time);
     put_u8(b, m->compressed);
     put_kept(b, &m->kept);
+    put_u8(b, m->auth);
+    put_str(b, m->user);
+    put_str(b, m->secret);
+    put_str(b, m->certificate);
+    put_str(b, m->proxy);
+    put_str(b, m->proxy_user);
+    put_str(b, m->proxy_secret);
     put_u32(b, m->n_headers);
     for (uint32_t i = 0; i < m->n_headers; i++)
         put_str(b, m->headers[i]);
@@ -297,6 +304,23 @@ int wire_get_config(const void *p, size_t n, struct wire_config *ret) {
     return cursor_end(&c);
 }
 
+/* Who asks, and by which way. */
+static void get_access(struct cursor *c, struct wire_job *ret) {
+    bool named;
+
+    ret->auth = get_u8(c);
+    ret->user = get_str_or_null(c);
+    ret->secret = get_str_or_null(c);
+    ret->certificate = get_str_or_null(c);
+    ret->proxy = get_str_or_null(c);
+    ret->proxy_user = get_str_or_null(c);
+    ret->proxy_secret = get_str_or_null(c);
+    named = ret->auth != WIRE_AUTH_NONE && ret->auth != WIRE_AUTH_BEARER;
+    if (ret->auth >= WIRE_AUTH_MAX_ || (ret->auth != WIRE_AUTH_NONE) != (ret->secret != NULL) ||
+        named != (ret->user != NULL) || !ret->proxy_user != !ret->proxy_secret)
+        c->bad = true;
+}
+
 int wire_get_job(const void *p, size_t n, struct wire_job *ret) {
     struct cursor c = {.p = p, .left = n};
 
@@ -318,6 +342,7 @@ int wire_get_job(const void *p, size_t n, struct wire_job *ret) {
     ret->remote_time = get_bool(&c);
     ret->compressed = get_bool(&c);
     get_kept(&c, &ret->kept);
+    get_access(&c, ret);
     ret->n_headers = get_u32(&c);
     if (ret->n_headers > WIRE_HEADERS_MAX || ret->on_conflict >= CONFLICT_MAX_ || ret->id <= 0)
         return -EBADMSG;

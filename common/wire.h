@@ -20,9 +20,9 @@
 
 #include "buf.h"
 
-#define WIRE_VERSION 2
-#define WIRE_PACKET_MAX (64 * KIB)
-#define WIRE_RECORD_MAX (60 * KIB)
+#define WIRE_VERSION 3
+#define WIRE_PACKET_MAX (128 * KIB)
+#define WIRE_RECORD_MAX (120 * KIB)
 #define WIRE_HEADERS_MAX 100
 
 /* Descriptors that a worker finds open when it starts, besides 0 to 2. */
@@ -87,6 +87,15 @@ struct wire_checkpoint {
     struct wire_kept kept;
 };
 
+/* How a job shows who it is. */
+enum wire_auth {
+    WIRE_AUTH_NONE = 0,
+    WIRE_AUTH_BASIC = 1,  /* user and secret, the password */
+    WIRE_AUTH_DIGEST = 2, /* likewise */
+    WIRE_AUTH_BEARER = 3, /* secret, the token */
+    WIRE_AUTH_MAX_
+};
+
 struct wire_job {
     int64_t id;
     uint32_t attempt;          /* from 1 */
@@ -106,6 +115,13 @@ struct wire_job {
     bool remote_time;          /* the file's mtime is Last-Modified */
     bool compressed;           /* ask for a content coding and undo it */
     struct wire_kept kept;     /* of an earlier attempt */
+    uint8_t auth;              /* enum wire_auth; what goes with it is for the URL's origin alone */
+    const char *user;          /* of auth, NULL: none */
+    const char *secret;        /* of auth, NULL: none */
+    const char *certificate;   /* PEM: the client's, with its chain and its key, NULL: none */
+    const char *proxy;         /* its URL, "": none, NULL: that of the configuration */
+    const char *proxy_user;    /* for whichever proxy it is, NULL: none */
+    const char *proxy_secret;  /* its password, NULL: none */
     uint32_t n_headers;
     const char *headers[WIRE_HEADERS_MAX]; /* "Name: value" */
 };

@@ -80,8 +80,7 @@ static bool has_port(const char *host) {
     return colon && colon + 1 < end;
 }
 
-/* NULL, or what is wrong. A user and a password may stand before the host; libcurl reads them. */
-static const char *proxy_complaint(const char *value) {
+const char *config_proxy_complaint(const char *value) {
     const char *authority = proxy_authority(value), *at, *wrong = NULL;
     _cleanup_free_ char *text = NULL;
     struct url url;
@@ -108,7 +107,7 @@ static const char *proxy_complaint(const char *value) {
 
 /* The value is not repeated: it may hold a password. */
 static int check_proxy(const char *value, struct buf *why) {
-    const char *complaint = *value ? proxy_complaint(value) : NULL;
+    const char *complaint = *value ? config_proxy_complaint(value) : NULL;
 
     if (!complaint)
         return 0;

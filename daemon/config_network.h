@@ -16,4 +16,8 @@ void config_network_describe(enum config_type type, struct buf *b);
  * fault. */
 int config_network_check(enum config_type type, const char *value, struct buf *why);
 
+/* What is wrong with the URL of a proxy, as the end of a sentence, or NULL. A user and a password
+ * may stand before the host; libcurl reads them. */
+const char *config_proxy_complaint(const char *url);
+
 #endif

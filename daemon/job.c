@@ -45,6 +45,26 @@ bool job_state_ended(enum job_state s) {
     return s == JOB_DONE || s == JOB_FAILED || s == JOB_CANCELLED;
 }
 
+static const char *const auth_names[JOB_AUTH_MAX_] = {
+    [JOB_AUTH_BASIC] = "basic",
+    [JOB_AUTH_DIGEST] = "digest",
+    [JOB_AUTH_BEARER] = "bearer",
+    [JOB_AUTH_NETRC] = "netrc",
+};
+
+const char *job_auth_name(enum job_auth a) {
+    return (unsigned)a < JOB_AUTH_MAX_ ? auth_names[a] : NULL;
+}
+
+int job_auth_parse(const char *s, enum job_auth *ret) {
+    for (unsigned i = JOB_AUTH_NONE + 1; i < JOB_AUTH_MAX_; i++)
+        if (streq(s, auth_names[i])) {
+            *ret = (enum job_auth)i;
+            return 0;
+        }
+    return -EINVAL;
+}
+
 void job_result_done(struct job_result *r) {
     free(r->output);
     free(r->message);
@@ -91,5 +111,9 @@ void job_spec_done(struct job_spec *s) {
         free(s->urls[i]);
     free(s->urls);
     free(s->checksum);
+    free(s->credential);
+    free(s->client_certificate);
+    free(s->proxy);
+    free(s->proxy_auth);
     *s = JOB_SPEC_INIT;
 }

@@ -99,6 +99,20 @@ static inline void job_freep(struct job **j) {
 }
 void job_free_many(struct job **jobs, size_t n); /* and the array */
 
+/* How a job shows who it is. */
+enum job_auth {
+    JOB_AUTH_NONE,
+    JOB_AUTH_BASIC,  /* the credential: "user:password" */
+    JOB_AUTH_DIGEST, /* likewise */
+    JOB_AUTH_BEARER, /* a token */
+    JOB_AUTH_NETRC,  /* a netrc file */
+    JOB_AUTH_MAX_
+};
+
+/* NULL for JOB_AUTH_NONE and what is none; -EINVAL. */
+const char *job_auth_name(enum job_auth a);
+int job_auth_parse(const char *s, enum job_auth *ret);
+
 /* What was asked for, beyond the URL. */
 struct job_spec {
     char *output; /* template; NULL: the name in the URL */
@@ -113,6 +127,11 @@ struct job_spec {
     char *checksum;                   /* "sha-256:HEX", all lower case; also sha-512, sha-1, md5 */
     uint64_t deadline, not_before;    /* usec since the epoch, 0: none */
     bool content_disposition, if_modified, remote_time, compressed;
+    enum job_auth auth;
+    char *credential;         /* the name of that of auth, NULL with JOB_AUTH_NONE only */
+    char *client_certificate; /* the name of a credential, NULL: none */
+    char *proxy;              /* URL, "none", or NULL: as configured */
+    char *proxy_auth;         /* the name of a credential, NULL: none */
     size_t n_headers;
     char **headers; /* "Name: value" */
     size_t n_urls;  /* at most JOB_URLS_MAX; 0: only the job's own */

@@ -129,6 +129,12 @@ static void write_value(struct buf *b, enum job_key k, const struct job_values *
         write_headers(b, v->headers, NULL);
         json_end(b, '}');
         break;
+    case KEY_AUTH:
+        json_begin(b, name, '{');
+        json_str(b, "type", job_auth_name(v->auth));
+        json_str(b, "credential", v->credential);
+        json_end(b, '}');
+        break;
     default: /* a boolean */
         json_bool(b, name, true);
     }
@@ -188,6 +194,8 @@ static int read_job(const json_t *object, const json_t *defaults, const char *pl
         r = job_keys_read(object, place, &v, err);
     if (r >= 0 && job_key_given(&v, KEY_HEADERS))
         r = job_headers_check_sum(&v, place, err);
+    if (r >= 0)
+        r = job_access_check(&v, place, err);
     if (r >= 0)
         r = job_urls_parse(&v, place, &url, &mirrors, err);
     if (r >= 0)

@@ -41,6 +41,10 @@ const char *const job_key_names[KEY_MAX_ + 1] = {
     [KEY_IF_MODIFIED] = "if_modified",
     [KEY_REMOTE_TIME] = "remote_time",
     [KEY_COMPRESSED] = "compressed",
+    [KEY_AUTH] = "auth",
+    [KEY_CLIENT_CERTIFICATE] = "client_certificate",
+    [KEY_PROXY] = "proxy",
+    [KEY_PROXY_AUTH] = "proxy_auth",
 };
 
 /* Whether the key can stand behind a dot. */
@@ -273,6 +277,19 @@ static int check_urls(const struct check *c, const json_t *v, struct job_values 
     return 0;
 }
 
+/* Keys that job_auth.c knows. */
+static int check_access(const struct check *c, const json_t *v, struct job_values *ret) {
+    char place[160];
+
+    snprintf(place, sizeof(place), "%.100s%s%s", c->place, *c->place ? "." : "",
+             job_key_names[c->key]);
+    if (c->key == KEY_AUTH)
+        return job_auth_read(v, place, ret, c->err);
+    if (c->key == KEY_PROXY)
+        return job_proxy_read(v, place, &ret->text[KEY_PROXY], c->err);
+    return job_credential_read(v, place, &ret->text[c->key], c->err);
+}
+
 static int check_value(const struct check *c, const json_t *v, struct job_values *ret) {
     switch (c->key) {
     case KEY_URL: /* url_parse() looks at the rest */
@@ -317,6 +334,11 @@ static int check_value(const struct check *c, const json_t *v, struct job_values
         return check_time(c, v, &ret->not_before_msec);
     case KEY_URLS:
         return check_urls(c, v, ret);
+    case KEY_AUTH:
+    case KEY_CLIENT_CERTIFICATE:
+    case KEY_PROXY:
+    case KEY_PROXY_AUTH:
+        return check_access(c, v, ret);
     default:
         return json_is_boolean(v) ? 0 : expected(c, "true or false", v);
     }

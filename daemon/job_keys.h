@@ -36,6 +36,10 @@ enum job_key {
     KEY_IF_MODIFIED,
     KEY_REMOTE_TIME,
     KEY_COMPRESSED,
+    KEY_AUTH,
+    KEY_CLIENT_CERTIFICATE,
+    KEY_PROXY,
+    KEY_PROXY_AUTH,
     KEY_MAX_
 };
 
@@ -50,11 +54,14 @@ extern const char *const job_key_names[KEY_MAX_ + 1];
 /* What the keys of a job hold, as views into their JSON. */
 struct job_values {
     unsigned given;             /* 1 << KEY_...; of a boolean: that it is true */
-    const char *text[KEY_MAX_]; /* of url, output, user_agent, referer, tag */
+    const char *text[KEY_MAX_]; /* of url, output, user_agent, referer, tag, client_certificate,
+                                   proxy, proxy_auth */
     enum on_conflict on_conflict;
     int priority, retries;
     uint64_t timeout_msec, max_size, max_decoded_size;
     uint64_t deadline_msec, not_before_msec; /* since the epoch */
+    enum job_auth auth;
+    const char *credential; /* of auth */
     int64_t size;
     char checksum[JOB_CHECKSUM_MAX];
     size_t n_retry_on;
@@ -82,6 +89,20 @@ int job_headers_check_sum(const struct job_values *v, const char *place, struct 
 /* Whether a header of that name, in whatever case, is among the job's own and so beats the default
  * one. */
 bool job_header_given(const struct job_values *v, const char *name);
+
+/* Checks `auth`, and the name of a credential that another key holds; place is that of the value.
+ * As above. */
+int job_auth_read(const json_t *auth, const char *place, struct job_values *v,
+                  struct job_error *err);
+int job_credential_read(const json_t *name, const char *place, const char **ret,
+                        struct job_error *err);
+
+/* Checks `proxy`, of which *ret becomes a view. As above. */
+int job_proxy_read(const json_t *proxy, const char *place, const char **ret,
+                   struct job_error *err);
+
+/* Checks that what the keys say of access fits together, also with the headers. As above. */
+int job_access_check(const struct job_values *v, const char *place, struct job_error *err);
 
 /* Parses `url`, or all of `urls`, into *ret, that of the job. The canonical ones go into *mirrors
  * as a JSON array if there is more than one of them. As above; -ENOMEM too. */

@@ -19,7 +19,10 @@ static const char *text_put(char **to, const char *s) {
 struct task *task_new(const struct wire_job *job) {
     size_t texts = text_size(job->url) + text_size(job->output) + text_size(job->user_agent) +
                    text_size(job->referer) + text_size(job->checksum) +
-                   text_size(job->kept.etag) + text_size(job->kept.last_modified);
+                   text_size(job->kept.etag) + text_size(job->kept.last_modified) +
+                   text_size(job->user) + text_size(job->secret) + text_size(job->certificate) +
+                   text_size(job->proxy) + text_size(job->proxy_user) +
+                   text_size(job->proxy_secret);
     struct task *t;
     char *to;
 
@@ -37,6 +40,12 @@ struct task *task_new(const struct wire_job *job) {
     t->job.checksum = text_put(&to, job->checksum);
     t->job.kept.etag = text_put(&to, job->kept.etag);
     t->job.kept.last_modified = text_put(&to, job->kept.last_modified);
+    t->job.user = text_put(&to, job->user);
+    t->job.secret = text_put(&to, job->secret);
+    t->job.certificate = text_put(&to, job->certificate);
+    t->job.proxy = text_put(&to, job->proxy);
+    t->job.proxy_user = text_put(&to, job->proxy_user);
+    t->job.proxy_secret = text_put(&to, job->proxy_secret);
     for (uint32_t i = 0; i < job->n_headers; i++)
         t->job.headers[i] = text_put(&to, job->headers[i]);
     t->arrived_usec = now_usec(CLOCK_MONOTONIC);
@@ -46,9 +55,18 @@ struct task *task_new(const struct wire_job *job) {
     return t;
 }
 
+/* A view into the task's own block. */
+static void text_wipe(const char *s) {
+    if (s)
+        explicit_bzero((char *)s, strlen(s));
+}
+
 struct task *task_free(struct task *t) {
     if (!t)
         return NULL;
+    text_wipe(t->job.secret);
+    text_wipe(t->job.certificate);
+    text_wipe(t->job.proxy_secret);
     parcel_done(&t->parcel);
     free(t->effective_url);
     free(t->content_type);

@@ -24,6 +24,13 @@ static const struct wire_job a_job = {
     .size = -1,
     .checksum = "md5:00",
     .kept = {.offset = 4096, .total = 10000, .etag = "\"v1\""},
+    .auth = WIRE_AUTH_BASIC,
+    .user = "me",
+    .secret = "password",
+    .certificate = "-----BEGIN",
+    .proxy = "",
+    .proxy_user = "you",
+    .proxy_secret = "other",
     .n_headers = 2,
     .headers = {"A: b", "C: d"},
 };
@@ -88,6 +95,79 @@ static void test_job_round_trip(void **state) {
     assert_string_equal(m.kept.etag, "\"v1\"");
     assert_null(m.kept.last_modified);
     buf_done(&b);
+}
+
+static void test_credentials_round_trip(void **state) {
+    struct buf b = BUF_INIT(WIRE_PACKET_MAX);
+    struct wire_job m;
+    const void *p;
+    size_t n;
+
+    (void)state;
+    assert_int_equal(wire_put_job(&b, &a_job), 0);
+    p = payload(&b, WIRE_JOB, &n);
+    assert_int_equal(wire_get_job(p, n, &m), 0);
+    assert_int_equal(m.auth, WIRE_AUTH_BASIC);
+    assert_string_equal(m.user, "me");
+    assert_string_equal(m.secret, "password");
+    assert_string_equal(m.certificate, "-----BEGIN");
+    assert_string_equal(m.proxy, "");
+    assert_string_equal(m.proxy_user, "you");
+    assert_string_equal(m.proxy_secret, "other");
+    buf_done(&b);
+}
+
+static int recode_job(const struct wire_job *job) {
+    struct buf b = BUF_INIT(WIRE_PACKET_MAX);
+    struct wire_job m;
+    const void *p;
+    size_t n;
+    int r;
+
+    assert_int_equal(wire_put_job(&b, job), 0);
+    p = payload(&b, WIRE_JOB, &n);
+    r = wire_get_job(p, n, &m);
+    buf_done(&b);
+    return r;
+}
+
+static void test_half_credentials_are_refused(void **state) {
+    struct wire_job job = a_job;
+
+    (void)state;
+    job.auth = WIRE_AUTH_MAX_;
+    assert_int_equal(recode_job(&job), -EBADMSG);
+    job.auth = WIRE_AUTH_NONE; /* what would the secret be for? */
+    assert_int_equal(recode_job(&job), -EBADMSG);
+    job.auth = WIRE_AUTH_BEARER; /* has no user */
+    assert_int_equal(recode_job(&job), -EBADMSG);
+    job.user = NULL;
+    assert_int_equal(recode_job(&job), 0);
+    job.auth = WIRE_AUTH_DIGEST;
+    assert_int_equal(recode_job(&job), -EBADMSG);
+    job.user = "";
+    assert_int_equal(recode_job(&job), 0);
+    job.secret = NULL;
+    assert_int_equal(recode_job(&job), -EBADMSG);
+    job = a_job;
+    job.proxy_secret = NULL;
+    assert_int_equal(recode_job(&job), -EBADMSG);
+}
+
+/* The largest credential, beside the longest strings that a job may have. */
+static void test_the_largest_job_fits(void **state) {
+    _cleanup_free_ char *text = malloc(48 * KIB + 1), *shorter = malloc(16 * KIB + 1);
+    struct wire_job job = a_job;
+
+    (void)state;
+    memset(text, 'x', 48 * KIB);
+    text[48 * KIB] = '\0';
+    memset(shorter, 'x', 16 * KIB);
+    shorter[16 * KIB] = '\0';
+    job.certificate = text;
+    job.url = job.referer = job.headers[0] = shorter;
+    job.output = job.secret = job.proxy_secret = shorter + 12 * KIB;
+    assert_int_equal(recode_job(&job), 0);
 }
 
 static void test_result_round_trip(void **state) {
@@ -311,6 +391,9 @@ static void test_string_with_nul_inside_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_job_round_trip),
+        cmocka_unit_test(test_credentials_round_trip),
+        cmocka_unit_test(test_half_credentials_are_refused),
+        cmocka_unit_test(test_the_largest_job_fits),
         cmocka_unit_test(test_result_round_trip),
         cmocka_unit_test(test_config_round_trip),
         cmocka_unit_test(test_every_truncation_is_refused),
