@@ -12,6 +12,7 @@
 
 #include "common/exitcode.h"
 #include "common/util.h"
+#include "daemon/worker/tls_end.h"
 
 #define STACK_BYTES (1 << 20)
 #define SOCKETS_MAX 8  /* of one transfer at once: two connections, tried over two protocols each */
@@ -27,10 +28,11 @@ enum state {
 
 struct aside {
     struct asides *all;
-    CURL *easy;
+    struct aside_own own;
     const struct aside_calls *calls;
     void *userdata;
     char text[CURL_ERROR_SIZE];
+    bool tls_ended; /* set in the thread */
 
     /* Under the mutex. */
     pthread_cond_t answered;
@@ -111,6 +113,14 @@ static int on_progress(void *userdata, curl_off_t total, curl_off_t now, curl_of
     return abandoned;
 }
 
+static CURLcode on_tls(CURL *easy, void *context, void *userdata) {
+    struct aside *r = userdata;
+
+    (void)easy;
+    tls_end_watch_context(context, &r->tls_ended);
+    return CURLE_OK;
+}
+
 static int on_lookup(void *state, void *reserved, void *userdata) {
     (void)state;
     (void)reserved;
@@ -162,10 +172,14 @@ static void sockets_shut(struct aside *r, int how) {
         shutdown(r->sockets[i], how);
 }
 
+void aside_own_done(struct aside_own *own) {
+    curl_easy_cleanup(TAKE_PTR(own->easy));
+    own->known_hosts = close_fd(own->known_hosts);
+    own->key = close_fd(own->key);
+}
+
 static void aside_free(struct aside *r) {
-    if (!r)
-        return;
-    curl_easy_cleanup(r->easy);
+    aside_own_done(&r->own);
     pthread_cond_destroy(&r->answered);
     free(r);
 }
@@ -175,13 +189,13 @@ static void *aside_run(void *userdata) {
     struct asides *a = r->all;
 
     do
-        r->code = curl_easy_perform(r->easy);
+        r->code = curl_easy_perform(r->own.easy);
     while (ask(r, ASK_ENDED, NULL, 0));
     /* It still takes leave of the server, but doesn't wait for what that says. */
     pthread_mutex_lock(&a->mutex);
     sockets_shut(r, SHUT_RD);
     pthread_mutex_unlock(&a->mutex);
-    curl_easy_cleanup(TAKE_PTR(r->easy));
+    aside_own_done(&r->own);
     pthread_mutex_lock(&a->mutex);
     DL_DELETE2(a->live, r, prev_live, next_live);
     a->n_live--;
@@ -196,7 +210,7 @@ static void *aside_run(void *userdata) {
 static bool answer_ended(struct asides *a, struct aside *r) {
     if (r->calls->again(r->userdata, r->code))
         return true;
-    a->on_ended(a->userdata, r->easy, r->code);
+    a->on_ended(a->userdata, r->own.easy, r->code);
     return false;
 }
 
@@ -264,8 +278,9 @@ static CURLcode aside_setup(struct aside *r) {
         {CURLOPT_RESOLVER_START_DATA, r},
         {CURLOPT_OPENSOCKETDATA, r},
         {CURLOPT_CLOSESOCKETDATA, r},
+        {CURLOPT_SSL_CTX_DATA, r},
     };
-    CURL *easy = r->easy;
+    CURL *easy = r->own.easy;
     CURLcode c = CURLE_OK;
 
     for (size_t i = 0; i < ELEMENTSOF(options) && c == CURLE_OK; i++)
@@ -284,6 +299,8 @@ static CURLcode aside_setup(struct aside *r) {
         c = curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
     if (c == CURLE_OK)
         c = curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close);
+    if (c == CURLE_OK)
+        c = curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls);
     if (c == CURLE_OK)
         c = curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
     return c;
@@ -311,17 +328,18 @@ static int thread_start(struct aside *r) {
     return -e;
 }
 
-int aside_start(struct asides *a, CURL *easy, const struct aside_calls *calls, void *userdata,
-                struct aside **ret) {
+int aside_start(struct asides *a, struct aside_own *own, const struct aside_calls *calls,
+                void *userdata, struct aside **ret) {
     struct aside *r = calloc(1, sizeof(*r));
     int e;
 
     if (!r) {
-        curl_easy_cleanup(easy);
+        aside_own_done(own);
         return -ENOMEM;
     }
     r->all = a;
-    r->easy = easy;
+    r->own = *own;
+    *own = (struct aside_own){.known_hosts = -1, .key = -1};
     r->calls = calls;
     r->userdata = userdata;
     pthread_cond_init(&r->answered, NULL);
@@ -342,6 +360,10 @@ int aside_start(struct asides *a, CURL *easy, const struct aside_calls *calls, v
         aside_free(r);
     }
     return e;
+}
+
+bool aside_tls_ended(const struct aside *r) {
+    return r->tls_ended;
 }
 
 const char *aside_text(const struct aside *r) {

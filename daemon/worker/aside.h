@@ -45,13 +45,25 @@ int asides_new(struct asides **ret, sd_event *event, unsigned max, session_ended
  * Takes NULL, returns NULL. */
 struct asides *asides_free(struct asides *a);
 
-/* Starts the transfer that the handle describes and takes the handle over, also on failure. The
+/* What a transfer needs for as long as it lives. */
+struct aside_own {
+    CURL *easy;
+    int known_hosts, key; /* descriptors that options of the handle name, -1: none */
+};
+
+/* Cleans up and closes what is there. */
+void aside_own_done(struct aside_own *own);
+
+/* Starts the transfer that the handle describes and takes over what is its own, also on failure. The
  * calls outlive it. 0, or a negative errno: -EAGAIN: there are too many. */
-int aside_start(struct asides *a, CURL *easy, const struct aside_calls *calls, void *userdata,
-                struct aside **ret);
+int aside_start(struct asides *a, struct aside_own *own, const struct aside_calls *calls,
+                void *userdata, struct aside **ret);
 
 /* curl's own sentence about how it failed, "" where it has none. */
 const char *aside_text(const struct aside *r);
+
+/* Has the server ended a connection as TLS wants it: has it said that it sent all? */
+bool aside_tls_ended(const struct aside *r);
 
 /* No call is made any more, and the transfer ends by itself, soon. Before on_ended was called for it
  * only. */

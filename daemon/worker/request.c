@@ -33,19 +33,27 @@ static long to_seconds(uint64_t usec) {
             (code) = curl_easy_setopt((easy), (option), (value));                                  \
     } while (0)
 
-/* curl takes them with commas between them. */
-static int set_schemes(CURL *easy, const char *schemes) {
-    _cleanup_free_ char *list = strdup(schemes);
+/* Of the schemes permitted those of the web: nothing else is asked for over HTTP, and no redirect
+ * leads elsewhere. */
+static CURLcode set_schemes(CURL *easy, const char *schemes) {
+    char list[16] = "";
+    enum url_scheme scheme;
     CURLcode c = CURLE_OK;
 
-    if (!list)
-        return -ENOMEM;
-    for (char *p = list; *p; p++)
-        if (*p == ' ' || *p == '\t')
-            *p = ',';
+    for (size_t n; *schemes; schemes += n) {
+        schemes += strspn(schemes, " \t");
+        n = strcspn(schemes, " \t");
+        if (!url_scheme_find(schemes, n, &scheme) || !url_scheme_is_web(scheme) ||
+            strlen(list) + n + 2 > sizeof(list))
+            continue;
+        strcat(list, *list ? "," : "");
+        strcat(list, url_scheme_name(scheme));
+    }
+    if (!*list)
+        return CURLE_OK; /* no transfer of the web is begun */
     SET(easy, c, CURLOPT_PROTOCOLS_STR, list);
     SET(easy, c, CURLOPT_REDIR_PROTOCOLS_STR, list);
-    return c == CURLE_OK ? 0 : -ENOMEM;
+    return c;
 }
 
 /* A file alone: with a directory beside it, as libcurl is built to have, that would be trusted too,
@@ -84,7 +92,7 @@ int request_init(struct request *r, CURL *easy, const struct wire_config *config
     CURLcode c = CURLE_OK;
 
     *r = (struct request){.easy = easy};
-    if (!config->schemes || set_schemes(easy, config->schemes) < 0)
+    if (!config->schemes || set_schemes(easy, config->schemes) != CURLE_OK)
         return -ENOMEM;
     SET(easy, c, CURLOPT_NOSIGNAL, 1L);
     /* This one or none, whatever the environment says. */

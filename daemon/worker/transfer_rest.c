@@ -14,7 +14,7 @@
 #define SAVE_BYTES (8 * MIB)
 #define SAVE_EVERY (10 * USEC_PER_SEC)
 
-static void forget_kept(struct transfer *t) {
+void rest_forget(struct transfer *t) {
     t->offset = 0;
     t->task->kept.offset = 0;
     t->settings->restarted(t->settings->userdata, t->task);
@@ -23,7 +23,7 @@ static void forget_kept(struct transfer *t) {
 bool rest_begin_anew(struct transfer *t) {
     int r = sink_restart(&t->sink);
 
-    forget_kept(t);
+    rest_forget(t);
     if (r < 0)
         failure_set_output(&t->task->failure, r, t->task->job.output);
     return r == 0;
@@ -75,7 +75,7 @@ int rest_ask(struct transfer *t) {
     if (!resume_condition(&task->kept) || task->job.compressed ||
         sink_resume(&t->sink, task->kept.offset) < 0) {
         if (task->kept.offset > 0)
-            forget_kept(t);
+            rest_forget(t);
         return 0;
     }
     t->offset = t->saved = task->kept.offset;
@@ -99,7 +99,7 @@ bool rest_judge(struct transfer *t, CURLcode code) {
     struct task *task = t->task;
     long status = transfer_status(t);
 
-    if (t->offset == 0 || t->wanted || task->failure.error != ERR_NONE)
+    if (t->aside || t->offset == 0 || t->wanted || task->failure.error != ERR_NONE)
         return false;
     if (status == 206 && code == CURLE_OK)
         rest_refuse(t, "it is empty");
