@@ -257,7 +257,7 @@ static int parse_authority(struct parse *p, const char **s) {
     int r;
 
     if (memchr(from, '@', n))
-        return refuse(p, from,
+        return refuse(p, NULL, /* what is quoted of it could be a password */
                       "a user name or password is not allowed in it; "
                       "name a credential in the job's \"auth\" instead");
     if (*from == '[') {

@@ -174,6 +174,8 @@ static void sockets_shut(struct aside *r, int how) {
 
 void aside_own_done(struct aside_own *own) {
     curl_easy_cleanup(TAKE_PTR(own->easy));
+    curl_slist_free_all(TAKE_PTR(own->commands));
+    curl_slist_free_all(TAKE_PTR(own->anew));
     own->known_hosts = close_fd(own->known_hosts);
     own->key = close_fd(own->key);
 }

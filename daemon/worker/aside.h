@@ -49,6 +49,8 @@ struct asides *asides_free(struct asides *a);
 struct aside_own {
     CURL *easy;
     int known_hosts, key; /* descriptors that options of the handle name, -1: none */
+    /* CURLOPT_PREQUOTE: as the transfer begins, and as it begins anew. */
+    struct curl_slist *commands, *anew;
 };
 
 /* Cleans up and closes what is there. */

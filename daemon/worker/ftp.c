@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -20,7 +21,7 @@
 /* ---- what the server says ---- */
 
 void ftp_begin(struct ftp *f) {
-    *f = (struct ftp){.size = -1};
+    *f = (struct ftp){.size = -1, .opening = -1};
 }
 
 /* "213 12345" */
@@ -36,6 +37,20 @@ static void read_size(struct ftp *f, const char *line, size_t n) {
         f->size = size;
 }
 
+/* "150 Opening BINARY mode data connection for a.bin (12345 bytes)." */
+static void read_opening(struct ftp *f, const char *line, size_t n) {
+    const char *end = line + n, *s = memrchr(line, '(', n);
+    int64_t size = 0;
+    int digits = 0;
+
+    if (n < 4 || (memcmp(line, "150 ", 4) != 0 && memcmp(line, "125 ", 4) != 0) || !s)
+        return;
+    for (s++; s < end && isdigit((unsigned char)*s) && digits < 18; s++, digits++)
+        size = size * 10 + (*s - '0');
+    if (digits > 0 && end - s >= 7 && strncasecmp(s, " bytes)", 7) == 0)
+        f->opening = size;
+}
+
 const char *ftp_line(struct ftp *f, const char *line, size_t n) {
     size_t shown;
 
@@ -45,6 +60,7 @@ const char *ftp_line(struct ftp *f, const char *line, size_t n) {
     while (n > 0 && isspace((unsigned char)line[n - 1]))
         n--;
     read_size(f, line, n);
+    read_opening(f, line, n);
     shown = MIN(n, (size_t)FTP_LINE_SHOWN);
     for (size_t i = 0; i < shown; i++)
         f->line[i] = line[i] >= ' ' && line[i] < 0x7f ? line[i] : '?';
@@ -83,9 +99,56 @@ static CURLcode set_common(CURL *easy, const struct wire_config *config, const s
     return c;
 }
 
-static CURLcode set_ftp(CURL *easy, bool tls) {
+static void curl_freep(char **s) {
+    curl_free(*s);
+}
+
+static int add_command(struct curl_slist **list, const char *command) {
+    struct curl_slist *longer = curl_slist_append(*list, command);
+
+    if (!longer)
+        return -ENOMEM;
+    *list = longer;
+    return 0;
+}
+
+/* What goes before RETR. libcurl's own SIZE and REST have it read no further than SIZE says, whatever
+ * follows: the end of a longer file would be missed, and so would a server that says yes to REST and
+ * begins at the beginning. The last segment of the path is the file's name, as for libcurl. */
+static int make_commands(struct aside_own *own, const struct url *url, uint64_t offset) {
+    const char *end = url->path + url->path_len, *from = memrchr(url->path, '/', url->path_len);
+    _cleanup_(curl_freep) char *name = curl_easy_unescape(own->easy, from + 1, (int)(end - from) - 1, NULL);
+    _cleanup_free_ char *size = NULL;
+    char rest[32];
+
+    if (!name || asprintf(&size, "*SIZE %s", name) < 0) {
+        size = NULL;
+        return -ENOMEM;
+    }
+    snprintf(rest, sizeof(rest), "REST %" PRIu64, offset);
+    if (add_command(&own->anew, size) < 0 || add_command(&own->commands, size) < 0 ||
+        (offset > 0 && add_command(&own->commands, rest) < 0))
+        return -ENOMEM;
+    return 0;
+}
+
+int ftp_fill_anew(CURL *easy, struct curl_slist *anew) {
     CURLcode c = CURLE_OK;
 
+    SET(easy, c, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)0);
+    SET(easy, c, CURLOPT_PREQUOTE, anew);
+    return c == CURLE_OK ? 0 : -ENOMEM;
+}
+
+static CURLcode set_ftp(struct aside_own *own, const struct url *url, uint64_t offset) {
+    CURL *easy = own->easy;
+    bool tls = url->scheme == URL_FTPS;
+    CURLcode c = CURLE_OK;
+
+    if (make_commands(own, url, offset) < 0)
+        return CURLE_OUT_OF_MEMORY;
+    SET(easy, c, CURLOPT_PREQUOTE, own->commands);
+    SET(easy, c, CURLOPT_IGNORE_CONTENT_LENGTH, 1L);
     SET(easy, c, CURLOPT_TRANSFERTEXT, 0L);
     SET(easy, c, CURLOPT_FTP_SKIP_PASV_IP, 1L);
     SET(easy, c, CURLOPT_USE_SSL, (long)(tls ? CURLUSESSL_ALL : CURLUSESSL_NONE));
@@ -111,7 +174,7 @@ static int open_key(const char *key, int *ret_fd) {
 
 static CURLcode set_sftp(struct aside_own *own, const struct wire_config *config,
                          const struct wire_job *job, const struct address *address,
-                         int *ret_known) {
+                         uint64_t offset, int *ret_known) {
     char path[PATH_BYTES], name[NAME_BYTES];
     CURLcode c = CURLE_OK;
 
@@ -121,6 +184,7 @@ static CURLcode set_sftp(struct aside_own *own, const struct wire_config *config
         return CURLE_OUT_OF_MEMORY;
     path_of_fd(own->known_hosts, path);
     SET(own->easy, c, CURLOPT_SSH_KNOWNHOSTS, path);
+    SET(own->easy, c, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)offset);
     if (job->auth != WIRE_AUTH_KEY) {
         SET(own->easy, c, CURLOPT_SSH_AUTH_TYPES, (long)(CURLSSH_AUTH_PASSWORD | CURLSSH_AUTH_KEYBOARD));
         return c;
@@ -151,15 +215,16 @@ static bool can_log_in(const struct wire_job *job, const struct address *address
 }
 
 bool ftp_fill(struct aside_own *own, const struct wire_config *config, const struct wire_job *job,
-              const struct address *address, int *ret_known, struct failure *ret_failure) {
+              const struct address *address, uint64_t offset, int *ret_known,
+              struct failure *ret_failure) {
     CURLcode c;
 
     if (!can_log_in(job, address, ret_failure))
         return false;
     c = set_common(own->easy, config, job, address);
     if (c == CURLE_OK)
-        c = address->url.scheme == URL_SFTP ? set_sftp(own, config, job, address, ret_known)
-                                            : set_ftp(own->easy, address->url.scheme == URL_FTPS);
+        c = address->url.scheme == URL_SFTP ? set_sftp(own, config, job, address, offset, ret_known)
+                                            : set_ftp(own, &address->url, offset);
     if (c != CURLE_OK)
         failure_set(ret_failure, ERR_INTERNAL, "out of memory");
     return c == CURLE_OK;
@@ -237,6 +302,14 @@ static bool judge_reply(const struct attempt *a, const struct ftp_attempt *f, st
     return true;
 }
 
+/* The time that the job gives an attempt. */
+static bool is_over(const struct attempt *a) {
+    curl_off_t usec = 0;
+
+    curl_easy_getinfo(a->easy, CURLINFO_TOTAL_TIME_T, &usec);
+    return a->timeout_usec > 0 && (uint64_t)usec + USEC_PER_MSEC >= a->timeout_usec;
+}
+
 static void judge_ftp(const struct attempt *a, const struct ftp_attempt *f, struct failure *ret) {
     const char *says = *a->curl_text ? a->curl_text : curl_easy_strerror(a->code);
 
@@ -244,8 +317,15 @@ static void judge_ftp(const struct attempt *a, const struct ftp_attempt *f, stru
         return;
     switch ((int)a->code) {
     case CURLE_OPERATION_TIMEDOUT:
-        if (strstr(a->curl_text, "response timeout") || strstr(a->curl_text, "looks dead"))
+        if (!is_over(a) &&
+            (strstr(a->curl_text, "response timeout") || strstr(a->curl_text, "looks dead")))
             failure_set(ret, ERR_STALLED, "%.200s has not answered for too long: %s", a->host, says);
+        else
+            curlcode_judge(a, 0, ret);
+        break;
+    case CURLE_RECV_ERROR:
+        if (strstr(a->curl_text, "Too large"))
+            failure_set(ret, ERR_PROTOCOL, "%.200s sent more replies than there can be", a->host);
         else
             curlcode_judge(a, 0, ret);
         break;

@@ -2,7 +2,7 @@
  * ftp.h - FTP, FTPS and SFTP: what a handle is set to for them, and what their answers mean.
  *
  * Of FTP: the server never connects to us (EPSV, then PASV, whose address is not believed), files
- * come byte by byte (TYPE I), and over FTPS both connections are TLS's or there is no transfer. Of
+ * come byte by byte (TYPE I) up to the end of the data connection, and over FTPS both connections are TLS's or there is no transfer. Of
  * SFTP: the host key is one that the configured known_hosts file has, always.
  */
 #ifndef DLD_WORKER_FTP_H
@@ -25,6 +25,7 @@ struct ftp {
     unsigned n_lines;
     size_t n_bytes;
     int64_t size;                  /* by SIZE, -1: it hasn't said */
+    int64_t opening;               /* by the reply to RETR, likewise */
     char line[FTP_LINE_SHOWN + 1]; /* the last one, printable */
 };
 
@@ -36,9 +37,13 @@ const char *ftp_line(struct ftp *f, const char *line, size_t n);
 
 /* Describes the transfer of the whole file in a new handle that request_init() has seen;
  * own->easy is that handle, and own gets what else must live as long. *ret_known is the number of
- * host keys known, where they matter. False: it can't be done, as the failure says. */
+ * host keys known, where they matter. The first offset bytes are not asked for. False: it can't be done, as the failure says. */
 bool ftp_fill(struct aside_own *own, const struct wire_config *config, const struct wire_job *job,
-              const struct address *address, int *ret_known, struct failure *ret_failure);
+              const struct address *address, uint64_t offset, int *ret_known,
+              struct failure *ret_failure);
+
+/* The same transfer once more, of the whole file. 0 or -ENOMEM. */
+int ftp_fill_anew(CURL *easy, struct curl_slist *anew);
 
 /* What to judge by besides the attempt. */
 struct ftp_attempt {

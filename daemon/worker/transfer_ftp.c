@@ -14,12 +14,14 @@ static void date_text(time_t date, char ret[VERSION_DATE_MAX]) {
         strftime(ret, VERSION_DATE_MAX, "%a, %d %b %Y %H:%M:%S GMT", &tm);
 }
 
-/* The size of the whole file; -1: unknown. Of a file that was complete before curl has none. */
+/* The size of the whole file; -1: unknown. */
 static int64_t file_size(const struct transfer *t) {
     curl_off_t length = -1;
 
     if (t->ftp.size >= 0)
         return t->ftp.size;
+    if (t->address.url.scheme != URL_SFTP)
+        return t->offset == 0 ? t->ftp.opening : -1;
     curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
     return length < 0 ? -1 : (int64_t)t->offset + length;
 }
@@ -125,7 +127,7 @@ static bool begin_anew(struct transfer *t) {
     t->anew = false;
     t->task->bytes = 0;
     ftp_begin(&t->ftp);
-    return curl_easy_setopt(t->easy, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)0) == CURLE_OK;
+    return ftp_fill_anew(t->easy, t->commands_anew) == 0;
 }
 
 /* A server that has another file now, or knows no parts, is asked for the whole. */
@@ -136,7 +138,7 @@ static bool on_again(void *userdata, CURLcode code) {
         file_begin(t);
     if (t->offset == 0 || t->task->failure.error != ERR_NONE)
         return false;
-    if (!t->anew && code != CURLE_FTP_COULDNT_USE_REST && code != CURLE_BAD_DOWNLOAD_RESUME)
+    if (!t->anew && code != CURLE_QUOTE_ERROR && code != CURLE_BAD_DOWNLOAD_RESUME)
         return false;
     return begin_anew(t);
 }
@@ -177,11 +179,9 @@ int ftp_start(struct transfer *t) {
         remote_base_look(&t->base, t->settings->sink->dirs, task->job.output);
     else
         ask_rest(t);
-    if (r == 0 && (curl_easy_setopt(own.easy, CURLOPT_PRIVATE, t) != CURLE_OK ||
-                   curl_easy_setopt(own.easy, CURLOPT_RESUME_FROM_LARGE,
-                                    (curl_off_t)t->offset) != CURLE_OK))
+    if (r == 0 && curl_easy_setopt(own.easy, CURLOPT_PRIVATE, t) != CURLE_OK)
         r = -ENOMEM;
-    if (r == 0 && !ftp_fill(&own, t->settings->config, &task->job, &t->address, &t->known,
+    if (r == 0 && !ftp_fill(&own, t->settings->config, &task->job, &t->address, t->offset, &t->known,
                             &task->failure))
         r = -EINVAL;
     if (r < 0) {
@@ -189,6 +189,7 @@ int ftp_start(struct transfer *t) {
         return r;
     }
     t->easy = t->passage.easy = own.easy;
+    t->commands_anew = own.anew;
     r = aside_start(t->settings->asides, &own, &calls, t, &t->aside);
     if (r < 0)
         t->easy = NULL;

@@ -53,6 +53,7 @@ struct transfer {
     /* Of FTP and SFTP. */
     struct aside *aside; /* which has the handle; NULL: it is in the session */
     struct ftp ftp;
+    struct curl_slist *commands_anew; /* the aside's */
     int known;      /* host keys of the server */
     int64_t total;  /* of the whole file, -1: unknown */
     bool anew;      /* there is another version now: the whole is to be fetched */

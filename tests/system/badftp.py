@@ -412,8 +412,8 @@ class BadFtp:
             async def serve(reader, writer, mode=mode):
                 try:
                     await Session(self, reader, writer, mode).run()
-                except (ConnectionError, asyncio.TimeoutError):
-                    pass  # clients may leave when they like
+                except (ConnectionError, asyncio.TimeoutError, asyncio.CancelledError):
+                    pass  # clients may leave when they like, and the tests end
                 finally:
                     writer.close()
             listener = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=1024)
