@@ -58,6 +58,7 @@ static int chan_send(struct chan *c) {
             continue;
         if (sent < 0)
             return errno == ENOBUFS ? -EAGAIN : -errno;
+        explicit_bzero(buf_head(&c->out), n); /* it may have held a password */
         buf_consume(&c->out, n);
     }
     return 0;
@@ -118,6 +119,8 @@ static void chan_receive(struct chan *c, unsigned n_packets) {
             chan_fail(c, -EBADMSG);
         else
             deliver_packet(c, (size_t)n);
+        if (n > 0)
+            explicit_bzero(c->packet, MIN((size_t)n, sizeof(c->packet)));
     }
 }
 

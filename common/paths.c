@@ -96,6 +96,15 @@ int path_default_config(char **ret) {
     return xdg_path("XDG_CONFIG_HOME", "~/.config", "dld/dld.conf", ret);
 }
 
+int path_default_credentials(char **ret) {
+    int r = path_from_systemd("CREDENTIALS_DIRECTORY", ret);
+    if (r != 0)
+        return MIN(r, 0);
+    if (path_is_system())
+        return path_absolute("/etc/dld/credentials", ret);
+    return xdg_path("XDG_CONFIG_HOME", "~/.config", "dld/credentials", ret);
+}
+
 int path_default_state(char **ret) {
     int r = path_from_systemd("STATE_DIRECTORY", ret);
     if (r != 0)

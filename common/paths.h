@@ -37,6 +37,10 @@ int path_default_socket(char **ret);
 /* dld.conf: $CONFIGURATION_DIRECTORY/, else /etc/dld/ or $XDG_CONFIG_HOME/dld/. */
 int path_default_config(char **ret);
 
+/* The directory of credentials: $CREDENTIALS_DIRECTORY, else /etc/dld/credentials or
+ * $XDG_CONFIG_HOME/dld/credentials. */
+int path_default_credentials(char **ret);
+
 /* The state directory: $STATE_DIRECTORY, else /var/lib/dld or $XDG_STATE_HOME/dld. */
 int path_default_state(char **ret);
 

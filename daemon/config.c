@@ -33,6 +33,8 @@ void config_done(struct config *c) {
     free(c->transfer.known_hosts);
     free(c->network.schemes);
     free(c->network.proxy);
+    free(c->network.proxy_auth);
+    free(c->credentials.dir);
     *c = (struct config){0};
 }
 
@@ -132,6 +134,20 @@ static int default_root_apply(struct load *l) {
     return 0;
 }
 
+/* What systemd hands over, with LoadCredential=, is meant to be used. */
+static int default_credentials_apply(struct load *l) {
+    _cleanup_free_ char *dir = NULL;
+    int r = path_default_credentials(&dir);
+
+    if (r == -ENXIO)
+        return 0;
+    if (r < 0)
+        return r;
+    free(l->config.credentials.dir);
+    l->config.credentials.dir = TAKE_PTR(dir);
+    return 0;
+}
+
 /* A named file must be there; the default one may be missing. */
 static int files_apply(struct load *l) {
     _cleanup_free_ char *path = NULL, *directory = NULL;
@@ -214,6 +230,14 @@ static void root_finish(struct load *l) {
                      path_error(r));
 }
 
+static void credentials_finish(struct load *l) {
+    _cleanup_free_ char *given = TAKE_PTR(l->config.credentials.dir);
+    int r = given ? path_absolute(given, &l->config.credentials.dir) : 0;
+
+    if (r < 0)
+        config_error(&l->errors, "[credentials] dir: %s", path_error(r));
+}
+
 /* --- cores --- */
 
 #define CPUS_MAX 8192 /* as many as the kernel can be built for */
@@ -243,6 +267,8 @@ static int sources_apply(struct load *l) {
     if (r < 0)
         return r;
     r = default_root_apply(l);
+    if (r >= 0)
+        r = default_credentials_apply(l);
     if (r < 0)
         return r;
     r = files_apply(l);
@@ -253,6 +279,7 @@ static int sources_apply(struct load *l) {
     socket_path_apply(l);
     state_dir_apply(l);
     root_finish(l);
+    credentials_finish(l);
     workers_finish(l);
     return 0;
 }

@@ -52,7 +52,11 @@ struct config {
         char *deny, *allow; /* networks with blanks between them */
         char *schemes;      /* with blanks between them */
         char *proxy;        /* URL, "": none */
+        char *proxy_auth;   /* the name of a credential, "": none */
     } network;
+    struct {
+        char *dir; /* NULL: none is known, without a home directory */
+    } credentials;
     struct {
         unsigned mode;     /* of the socket */
         char *group;       /* of the socket, "" for the process's own */

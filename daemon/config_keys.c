@@ -116,7 +116,15 @@ const struct config_key config_keys[] = {
              "are among these."},
     {KEY(network, proxy, PROXY), .standard = "",
      .help = "The proxy through which everything is fetched. It resolves the names, so that deny "
-             "judges only addresses written in URLs."},
+             "judges only addresses written in URLs. A job may name another one."},
+    {KEY(network, proxy_auth, CREDENTIAL), .standard = "",
+     .help = "The credential for that proxy, whose first line is user:password."},
+
+    {KEY(credentials, dir, PATH), .standard = "/etc/dld/credentials",
+     .standard_user = "~/.config/dld/credentials",
+     .help = "The directory of the files that hold passwords, tokens, certificates and keys, which "
+             "jobs name. Where systemd gives a directory (LoadCredential=), it is the default. "
+             "(~/.config/dld/credentials for a user's own daemon.)"},
 
     {KEY(control, mode, MODE), .min = 0600, .max = 0666, .standard = "0660",
      .standard_user = "0600",

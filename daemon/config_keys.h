@@ -28,6 +28,7 @@ enum config_type {
     CONFIG_SCHEMES,  /* one at least, with blanks between them */
     CONFIG_PROXY,    /* a URL for CURLOPT_PROXY, or "" */
     CONFIG_CA_FILE,  /* a path as CONFIG_PATH of a file that can be read, or "" */
+    CONFIG_CREDENTIAL, /* the name of a credential, or "" */
 };
 
 struct config_choice {

@@ -7,6 +7,7 @@
 #include "common/cidr.h"
 #include "common/url.h"
 #include "common/util.h"
+#include "daemon/credentials.h"
 
 #define BLANKS " \t"
 #define TEXT_MAX (16 * KIB) /* it must fit into the message to a worker */
@@ -160,6 +161,17 @@ static int check_ca_file(const char *path, struct buf *why) {
     return -EINVAL;
 }
 
+/* ---- credentials ---- */
+
+/* The value is not repeated: someone may have taken it for the password. */
+static int check_credential(const char *value, struct buf *why) {
+    if (!*value || credential_name_is_valid(value))
+        return 0;
+    buf_adds(why, "expected the name of a credential: 1 to 64 letters, digits and ._@-, no dot "
+                  "first, or nothing");
+    return -EINVAL;
+}
+
 /* ---- all ---- */
 
 void config_network_describe(enum config_type type, struct buf *b) {
@@ -172,6 +184,9 @@ void config_network_describe(enum config_type type, struct buf *b) {
         break;
     case CONFIG_PROXY:
         buf_adds(b, "http://HOST:PORT, https://HOST:PORT, socks5h://HOST:PORT, or nothing");
+        break;
+    case CONFIG_CREDENTIAL:
+        buf_adds(b, "the name of a credential (letters, digits and ._@-, no dot first), or nothing");
         break;
     case CONFIG_CA_FILE:
         buf_adds(b, "an absolute path, or one that starts with ~/, or nothing");
@@ -193,6 +208,8 @@ int config_network_check(enum config_type type, const char *value, struct buf *w
         return check_schemes(value, why);
     case CONFIG_PROXY:
         return check_proxy(value, why);
+    case CONFIG_CREDENTIAL:
+        return check_credential(value, why);
     case CONFIG_CA_FILE:
         return check_ca_file(value, why);
     default:

@@ -34,7 +34,7 @@ static int refuse(char why[CREDENTIAL_WHY_MAX], const char *fmt, ...) {
     va_start(ap, fmt);
     vsnprintf(why, CREDENTIAL_WHY_MAX, fmt, ap);
     va_end(ap);
-    return -EACCES;
+    return -ENOKEY;
 }
 
 /* ---- the file ---- */
@@ -110,11 +110,13 @@ static ssize_t read_all(int fd, char *to, size_t max) {
 int credential_read(const char *dir, const char *name, struct credential *ret,
                     char why[CREDENTIAL_WHY_MAX]) {
     _cleanup_(credential_done) struct credential c = {0};
-    _cleanup_close_ int fd = open_beneath(dir, name);
+    _cleanup_close_ int fd = dir ? open_beneath(dir, name) : -ENOENT;
     struct stat st;
     ssize_t n;
     int r;
 
+    if (!dir)
+        return refuse(why, "no directory of credentials is known; set [credentials] dir");
     if (fd < 0)
         return refuse_open(dir, name, fd, why);
     if (fstat(fd, &st) < 0)
@@ -199,6 +201,17 @@ int credential_certificate(struct credential *c, const char *name, char why[CRED
         return refuse(why,
                       "the credential %s holds no key; append it, in PEM form and without a "
                       "passphrase, to the certificate",
+                      name);
+    if (strstr(c->text, "ENCRYPTED"))
+        return refuse(why, "the key in the credential %s has a passphrase; it must have none",
+                      name);
+    c->secret = c->text;
+    return 0;
+}
+
+int credential_key(struct credential *c, const char *name, char why[CREDENTIAL_WHY_MAX]) {
+    if (!strstr(c->text, "-----BEGIN ") || !strstr(c->text, "PRIVATE KEY-----"))
+        return refuse(why, "the credential %s holds no private key (-----BEGIN ... PRIVATE KEY-----)",
                       name);
     if (strstr(c->text, "ENCRYPTED"))
         return refuse(why, "the key in the credential %s has a passphrase; it must have none",

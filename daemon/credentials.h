@@ -37,13 +37,13 @@ struct credential {
 /* Wipes and frees. */
 void credential_done(struct credential *c);
 
-/* Reads the file of that name beneath dir. 0; -EACCES with the sentence in why when it can't be
+/* Reads the file of that name beneath dir (NULL: there is none). 0; -ENOKEY with the sentence in why when it can't be
  * used, for whatever reason; -ENOMEM. */
 int credential_read(const char *dir, const char *name, struct credential *ret,
                     char why[CREDENTIAL_WHY_MAX]);
 
 /* These make out what is in one that was read, changing its text; name is for the sentence. 0 or
- * -EACCES, as above. */
+ * -ENOKEY, as above. */
 
 /* The first line is "user:password". */
 int credential_password(struct credential *c, const char *name, char why[CREDENTIAL_WHY_MAX]);
@@ -54,8 +54,11 @@ int credential_token(struct credential *c, const char *name, char why[CREDENTIAL
 /* There are a certificate and a key in PEM form. Whether they are good is for TLS to find. */
 int credential_certificate(struct credential *c, const char *name, char why[CREDENTIAL_WHY_MAX]);
 
+/* There is a private key, in OpenSSH's form or in PEM. */
+int credential_key(struct credential *c, const char *name, char why[CREDENTIAL_WHY_MAX]);
+
 /* A netrc file: the login and password of the first entry for this host, or, where may_default, of
- * `default`. 1; 0: it has none, user and secret stay NULL; -EACCES. */
+ * `default`. 1; 0: it has none, user and secret stay NULL; -ENOKEY. */
 int credential_netrc(struct credential *c, const char *name, const char *host, bool may_default,
                      char why[CREDENTIAL_WHY_MAX]);
 

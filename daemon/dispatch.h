@@ -10,6 +10,7 @@
 
 #include <systemd/sd-event.h>
 
+#include "daemon/access.h"
 #include "daemon/attempt.h"
 #include "daemon/job_json.h"
 #include "daemon/pool.h"
@@ -21,6 +22,7 @@ struct dispatch;
 struct dispatch_settings {
     struct sched_limits limits;
     struct attempt_policy policy; /* retries: where the job doesn't say */
+    struct access_settings access;
     /* A job's end is durable. The job is valid until this returns. */
     void (*ended)(void *userdata, const struct job *job);
     /* Numbers of jobs have changed, by whatever happened. */

@@ -108,9 +108,10 @@ static int expand_output(const struct live_job *l, const struct job_spec *spec, 
     return r;
 }
 
-/* Gives the job to a worker: 0, -EAGAIN (no room), -ETIME (its deadline has passed), or what is
- * wrong with the job. */
-static int live_send(struct live_job *l) {
+/* Gives the job to a worker: 0, -EAGAIN (no room), -ETIME (its deadline has passed), -ENOKEY (a
+ * credential can't be used, as why says), or what is wrong with the job. */
+static int live_send(struct live_job *l, char why[CREDENTIAL_WHY_MAX]) {
+    _cleanup_(access_done) struct access access = {0};
     _cleanup_free_ char *output = NULL;
     _cleanup_(job_spec_done) struct job_spec spec = JOB_SPEC_INIT;
     uint64_t now = now_usec(CLOCK_REALTIME);
@@ -124,12 +125,16 @@ static int live_send(struct live_job *l) {
     if (r < 0)
         return r;
     fill_message(l, &spec, output, now, &message);
+    r = access_fill(&access, &l->dispatch->settings.access, &spec, &message, why);
+    if (r < 0)
+        return r;
     return pool_start(l->dispatch->pool, &l->pool, l->row->host, &message);
 }
 
 bool live_start(struct live_job *l) {
     struct dispatch *d = l->dispatch;
-    int r = live_send(l);
+    char why[CREDENTIAL_WHY_MAX];
+    int r = live_send(l, why);
 
     if (r == -EAGAIN || r == -ENOMEM) {
         sched_unstart(d->sched, &l->sched);
@@ -141,6 +146,8 @@ bool live_start(struct live_job *l) {
         live_leave_sched(l);
         if (r == -ETIME)
             settle_error(l, ERR_DEADLINE, "the deadline had passed before an attempt could begin");
+        else if (r == -ENOKEY)
+            settle_error(l, ERR_CREDENTIAL, why);
         else
             settle_error(l, ERR_INTERNAL,
                          "the job can't be read back from the queue, or sent to a worker");

@@ -9,6 +9,7 @@
  *   watch         clients that wait for jobs to end
  *   dispatch*     jobs from the store to the workers, their ends back into the store
  *   attempt       what becomes of a job after an attempt (pure)
+ *   access, credentials*  who an attempt says it is: secrets that jobs name
  *   control*      the control socket: lines, JSON-RPC, clients
  *   sched         which job starts next (pure)
  *   pool*, spawn  the worker processes

@@ -2,7 +2,7 @@
 # setup.sh PURPOSE - installs the Debian packages that PURPOSE needs and that are missing.
 #
 # PURPOSE is build, check, demo or bench. When nothing is missing it asks neither the network nor for
-# root. What it installs brings servers along (nginx): they are kept from starting.
+# root. What it installs brings servers along (nginx, Apache): they are kept from starting.
 set -eu
 
 # ---- what needs what: Debian 12's package names ----
@@ -17,7 +17,7 @@ packages() {
     check) # compilers, unit tests, system tests, servers, systemd-analyze, readelf, ps
         packages build
         echo clang libclang-rt-14-dev libcmocka-dev python3 python3-pytest python3-pytest-xdist \
-            nginx-light libnginx-mod-http-echo systemd dbus binutils openssl util-linux \
+            nginx-light libnginx-mod-http-echo apache2-bin systemd dbus binutils openssl util-linux \
             vsftpd openssh-server openssh-sftp-server openssh-client
         ;;
     demo) # lomiri-wallpapers-16.04: 15 photographs, 16 MB

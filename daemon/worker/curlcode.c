@@ -21,7 +21,7 @@ static const struct {
     {CURLE_PEER_FAILED_VERIFICATION, ERR_TLS, false},
     {CURLE_SSL_ENGINE_NOTFOUND, ERR_TLS, false},
     {CURLE_SSL_ENGINE_SETFAILED, ERR_TLS, false},
-    {CURLE_SSL_CERTPROBLEM, ERR_TLS, false},
+    {CURLE_SSL_CERTPROBLEM, ERR_CREDENTIAL, false}, /* the client's */
     {CURLE_SSL_CIPHER, ERR_TLS, false},
     {CURLE_SSL_CACERT_BADFILE, ERR_TLS, true}, /* it could be read when dld started */
     {CURLE_SSL_CRL_BADFILE, ERR_TLS, false},

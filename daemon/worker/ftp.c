@@ -11,6 +11,7 @@
 #include "common/util.h"
 #include "daemon/worker/curlcode.h"
 #include "daemon/worker/known_hosts.h"
+#include "daemon/worker/request.h"
 
 #define LINES_MAX 1000
 #define BYTES_MAX (256 * KIB)
@@ -92,6 +93,8 @@ static CURLcode set_common(CURL *easy, const struct wire_config *config, const s
     SET(easy, c, CURLOPT_SERVER_RESPONSE_TIMEOUT,
         (long)MIN(MAX(silence, UINT64_C(1)), (uint64_t)INT32_MAX));
     SET(easy, c, CURLOPT_FILETIME, 1L);
+    if (c == CURLE_OK && (job->proxy || job->proxy_user))
+        c = request_set_proxy(easy, job);
     if (job->user)
         SET(easy, c, CURLOPT_USERNAME, job->user);
     if (job->user && job->secret && job->auth == WIRE_AUTH_BASIC)

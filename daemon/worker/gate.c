@@ -47,9 +47,15 @@ static bool literal_address(CURL *easy, struct ip *ret) {
     return ip_parse(host, ret) == 0;
 }
 
-void passage_begin(struct passage *p) {
-    p->redirects = 0;
+static void forget(struct passage *p, long redirects) {
+    p->redirects = redirects;
     p->opened = p->refused = 0;
+}
+
+void passage_begin(struct passage *p, const char *proxy) {
+    p->proxied = proxy ? *proxy != '\0' : p->gate->proxied;
+    p->own_proxy = proxy && p->proxied;
+    forget(p, 0);
 }
 
 static bool judge(struct passage *p, const struct ip *ip) {
@@ -57,8 +63,7 @@ static bool judge(struct passage *p, const struct ip *ip) {
 
     curl_easy_getinfo(p->easy, CURLINFO_REDIRECT_COUNT, &redirects);
     if (redirects != p->redirects)
-        passage_begin(p);
-    p->redirects = redirects;
+        forget(p, redirects);
     if (cidr_refuses(&p->gate->deny, &p->gate->allow, ip)) {
         p->refused++;
         ip_format(ip, p->address);
@@ -71,13 +76,16 @@ static bool judge(struct passage *p, const struct ip *ip) {
 bool passage_request(struct passage *p) {
     struct ip ip;
 
-    return !p->gate->proxied || !literal_address(p->easy, &ip) || judge(p, &ip);
+    if (!p->proxied || !literal_address(p->easy, &ip) || judge(p, &ip))
+        return true;
+    p->opened = 0; /* a connection to the proxy is nothing yet */
+    return false;
 }
 
 bool passage_open(struct passage *p, const struct sockaddr *address) {
     struct ip ip;
 
-    if (p->gate->proxied)
+    if (p->proxied && !p->own_proxy)
         return passage_request(p);
     return ip_from_sockaddr(address, &ip) == 0 && judge(p, &ip);
 }

@@ -7,8 +7,8 @@
  * is kept was judged when it was made.
  *
  * With a proxy it is the proxy that connects, and that looks names up. What is judged then is the
- * address written in the URL, if it has one; the proxy's own address was chosen by who configured
- * it, and is not.
+ * address written in the URL, if it has one. The configured proxy's own address was chosen by who
+ * configured it, and is not judged; that of a job's own proxy is.
  */
 #ifndef DLD_WORKER_GATE_H
 #define DLD_WORKER_GATE_H
@@ -24,7 +24,7 @@
 /* One a worker. */
 struct gate {
     struct cidr_list deny, allow;
-    bool proxied;
+    bool proxied; /* unless a job says otherwise */
 };
 
 /* 0, or -EBADMSG for lists that can't be read. */
@@ -34,19 +34,21 @@ int gate_init(struct gate *g, const struct wire_config *config);
 struct passage {
     const struct gate *gate; /* outlives it */
     CURL *easy;
+    bool proxied;
+    bool own_proxy; /* proxied, by one that the job chose */
     long redirects; /* that were followed when it was judged */
     unsigned opened, refused;
     char address[INET6_ADDRSTRLEN]; /* that was refused last */
 };
 
-/* Forgets what was judged before. */
-void passage_begin(struct passage *p);
+/* Forgets what was judged before. proxy is the job's: its URL, "": none, NULL: as configured. */
+void passage_begin(struct passage *p, const char *proxy);
 
 /* May a socket be opened for this address? From within CURLOPT_OPENSOCKETFUNCTION. */
 bool passage_open(struct passage *p, const struct sockaddr *address);
 
-/* May a request be sent over the connection that is there? From within CURLOPT_PREREQFUNCTION,
- * which need be set with a proxy only: its connections serve for many hosts. */
+/* May a request be sent over the connection that is there? From within CURLOPT_PREREQFUNCTION: the
+ * connections of a proxy serve for many hosts. */
 bool passage_request(struct passage *p);
 
 /* Sets the failure of a transfer that came to nothing because all addresses were refused; host is

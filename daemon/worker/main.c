@@ -11,7 +11,11 @@
  *   session.c    the one curl session: a multi handle on the event loop
  *   transfer*.c  one attempt: what curl calls while it runs; _rest: going on with kept bytes;
  *                _remote: times, versions and names from the server
+ *   transfer_ftp.c, ftp.c   the same for FTP, FTPS and SFTP
+ *   known_hosts.c  host keys of SFTP servers
+ *   aside.c      transfers in which libcurl may wait, each in a thread of its own
  *   request.c    the options of an easy handle
+ *   identity.c   by what a request shows who it is, and to whom
  *   address.c    a URL as dld's and curl's parsers see it
  *   header.c     status lines and redirects that curl takes too lightly
  *   answer.c     how an attempt ended: error statuses, and curl's successes checked again

@@ -72,6 +72,38 @@ static CURLcode set_certificates(CURL *easy, const char *ca_file) {
     return c;
 }
 
+/* This one or none, whatever the environment says. */
+static CURLcode set_proxy(CURL *easy, const char *url) {
+    CURLcode c = CURLE_OK;
+
+    SET(easy, c, CURLOPT_PROXY, url ? url : "");
+    SET(easy, c, CURLOPT_NOPROXY, url ? "" : "*");
+    return c;
+}
+
+/* A tunnel that was opened with a user of the job's own is no other's to use; libcurl would share
+ * it. HTTP/2 would be shared while it is in use. */
+CURLcode request_set_proxy(CURL *easy, const struct wire_job *job) {
+    CURLcode c = job->proxy ? set_proxy(easy, *job->proxy ? job->proxy : NULL) : CURLE_OK;
+
+    SET(easy, c, CURLOPT_PROXYUSERNAME, job->proxy_user);
+    SET(easy, c, CURLOPT_PROXYPASSWORD, job->proxy_secret);
+    if (!job->proxy || !job->proxy_user)
+        return c;
+    SET(easy, c, CURLOPT_FRESH_CONNECT, 1L);
+    SET(easy, c, CURLOPT_FORBID_REUSE, 1L);
+    SET(easy, c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    return c;
+}
+
+static void clear_job_proxy(struct request *r) {
+    set_proxy(r->easy, r->proxy);
+    curl_easy_setopt(r->easy, CURLOPT_PROXYUSERNAME, NULL);
+    curl_easy_setopt(r->easy, CURLOPT_PROXYPASSWORD, NULL);
+    curl_easy_setopt(r->easy, CURLOPT_FRESH_CONNECT, 0L);
+    curl_easy_setopt(r->easy, CURLOPT_FORBID_REUSE, 0L);
+}
+
 bool request_permitted(const struct wire_config *config, const struct address *address,
                        struct failure *ret_failure) {
     const char *scheme = url_scheme_name(address->url.scheme), *p = config->schemes;
@@ -91,13 +123,13 @@ int request_init(struct request *r, CURL *easy, const struct wire_config *config
     uint64_t receive = RECEIVE_ALL / MAX(config->transfers, 1u);
     CURLcode c = CURLE_OK;
 
-    *r = (struct request){.easy = easy};
+    *r = (struct request){.easy = easy, .proxy = config->proxy};
+    r->identity = (struct identity){.easy = easy, .max_redirects = config->max_redirects};
     if (!config->schemes || set_schemes(easy, config->schemes) != CURLE_OK)
         return -ENOMEM;
     SET(easy, c, CURLOPT_NOSIGNAL, 1L);
-    /* This one or none, whatever the environment says. */
-    SET(easy, c, CURLOPT_PROXY, config->proxy ? config->proxy : "");
-    SET(easy, c, CURLOPT_NOPROXY, config->proxy ? "" : "*");
+    if (c == CURLE_OK)
+        c = set_proxy(easy, config->proxy);
     SET(easy, c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     if (c == CURLE_OK)
         c = set_certificates(easy, config->ca_file);
@@ -105,6 +137,7 @@ int request_init(struct request *r, CURL *easy, const struct wire_config *config
     SET(easy, c, CURLOPT_MAXREDIRS, (long)config->max_redirects);
     SET(easy, c, CURLOPT_HTTP09_ALLOWED, 0L);
     SET(easy, c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L); /* a proxy's are not the server's */
+    SET(easy, c, CURLOPT_COOKIEFILE, ""); /* kept in memory, for one transfer */
     SET(easy, c, CURLOPT_USERAGENT, USER_AGENT);
     /* The file gets the bytes as they are: no coding is asked for, and one that comes is not
      * undone; where a job wants it, decode.h does it. */
@@ -125,6 +158,7 @@ void request_done(struct request *r) {
 /* curl takes "Name:" for "don't send this field", and "Name;" for one without a value. */
 int request_add(struct request *r, const char *header) {
     const char *colon = strchr(header, ':');
+    bool own = identity_is_private(header);
     _cleanup_free_ char *empty = NULL;
     struct curl_slist *list;
 
@@ -134,9 +168,13 @@ int request_add(struct request *r, const char *header) {
             return -ENOMEM;
         empty[colon - header] = ';';
     }
-    list = curl_slist_append(r->headers, empty ? empty : header);
+    list = curl_slist_append(own ? NULL : r->headers, empty ? empty : header);
     if (!list)
         return -ENOMEM;
+    if (own) {
+        list->next = r->headers;
+        r->n_own++;
+    }
     r->headers = list;
     return 0;
 }
@@ -158,7 +196,7 @@ int request_fill(struct request *r, const struct wire_job *job, const struct add
     CURLcode c = CURLE_OK;
 
     for (uint32_t i = 0; i < job->n_headers; i++)
-        if (request_add(r, job->headers[i]) < 0)
+        if (!identity_is_cookie(job->headers[i]) && request_add(r, job->headers[i]) < 0)
             return -ENOMEM;
     SET(r->easy, c, CURLOPT_URL, NULL); /* or the one before stays */
     SET(r->easy, c, CURLOPT_CURLU, address->curl);
@@ -172,8 +210,10 @@ int request_fill(struct request *r, const struct wire_job *job, const struct add
         SET(r->easy, c, CURLOPT_USERAGENT, job->user_agent);
     if (job->referer)
         SET(r->easy, c, CURLOPT_REFERER, job->referer);
-    if (r->headers)
-        SET(r->easy, c, CURLOPT_HTTPHEADER, r->headers);
+    if (c == CURLE_OK && (job->proxy || job->proxy_user))
+        c = request_set_proxy(r->easy, job);
+    if (c == CURLE_OK && identity_set(&r->identity, job, address, r->headers, r->n_own) < 0)
+        c = CURLE_OUT_OF_MEMORY;
     if (job->compressed)
         SET(r->easy, c, CURLOPT_ACCEPT_ENCODING, DECODE_ACCEPT);
     return c == CURLE_OK ? 0 : -ENOMEM;
@@ -186,8 +226,9 @@ void request_clear(struct request *r, const struct wire_job *job) {
         curl_easy_setopt(r->easy, CURLOPT_REFERER, NULL);
     if (job->compressed)
         curl_easy_setopt(r->easy, CURLOPT_ACCEPT_ENCODING, "identity");
-    if (r->headers) {
-        curl_easy_setopt(r->easy, CURLOPT_HTTPHEADER, NULL);
-        curl_slist_free_all(TAKE_PTR(r->headers));
-    }
+    if (job->proxy || job->proxy_user)
+        clear_job_proxy(r);
+    identity_clear(&r->identity);
+    curl_slist_free_all(TAKE_PTR(r->headers));
+    r->n_own = 0;
 }

@@ -11,10 +11,14 @@
 
 #include "common/wire.h"
 #include "daemon/worker/address.h"
+#include "daemon/worker/identity.h"
 
 struct request {
     CURL *easy;
-    struct curl_slist *headers; /* of this job; owned */
+    struct curl_slist *headers; /* of this job, those first that identity.h keeps; owned */
+    unsigned n_own;             /* so many */
+    struct identity identity;
+    const char *proxy; /* the configured one, NULL: none */
 };
 
 /* Once for each handle. 0 or -ENOMEM. */
@@ -37,5 +41,8 @@ int request_add(struct request *r, const char *header);
  * request_clear() must follow in both cases. */
 int request_fill(struct request *r, const struct wire_job *job, const struct address *address);
 void request_clear(struct request *r, const struct wire_job *job);
+
+/* Sets the proxy of a job that has its own, or a user for it. */
+CURLcode request_set_proxy(CURL *easy, const struct wire_job *job);
 
 #endif

@@ -158,20 +158,15 @@ static void connection_spoil(int fd) {
     }
 }
 
-/* Called before a request is sent. Are there bytes on the connection that lay idle until now? curl
- * tells it only by its port; a new connection is none of those in turn. */
-static int on_request(void *userdata, char *ip, char *local_ip, int port, int local_port) {
-    struct session *s = userdata;
+/* curl tells the connection only by its port; a new one is none of those in turn. */
+bool session_may_request(const struct session *s, int local_port) {
     char byte;
 
-    (void)ip;
-    (void)local_ip;
-    (void)port;
     for (size_t fd = 0; fd < s->n_watches; fd++)
         if (s->watches[fd].in_turn && s->watches[fd].port == local_port &&
             recv((int)fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
-            return CURL_PREREQFUNC_ABORT;
-    return CURL_PREREQFUNC_OK;
+            return false;
+    return true;
 }
 
 /* ---- turns ---- */
@@ -404,8 +399,6 @@ int session_adopt(struct session *s, CURL *easy) {
     if (curl_easy_setopt(easy, CURLOPT_SHARE, s->share) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, s) != CURLE_OK ||
-        curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request) != CURLE_OK ||
-        curl_easy_setopt(easy, CURLOPT_PREREQDATA, s) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L) != CURLE_OK)
         return -ENOMEM;
     return 0;

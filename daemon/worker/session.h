@@ -35,12 +35,17 @@ struct session *session_free(struct session *s);
 void session_set_heartbeat(struct session *s, _Atomic uint64_t *heartbeat);
 
 /* Sets the options of a new easy handle that tie it to this session; the caller's
- * CURLOPT_OPENSOCKETFUNCTION must use session_open(). 0 or -ENOMEM. */
+ * CURLOPT_OPENSOCKETFUNCTION must use session_open(), its CURLOPT_PREREQFUNCTION
+ * session_may_request(). 0 or -ENOMEM. */
 int session_adopt(struct session *s, CURL *easy);
 
 /* The socket for a connection, for the CURLOPT_OPENSOCKETFUNCTION of an adopted handle.
  * CURL_SOCKET_BAD when there is none to be had. */
 curl_socket_t session_open(struct session *s, const struct curl_sockaddr *address);
+
+/* Whether a request may be sent over the connection of that local port: not when bytes have come on
+ * it while it lay idle. */
+bool session_may_request(const struct session *s, int local_port);
 
 /* Whether another name may be looked up, which takes a thread: lookups whose transfer gave up go on
  * in theirs, and when too many of them hang, no more are begun. */

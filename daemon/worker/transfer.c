@@ -155,10 +155,23 @@ static bool discard(struct transfer *t, size_t n) {
     return t->discarded <= DISCARD_MAX;
 }
 
+/* The header of a 3xx is complete. Whether to go on. */
+static bool redirect(struct transfer *t) {
+    const char *location = answer_field(t->easy, "Location");
+    int r = location ? identity_redirected(&t->request.identity, location) : 0;
+
+    if (r == -ELOOP)
+        failure_set(&t->task->failure, ERR_REDIRECT, "%s redirects more than %u times",
+                    t->address.url.host_key, t->settings->config->max_redirects);
+    else if (r < 0)
+        failure_set(&t->task->failure, ERR_INTERNAL, "out of memory");
+    return r == 0;
+}
+
 /* Sees every line of every answer, those of redirects and 1xx too. */
 static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
     struct transfer *t = userdata;
-
+    bool ended = t->head.ended;
     const char *wrong;
 
     (void)size; /* is 1 */
@@ -175,6 +188,8 @@ static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
                     t->address.url.host_key);
         return CURL_WRITEFUNC_ERROR;
     }
+    if (!ended && t->head.ended && t->head.status / 100 == 3 && !redirect(t))
+        return CURL_WRITEFUNC_ERROR;
     return n;
 }
 
@@ -262,10 +277,12 @@ static int on_progress(void *userdata, curl_off_t total, curl_off_t now, curl_of
         return transfer_too_large(t, (uint64_t)total, "announced") ||
                (total > 0 && !t->task->job.compressed &&
                 transfer_wrong_size(t, (uint64_t)total, "announced"));
-    if (status < 300 || status >= 400 || now <= (curl_off_t)DISCARD_MAX)
+    if (status < 300 || now <= (curl_off_t)DISCARD_MAX)
         return 0;
-    failure_set(&t->task->failure, ERR_REDIRECT, "%s does not end the body of its redirect",
-                t->address.url.host_key);
+    /* A challenge, if it is no redirect: curl is about to answer it. */
+    failure_set(&t->task->failure, status < 400 ? ERR_REDIRECT : ERR_PROTOCOL,
+                "%s does not end the body of its %s", t->address.url.host_key,
+                status < 400 ? "redirect" : "challenge");
     return 1;
 }
 
@@ -285,8 +302,9 @@ static int on_request(void *userdata, char *address, char *local_address, int po
     (void)address;
     (void)local_address;
     (void)port;
-    (void)local_port;
-    return passage_request(&t->passage) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+    return session_may_request(t->settings->session, local_port) && passage_request(&t->passage)
+               ? CURL_PREREQFUNC_OK
+               : CURL_PREREQFUNC_ABORT;
 }
 
 bool transfer_may_look_up(struct transfer *t) {
@@ -330,13 +348,11 @@ static int transfer_setup(struct transfer *t) {
         curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, t) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, t) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_PREREQDATA, t) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L) != CURLE_OK)
         return -ENOMEM;
     t->passage = (struct passage){.gate = t->settings->gate, .easy = easy};
-    if (t->settings->gate->proxied &&
-        (curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request) != CURLE_OK ||
-         curl_easy_setopt(easy, CURLOPT_PREREQDATA, t) != CURLE_OK))
-        return -ENOMEM;
     return 0;
 }
 
@@ -439,7 +455,7 @@ bool transfer_start(struct transfer *t, struct task *task) {
     t->until_end = false;
     decoder_done(&t->decoder);
     sink_begin(&t->sink, task->job.id, task->job.output);
-    passage_begin(&t->passage);
+    passage_begin(&t->passage, task->job.proxy);
     row_begin(t);
     r = address_is_web(&t->address) ? session_start(t) : start_aside(t);
     if (r < 0) {

@@ -19,6 +19,7 @@ from urllib.parse import unquote
 
 
 import behaviours_answers  # noqa: F401 (their behaviours register themselves)
+import behaviours_auth  # noqa: F401
 import behaviours_files  # noqa: F401
 from behaviours import BEHAVIOURS, FOREVER, Reply, Request
 
