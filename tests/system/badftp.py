@@ -10,6 +10,8 @@ there is a path listens on a port of its own: url(path, at="MODE").
 
 import asyncio
 import inspect
+import socket
+import ssl
 import threading
 from urllib.parse import quote, unquote
 
@@ -37,8 +39,8 @@ def no_size(_):
 
 
 class Session:
-    def __init__(self, server, reader, writer, mode):
-        self.server, self.reader, self.writer, self.mode = server, reader, writer, mode
+    def __init__(self, server, reader, writer, mode, tls=None):
+        self.server, self.reader, self.writer, self.mode, self.tls = server, reader, writer, mode, tls
         self.cwd, self.rest, self.name, self.data, self.user = [], 0, None, None, None
 
     async def say(self, text):
@@ -78,7 +80,7 @@ class Session:
         async def accept(reader, writer):
             if not self.data.done():
                 self.data.set_result((reader, writer))
-        server = await asyncio.start_server(accept, "127.0.0.1", 0)
+        server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=self.tls)
         self.server.listeners.append(server)
         return server.sockets[0].getsockname()[1]
 
@@ -167,6 +169,8 @@ class Session:
                 await function(argument)
             elif command == "PWD":
                 await self.say('257 "/"')
+            elif command == "PBSZ" or (command == "PROT" and self.mode != "clear"):
+                await self.say("200 yes")
             elif command == "QUIT":
                 await self.say("221 bye")
             else:
@@ -237,6 +241,26 @@ async def hang_up(s, attempt, n: int):
     await s.send(s.good()[:n], end=False)
     s.writer.transport.abort()
     (await s.data)[1].transport.abort()
+
+
+async def cut_tls(s, missing):
+    """All bytes but the last few, and the end of the connection without the end of TLS."""
+    await s.say("150 here it comes")
+    await s.send(s.good()[:GOOD_SIZE - missing], end=False)
+    writer = (await s.data)[1]
+    await asyncio.sleep(0.1)
+    writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
+    await s.say("226 done")
+
+
+@behaviour()
+async def tls_cut(s, attempt, missing: int):
+    await cut_tls(s, missing)
+
+
+@behaviour(size=no_size)
+async def tls_cut_unannounced(s, attempt, missing: int):
+    await cut_tls(s, missing)
 
 
 @behaviour()
@@ -388,6 +412,13 @@ class BadFtp:
     def url(self, path, at=""):
         return f"ftp://127.0.0.1:{self.ports[at]}{path}"
 
+    def listen_tls(self, certificate, key, mode=""):
+        """Serves the same over TLS, on one port more; returns the URL's beginning."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        port = asyncio.run_coroutine_threadsafe(self._open(mode, context), self._loop).result(10)
+        return f"ftps://127.0.0.1:{port}"
+
     def commands(self, name):
         """The arguments of each command of that name that came."""
         return [line.partition(" ")[2] for line in list(self.log) if line.split(" ")[0] == name]
@@ -409,13 +440,16 @@ class BadFtp:
 
     async def _listen(self):
         for mode in ("", *self.MODES):
-            async def serve(reader, writer, mode=mode):
-                try:
-                    await Session(self, reader, writer, mode).run()
-                except (ConnectionError, asyncio.TimeoutError, asyncio.CancelledError):
-                    pass  # clients may leave when they like, and the tests end
-                finally:
-                    writer.close()
-            listener = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=1024)
-            self.listeners.append(listener)
-            self.ports[mode] = listener.sockets[0].getsockname()[1]
+            self.ports[mode] = await self._open(mode)
+
+    async def _open(self, mode, tls=None):
+        async def serve(reader, writer):
+            try:
+                await Session(self, reader, writer, mode, tls).run()
+            except (ConnectionError, asyncio.TimeoutError, asyncio.CancelledError):
+                pass  # clients may leave when they like, and the tests end
+            finally:
+                writer.close()
+        listener = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=1024, ssl=tls)
+        self.listeners.append(listener)
+        return listener.sockets[0].getsockname()[1]

@@ -3,13 +3,14 @@
 import hashlib
 import json
 import os
-import ssl
+import subprocess
 import time
+from urllib.parse import quote
 
 import pytest
 
 from badftp import GOOD_SIZE, OLD_SECONDS, BadFtp
-from support import MIB, content, files_under, is_part, wait_for
+from support import MIB, clean_environment, content, die_with_parent, files_under, is_part, wait_for
 from test_download import done, failed
 from tls import Authority
 from vsftpd import Vsftpd
@@ -69,7 +70,6 @@ def run_beside(daemon, nginx, url, **keys):
 
 @pytest.mark.parametrize("name", ["a.bin", "sub/dir/a b.bin", "x;type.bin", "ümlaut.bin", "100%.bin", "-l.bin"])
 def test_file_from_vsftpd(daemon, vsftpd, name):
-    from urllib.parse import quote
     data = content(name, 100000)
     vsftpd.add(name, data)
     job = done(daemon.run_one(vsftpd.url(quote(name)), output="a"))
@@ -164,6 +164,32 @@ def test_ftps_certificate_is_checked(daemon, ftps):
     assert files_under(daemon.root) == []
 
 
+@pytest.mark.parametrize("path, error", [
+    ("/good/a", None), ("/plain/a", None), ("/tls-cut/0/a", None), ("/tls-cut/10/a", {"partial"}),
+    ("/tls-cut-unannounced/0/a", {"partial"}), ("/tls-cut-unannounced/10/a", {"partial"}), ("/cut-unannounced/700/426/a", {"partial"})])
+def test_end_of_tls(make_daemon, ftp, tmp, path, error):
+    authority = Authority(tmp / "ca")
+    url = ftp.listen_tls(authority.base / "good.pem", authority.base / "good.key")
+    daemon = make_daemon(settings={"transfer.ca_file": str(authority.file)}).start()
+    job = daemon.run_one(url + path, retries=1)
+    if error is None:
+        done(job)
+        assert daemon.file("a").read_bytes() == content(path, GOOD_SIZE)
+    else:
+        assert job["state"] == "failed" and job["error"]["name"] in error, job
+        assert job["attempts"] == 2
+        assert files_under(daemon.root) == []
+
+
+def test_server_that_would_send_in_clear(make_daemon, ftp, tmp):
+    authority = Authority(tmp / "ca")
+    url = ftp.listen_tls(authority.base / "good.pem", authority.base / "good.key", mode="clear")
+    daemon = make_daemon(settings={"transfer.ca_file": str(authority.file)}).start()
+    job = daemon.run_one(url + "/good/a", retries=0)
+    assert job["state"] == "failed" and job["error"]["name"] in {"tls", "refused"}, job
+    assert ftp.commands("RETR") == []
+
+
 # ---- what ends well ----
 
 
@@ -229,8 +255,8 @@ def test_endless_file_ends_at_max_size(daemon, ftp):
 
 @pytest.mark.parametrize("path, at, errors", [
     ("/silent-retr/a", "", {"stalled"}), ("/silent-data/a", "", {"stalled"}), ("/silent-end/a", "", {"stalled"}),
-    ("/drip/a", "", {"stalled"}), ("/good/a", "silent", {"stalled"}),
-    ("/good/a", "pass", {"stalled"}), ("/good/a", "size", {"stalled"}),
+    ("/drip/a", "", {"stalled"}), ("/good/a", "silent", {"stalled", "timeout"}),
+    ("/good/a", "pass", {"stalled", "timeout"}), ("/good/a", "size", {"stalled"}),
     ("/endless-line/a", "", {"protocol"}), ("/good/a", "endless-line", {"protocol"}),
     ("/good/a", "endless-lines", {"protocol"}), ("/good/a", "garbage", {"stalled"}),
     ("/good/a", "busy", {"refused"}), ("/good/a", "421", {"refused"}), ("/good/a", "530", {"login"}),
@@ -319,8 +345,6 @@ def test_goes_on_after_a_restart_of_the_daemon(daemon, vsftpd):
         config.write("anon_max_rate=8000000\n")
     vsftpd.process.kill()
     vsftpd.process.wait()
-    import subprocess
-    from support import clean_environment, die_with_parent
     vsftpd.process = subprocess.Popen(["/usr/sbin/vsftpd", vsftpd.base / "vsftpd.conf"], env=clean_environment(),
                                       start_new_session=True, preexec_fn=die_with_parent)
     wait_for(vsftpd._answers)

@@ -2,14 +2,16 @@
 
 import hashlib
 import os
+import signal
 import time
+from urllib.parse import quote
 
 import pytest
 
 from badftp import OLD_SECONDS, BadFtp
 from dld import run
 from sftp import Sftp, hashed, make_key
-from support import MIB, closed_port, content, files_under, is_part, wait_for
+from support import MIB, children_of, closed_port, content, files_under, is_part, wait_for
 from test_auth import give, make_secret  # noqa: F401: a fixture
 from test_download import done, failed
 
@@ -40,7 +42,6 @@ def auth(sftp):
 
 @pytest.mark.parametrize("name", ["a.bin", "sub/a b.bin", "ümlaut?*.bin"])
 def test_file(make_known, sftp, auth, name):
-    from urllib.parse import quote
     daemon = make_known()
     data = content(name, 3 * MIB)
     sftp.add(name, data)
@@ -205,24 +206,19 @@ def test_server_that_is_none(make_known, bad, auth):
     assert job["state"] == "failed" and job["error"]["name"] in {"timeout", "connect", "reset"}, job
 
 
-def stop_all(sftp, signal):
-    for pid in run(["pgrep", "-s", str(sftp.process.pid)]).out.split():
-        os.kill(int(pid), signal)
+def descendants(pid):
+    return [p for child in children_of(pid) for p in (child, *descendants(child))]
 
 
 def test_resume_after_the_connection_broke(make_known, sftp, auth):
-    import signal
     daemon = make_known()
     data = content("large", MIB) * 300
     url = sftp.add("large", data)
     os.utime(sftp.files / "large", (OLD_SECONDS, OLD_SECONDS))
     number = daemon.submit([{"url": url, "auth": auth}])["ids"][0]
     wait_for(lambda: any(is_part(f) and daemon.file(f).stat().st_size > 10 * MIB for f in files_under(daemon.root)))
-    for pid in run(["pgrep", "-s", str(sftp.process.pid)]).out.split():
-        if int(pid) != sftp.process.pid:
-            os.kill(int(pid), signal.SIGKILL)
-    for line in run(["pgrep", "-P", str(sftp.process.pid)]).out.split():
-        os.kill(int(line), signal.SIGKILL)
+    for pid in descendants(sftp.process.pid):
+        os.kill(pid, signal.SIGKILL)
     wait_for(lambda: daemon.show(number)["state"] == "done")
     job = daemon.show(number)
     assert job["attempts"] == 2, job
@@ -231,19 +227,17 @@ def test_resume_after_the_connection_broke(make_known, sftp, auth):
 
 
 def test_stopped_server_holds_up_nobody(make_known, sftp, auth, nginx):
-    import signal
     daemon = make_known(**{"transfer.low_speed_time": "2s", "transfer.low_speed_limit": "1000"})
     url = sftp.add("large", bytes(MIB) * 300)
     number = daemon.submit([{"url": url, "auth": auth, "retries": 0}])["ids"][0]
     wait_for(lambda: any(is_part(f) for f in files_under(daemon.root)))
-    for pid in run(["pgrep", "-P", str(sftp.process.pid)]).out.split():
-        for child in [pid, *run(["pgrep", "-P", pid]).out.split()]:
-            os.kill(int(child), signal.SIGSTOP)
+    held = descendants(sftp.process.pid)
+    for pid in held:
+        os.kill(pid, signal.SIGSTOP)
     begun = time.monotonic()
     jobs = daemon.run([{"url": nginx.add(f"{i}", content(i, 5000))} for i in range(100)])
     assert all(job["state"] == "done" for job in jobs) and time.monotonic() - begun < 5
     wait_for(lambda: daemon.show(number)["state"] == "failed")
     failed(daemon.show(number), "stalled")
-    for pid in run(["pgrep", "-P", str(sftp.process.pid)]).out.split():
-        for child in [*run(["pgrep", "-P", pid]).out.split(), pid]:
-            os.kill(int(child), signal.SIGKILL)
+    for pid in held:
+        os.kill(pid, signal.SIGKILL)
