@@ -32,7 +32,10 @@ struct aside {
     const struct aside_calls *calls;
     void *userdata;
     char text[CURL_ERROR_SIZE];
-    bool tls_ended; /* set in the thread */
+    bool tls_ended; /* these are the thread's */
+    CURLcode limit;
+    uint64_t begun, fast, looked; /* usec: at all, fast enough, looked at last */
+    curl_off_t looked_bytes;
 
     /* Under the mutex. */
     pthread_cond_t answered;
@@ -97,6 +100,29 @@ static size_t on_body(char *p, size_t size, size_t n, void *userdata) {
     return ask(userdata, ASK_BODY, p, n) ? n : CURL_WRITEFUNC_ERROR;
 }
 
+/* With the mutex held. */
+static void sockets_shut(struct aside *r, int how) {
+    for (size_t i = 0; i < r->n_sockets; i++)
+        shutdown(r->sockets[i], how);
+}
+
+static CURLcode limit_passed(struct aside *r, curl_off_t bytes) {
+    const struct aside_limits *l = &r->own.limits;
+    uint64_t now = now_usec(CLOCK_MONOTONIC), since = now - r->looked;
+
+    if (since >= USEC_PER_SEC) {
+        if ((double)(bytes - r->looked_bytes) * USEC_PER_SEC >= (double)l->low_speed_limit * (double)since)
+            r->fast = now;
+        r->looked = now;
+        r->looked_bytes = bytes;
+    }
+    if (l->timeout_usec > 0 && now - r->begun >= l->timeout_usec + USEC_PER_MSEC)
+        return CURLE_OPERATION_TIMEDOUT;
+    if (l->low_speed_usec > 0 && now - r->fast >= l->low_speed_usec)
+        return CURLE_AGAIN;
+    return CURLE_OK;
+}
+
 /* Called at least once a second. */
 static int on_progress(void *userdata, curl_off_t total, curl_off_t now, curl_off_t upload_total,
                        curl_off_t upload_now) {
@@ -104,13 +130,16 @@ static int on_progress(void *userdata, curl_off_t total, curl_off_t now, curl_of
     bool abandoned;
 
     (void)total;
-    (void)now;
     (void)upload_total;
     (void)upload_now;
+    if (r->limit == CURLE_OK)
+        r->limit = limit_passed(r, now);
     pthread_mutex_lock(&r->all->mutex);
     abandoned = r->abandoned;
+    if (r->limit != CURLE_OK)
+        sockets_shut(r, SHUT_RDWR);
     pthread_mutex_unlock(&r->all->mutex);
-    return abandoned;
+    return abandoned || r->limit != CURLE_OK;
 }
 
 static CURLcode on_tls(CURL *easy, void *context, void *userdata) {
@@ -166,12 +195,6 @@ static int on_close(void *userdata, curl_socket_t fd) {
     return 0;
 }
 
-/* With the mutex held. */
-static void sockets_shut(struct aside *r, int how) {
-    for (size_t i = 0; i < r->n_sockets; i++)
-        shutdown(r->sockets[i], how);
-}
-
 void aside_own_done(struct aside_own *own) {
     curl_easy_cleanup(TAKE_PTR(own->easy));
     curl_slist_free_all(TAKE_PTR(own->commands));
@@ -190,6 +213,7 @@ static void *aside_run(void *userdata) {
     struct aside *r = userdata;
     struct asides *a = r->all;
 
+    r->begun = r->fast = r->looked = now_usec(CLOCK_MONOTONIC);
     do
         r->code = curl_easy_perform(r->own.easy);
     while (ask(r, ASK_ENDED, NULL, 0));
@@ -362,6 +386,10 @@ int aside_start(struct asides *a, struct aside_own *own, const struct aside_call
         aside_free(r);
     }
     return e;
+}
+
+CURLcode aside_limit(const struct aside *r) {
+    return r->limit;
 }
 
 bool aside_tls_ended(const struct aside *r) {

@@ -14,6 +14,7 @@
 
 #include <curl/curl.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/socket.h>
 #include <systemd/sd-event.h>
 
@@ -45,8 +46,16 @@ int asides_new(struct asides **ret, sd_event *event, unsigned max, session_ended
  * Takes NULL, returns NULL. */
 struct asides *asides_free(struct asides *a);
 
+/* Ends of waiting that are not left to libcurl, 0: none. Over SFTP it would then take leave of a server
+ * that doesn't answer, give up after a second, and never free what it has of the connection. */
+struct aside_limits {
+    uint64_t timeout_usec;
+    uint64_t low_speed_usec, low_speed_limit; /* fewer bytes a second for so long */
+};
+
 /* What a transfer needs for as long as it lives. */
 struct aside_own {
+    struct aside_limits limits;
     CURL *easy;
     int known_hosts, key; /* descriptors that options of the handle name, -1: none */
     /* CURLOPT_PREQUOTE: as the transfer begins, and as it begins anew. */
@@ -63,6 +72,10 @@ int aside_start(struct asides *a, struct aside_own *own, const struct aside_call
 
 /* curl's own sentence about how it failed, "" where it has none. */
 const char *aside_text(const struct aside *r);
+
+/* Which of the limits ended it: CURLE_OK: none of them, CURLE_OPERATION_TIMEDOUT: its time is over,
+ * CURLE_AGAIN: it was too slow. */
+CURLcode aside_limit(const struct aside *r);
 
 /* Has the server ended a connection as TLS wants it: has it said that it sent all? */
 bool aside_tls_ended(const struct aside *r);

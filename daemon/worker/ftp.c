@@ -188,6 +188,13 @@ static CURLcode set_sftp(struct aside_own *own, const struct wire_config *config
     path_of_fd(own->known_hosts, path);
     SET(own->easy, c, CURLOPT_SSH_KNOWNHOSTS, path);
     SET(own->easy, c, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)offset);
+    SET(own->easy, c, CURLOPT_TIMEOUT_MS, 0L);
+    SET(own->easy, c, CURLOPT_LOW_SPEED_LIMIT, 0L);
+    own->limits = (struct aside_limits){
+        .timeout_usec = job->timeout_usec,
+        .low_speed_usec = config->low_speed_time_usec,
+        .low_speed_limit = config->low_speed_limit,
+    };
     if (job->auth != WIRE_AUTH_KEY) {
         SET(own->easy, c, CURLOPT_SSH_AUTH_TYPES, (long)(CURLSSH_AUTH_PASSWORD | CURLSSH_AUTH_KEYBOARD));
         return c;

@@ -224,6 +224,10 @@ void ftp_end(struct transfer *t, CURLcode code) {
     };
 
     a.curl_text = aside_text(t->aside);
+    if (code != CURLE_OK && aside_limit(t->aside) != CURLE_OK) { /* as curl would have it */
+        a.code = CURLE_OPERATION_TIMEDOUT;
+        a.curl_text = aside_limit(t->aside) == CURLE_AGAIN ? "too slow" : "";
+    }
     if (code == CURLE_OK)
         judge_end(t);
     ftp_judge(&a, &f, &t->task->failure);

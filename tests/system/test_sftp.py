@@ -203,7 +203,7 @@ def test_server_that_is_none(make_known, bad, auth):
     job = daemon.run_one(f"sftp://127.0.0.1:{bad.silent_port}/a", auth=auth, retries=0)
     assert job["state"] == "failed" and job["error"]["name"] in {"timeout", "connect", "stalled"}, job
     job = daemon.run_one(f"sftp://127.0.0.1:{bad.port}/a", auth=auth, retries=0)
-    assert job["state"] == "failed" and job["error"]["name"] in {"timeout", "connect", "reset"}, job
+    assert job["state"] == "failed" and job["error"]["name"] in {"timeout", "connect", "reset", "stalled"}, job
 
 
 def descendants(pid):
@@ -239,5 +239,6 @@ def test_stopped_server_holds_up_nobody(make_known, sftp, auth, nginx):
     assert all(job["state"] == "done" for job in jobs) and time.monotonic() - begun < 5
     wait_for(lambda: daemon.show(number)["state"] == "failed")
     failed(daemon.show(number), "stalled")
+    failed(daemon.run_one(url, auth=auth, timeout="500ms", retries=0), "timeout")
     for pid in held:
         os.kill(pid, signal.SIGKILL)
