@@ -56,9 +56,11 @@ static int open_beneath(const char *dir, const char *name) {
 /* Where it can't be opened. */
 static int refuse_open(const char *dir, const char *name, int error, char why[CREDENTIAL_WHY_MAX]) {
     if (error == -ENOENT || error == -ENOTDIR)
-        return refuse(why, "there is no credential %s in %.200s; put it there as a file", name, dir);
+        return refuse(why, "there is no credential %s in %.200s; put it there as a file", name,
+                      dir);
     if (error == -ELOOP)
-        return refuse(why, "the credential %s in %.200s is a symbolic link; put the file itself there",
+        return refuse(why,
+                      "the credential %s in %.200s is a symbolic link; put the file itself there",
                       name, dir);
     if (error == -EACCES)
         return refuse(why,
@@ -79,10 +81,10 @@ static int check_file(const struct stat *st, const char *dir, const char *name,
                       "the user that dld runs as",
                       name, dir);
     if (st->st_mode & (S_IROTH | S_IWOTH | S_IWGRP))
-        return refuse(why,
-                      "the credential %s in %.200s has mode %04o: %s; set its mode to 0600, or 0640",
-                      name, dir, st->st_mode & 07777u,
-                      st->st_mode & S_IROTH ? "everyone may read it" : "others may write it");
+        return refuse(
+            why, "the credential %s in %.200s has mode %04o: %s; set its mode to 0600, or 0640",
+            name, dir, st->st_mode & 07777u,
+            st->st_mode & S_IROTH ? "everyone may read it" : "others may write it");
     if (st->st_size > (off_t)CREDENTIAL_MAX)
         return refuse(why, "the credential %s in %.200s is larger than %zu bytes", name, dir,
                       (size_t)CREDENTIAL_MAX);
@@ -181,7 +183,8 @@ int credential_token(struct credential *c, const char *name, char why[CREDENTIAL
 
     keep_first_line(c);
     n = strspn(c->text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~+/");
-    n += strspn(c->text + n, "=");
+    if (n > 0)
+        n += strspn(c->text + n, "=");
     if (n == 0 || c->text[n])
         return refuse(why,
                       "the first line of the credential %s must be a token: letters, digits and "

@@ -30,7 +30,7 @@ bool credential_name_is_valid(const char *name);
 struct credential {
     char *text; /* owned; ends with a NUL that is not the file's, and has no other in it */
     size_t size;
-    const char *user;   /* views into text, NULL until it was made out */
+    const char *user; /* views into text, NULL until it was made out */
     const char *secret;
 };
 

@@ -150,6 +150,8 @@ int credential_netrc(struct credential *c, const char *name, const char *host, b
         return refuse(c, name, "has no login, or no password, for this host", why);
     if (!fits(c->user, CREDENTIAL_USER_MAX) || strchr(c->user, ':') ||
         !fits(c->secret, CREDENTIAL_PASSWORD_MAX))
-        return refuse(c, name, "has a login or a password that is too long, or has a character it can't have", why);
+        return refuse(
+            c, name, "has a login or a password that is too long, or has a character it can't have",
+            why);
     return 1;
 }

@@ -21,7 +21,8 @@ int job_credential_read(const json_t *name, const char *place, const char **ret,
     const char *s = json_string_value(name);
 
     if (!s || strlen(s) != json_string_length(name) || !credential_name_is_valid(s))
-        return expected(place, "the name of a credential: 1 to 64 letters, digits and ._@-, no dot first",
+        return expected(place,
+                        "the name of a credential: 1 to 64 letters, digits and ._@-, no dot first",
                         name, err);
     *ret = s;
     return 0;

@@ -102,6 +102,13 @@ static long refused_by_proxy(const struct attempt *a) {
     return status >= 300 ? status : 0;
 }
 
+/* With TLS 1.3 a server says what it thinks of the client's certificate, or of there being none,
+ * when the handshake is over. */
+static bool refuses_certificate(const struct attempt *a) {
+    return strstr(a->curl_text, " alert ") && (strstr(a->curl_text, "certificate") ||
+                                               strstr(a->curl_text, "alert unknown ca"));
+}
+
 /* Broken connections, but also chunks that make no sense. */
 static void judge_receive(const struct attempt *a, struct failure *f) {
     long status = refused_by_proxy(a);
@@ -110,6 +117,10 @@ static void judge_receive(const struct attempt *a, struct failure *f) {
         failure_set(f, ERR_CONNECT, "%.200s: the proxy makes no connection, it answered %ld",
                     where(a), status);
         f->transient = http_status_transient((unsigned)status);
+        return;
+    }
+    if (refuses_certificate(a)) {
+        failure_set(f, ERR_TLS, "%.200s: %s", where(a), curl_says(a));
         return;
     }
     bool chunks = strstr(a->curl_text, "hunk") != NULL;
@@ -135,7 +146,7 @@ static void judge_simple(const struct attempt *a, struct failure *f) {
         failure_set(f, simple[i].error, "%.200s: %s", where(a),
                     a->code == CURLE_COULDNT_CONNECT && os_error ? strerror((int)os_error)
                                                                  : curl_says(a));
-        f->transient = simple[i].transient;
+        f->transient = simple[i].transient && !refuses_certificate(a);
         return;
     }
     failure_set(f, ERR_INTERNAL, "%.200s: %s (libcurl error %d)", where(a), curl_says(a), a->code);

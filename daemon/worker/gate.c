@@ -58,36 +58,37 @@ void passage_begin(struct passage *p, const char *proxy) {
     forget(p, 0);
 }
 
-static bool judge(struct passage *p, const struct ip *ip) {
+static bool permits(struct passage *p, const struct ip *ip) {
     long redirects = 0;
 
     curl_easy_getinfo(p->easy, CURLINFO_REDIRECT_COUNT, &redirects);
     if (redirects != p->redirects)
         forget(p, redirects);
-    if (cidr_refuses(&p->gate->deny, &p->gate->allow, ip)) {
-        p->refused++;
-        ip_format(ip, p->address);
-        return false;
-    }
-    p->opened++;
-    return true;
+    if (!cidr_refuses(&p->gate->deny, &p->gate->allow, ip))
+        return true;
+    p->refused++;
+    ip_format(ip, p->address);
+    return false;
 }
 
 bool passage_request(struct passage *p) {
     struct ip ip;
 
-    if (!p->proxied || !literal_address(p->easy, &ip) || judge(p, &ip))
-        return true;
-    p->opened = 0; /* a connection to the proxy is nothing yet */
-    return false;
+    return !p->proxied || !literal_address(p->easy, &ip) || permits(p, &ip);
 }
 
 bool passage_open(struct passage *p, const struct sockaddr *address) {
     struct ip ip;
 
+    /* A SOCKS proxy connects before there is a request. */
+    if (!passage_request(p))
+        return false;
     if (p->proxied && !p->own_proxy)
-        return passage_request(p);
-    return ip_from_sockaddr(address, &ip) == 0 && judge(p, &ip);
+        return true;
+    if (ip_from_sockaddr(address, &ip) < 0 || !permits(p, &ip))
+        return false;
+    p->opened++;
+    return true;
 }
 
 void passage_judge(const struct passage *p, const char *host, struct failure *f) {

@@ -202,9 +202,8 @@ int request_fill(struct request *r, const struct wire_job *job, const struct add
     SET(r->easy, c, CURLOPT_CURLU, address->curl);
     SET(r->easy, c, CURLOPT_TIMEOUT_MS, to_ms(job->timeout_usec));
     /* Over TLS one handshake tells whether a single connection will do for all. Without TLS there
-     * is nothing to wait for. */
-    SET(r->easy, c, CURLOPT_HTTP_VERSION,
-        (long)(https ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+     * is nothing to wait for, and no HTTP/2; but a redirect may lead to it. */
+    SET(r->easy, c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
     SET(r->easy, c, CURLOPT_PIPEWAIT, https ? 1L : 0L);
     if (job->user_agent)
         SET(r->easy, c, CURLOPT_USERAGENT, job->user_agent);

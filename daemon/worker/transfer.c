@@ -155,26 +155,15 @@ static bool discard(struct transfer *t, size_t n) {
     return t->discarded <= DISCARD_MAX;
 }
 
-/* The header of a 3xx is complete. Whether to go on. */
-static bool redirect(struct transfer *t) {
-    const char *location = answer_field(t->easy, "Location");
-    int r = location ? identity_redirected(&t->request.identity, location) : 0;
-
-    if (r == -ELOOP)
-        failure_set(&t->task->failure, ERR_REDIRECT, "%s redirects more than %u times",
-                    t->address.url.host_key, t->settings->config->max_redirects);
-    else if (r < 0)
-        failure_set(&t->task->failure, ERR_INTERNAL, "out of memory");
-    return r == 0;
-}
-
 /* Sees every line of every answer, those of redirects and 1xx too. */
 static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
     struct transfer *t = userdata;
-    bool ended = t->head.ended;
+
     const char *wrong;
+    bool ended;
 
     (void)size; /* is 1 */
+    ended = t->head.ended;
     wrong = head_line(&t->head, p, n);
     if (wrong) {
         failure_set(&t->task->failure, ERR_PROTOCOL, "%s %s", t->address.url.host_key, wrong);
@@ -188,7 +177,7 @@ static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
                     t->address.url.host_key);
         return CURL_WRITEFUNC_ERROR;
     }
-    if (!ended && t->head.ended && t->head.status / 100 == 3 && !redirect(t))
+    if (t->head.ended && !ended && t->head.status / 100 == 3 && !remote_redirects(t))
         return CURL_WRITEFUNC_ERROR;
     return n;
 }
@@ -346,10 +335,10 @@ static int transfer_setup(struct transfer *t) {
         curl_easy_setopt(easy, CURLOPT_XFERINFODATA, t) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, on_lookup) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, t) != CURLE_OK ||
-        curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open) != CURLE_OK ||
-        curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, t) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_PREREQDATA, t) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, t) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L) != CURLE_OK)
         return -ENOMEM;
     t->passage = (struct passage){.gate = t->settings->gate, .easy = easy};
@@ -369,12 +358,6 @@ struct transfer *transfer_new(const struct transfer_settings *settings,
     if (address_init(&t->address) < 0 || transfer_setup(t) < 0)
         return transfer_free(t);
     return t;
-}
-
-/* An aside has the handle. It cleans it up. */
-static void handle_leave(struct transfer *t) {
-    t->aside = NULL;
-    t->easy = NULL;
 }
 
 /* libcurl before 8.0 keeps, from one transfer of a handle to the next, a pointer to the last header
@@ -419,6 +402,7 @@ static int session_start(struct transfer *t) {
     int r = t->used ? transfer_renew(t) : 0;
 
     t->used = true;
+    passage_begin(&t->passage, job->proxy);
     if (r == 0)
         r = job->if_modified ? remote_ask(t) : rest_ask(t);
     if (r == 0)
@@ -435,6 +419,7 @@ static int start_aside(struct transfer *t) {
     curl_easy_cleanup(TAKE_PTR(t->easy));
     request_done(&t->request);
     t->used = true;
+    passage_begin(&t->passage, t->task->job.proxy);
     return ftp_start(t);
 }
 
@@ -455,7 +440,6 @@ bool transfer_start(struct transfer *t, struct task *task) {
     t->until_end = false;
     decoder_done(&t->decoder);
     sink_begin(&t->sink, task->job.id, task->job.output);
-    passage_begin(&t->passage, task->job.proxy);
     row_begin(t);
     r = address_is_web(&t->address) ? session_start(t) : start_aside(t);
     if (r < 0) {
@@ -574,7 +558,7 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
         }
     }
     if (t->aside)
-        handle_leave(t);
+        ftp_leave(t, false);
     if (f->error != ERR_NONE || task->not_modified) {
         rest_leave(t, f->transient && !task->not_modified);
         return false;
@@ -586,8 +570,7 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
 
 void transfer_abort(struct transfer *t, bool keep) {
     if (t->aside) {
-        aside_abandon(t->aside);
-        handle_leave(t);
+        ftp_leave(t, true);
         t->in_session = false;
     }
     if (t->in_session) {

@@ -233,6 +233,13 @@ void ftp_end(struct transfer *t, CURLcode code) {
     ftp_judge(&a, &f, &t->task->failure);
 }
 
+void ftp_leave(struct transfer *t, bool abandon) {
+    if (abandon)
+        aside_abandon(t->aside);
+    t->aside = NULL;
+    t->easy = NULL;
+}
+
 void ftp_adorn(struct transfer *t) {
     char date[VERSION_DATE_MAX];
 

@@ -1,5 +1,6 @@
 #include "daemon/worker/transfer_rest.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -23,6 +24,18 @@ int remote_ask(struct transfer *t) {
         r = request_add(&t->request, field);
     }
     return r;
+}
+
+bool remote_redirects(struct transfer *t) {
+    const char *location = answer_field(t->easy, "Location");
+    int r = location ? identity_redirected(&t->request.identity, location) : 0;
+
+    if (r == -ELOOP)
+        failure_set(&t->task->failure, ERR_REDIRECT, "%s redirects more than %u times",
+                    t->address.url.host_key, t->settings->config->max_redirects);
+    else if (r < 0)
+        failure_set(&t->task->failure, ERR_INTERNAL, "out of memory");
+    return r == 0;
 }
 
 bool remote_unchanged(struct transfer *t, CURLcode code) {

@@ -123,6 +123,9 @@ void rest_leave(struct transfer *t, bool again);
  * that is there. 0 or -ENOMEM. */
 int remote_ask(struct transfer *t);
 
+/* The header of a 3xx is complete. Whether to go on. */
+bool remote_redirects(struct transfer *t);
+
 /* A 304 that was asked for: the file that is there is the one, if it still is. */
 bool remote_unchanged(struct transfer *t, CURLcode code);
 
@@ -136,6 +139,9 @@ int ftp_start(struct transfer *t);
 
 /* It has ended: sets the failure if the file is not complete. */
 void ftp_end(struct transfer *t, CURLcode code);
+
+/* Lets go of it, and with abandon before it has ended. The handle is cleaned up where it is. */
+void ftp_leave(struct transfer *t, bool abandon);
 
 /* Gives the parcel the time that the server gave, as far as the job wants it. */
 void ftp_adorn(struct transfer *t);

@@ -4,11 +4,16 @@ Also Cutter, which passes connections on to a server and resets the first ones.
 """
 
 import asyncio
+import base64
 import socket
 import ssl
 import struct
 import threading
 from urllib.parse import urlsplit
+
+
+def basic(password):
+    return "Basic " + base64.b64encode(password.encode()).decode()
 
 
 class _Threaded:
@@ -67,8 +72,9 @@ class _Threaded:
 class Proxy(_Threaded):
     """names: host name -> (address, port) to which all ports of that name lead. log: (kind, host, port)."""
 
-    def __init__(self, names=None, refuse=None, certificate=None, key=None):
+    def __init__(self, names=None, refuse=None, certificate=None, key=None, password=None):
         super().__init__()
+        self.password = password  # "user:password" that is asked for
         if certificate:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.tls.load_cert_chain(certificate, key)
@@ -98,7 +104,9 @@ class Proxy(_Threaded):
 
     async def _socks(self, reader, writer):
         await reader.readexactly((await reader.readexactly(1))[0])
-        writer.write(b"\x05\x00")
+        writer.write(b"\x05\x02" if self.password else b"\x05\x00")
+        if self.password and not await self._socks_password(reader, writer):
+            return
         _, _, _, kind = await reader.readexactly(4)
         if kind == 3:
             host = (await reader.readexactly((await reader.readexactly(1))[0])).decode()
@@ -115,6 +123,13 @@ class Proxy(_Threaded):
         writer.write(b"\x05\x00\x00\x01" + bytes(6))
         await self._pass_on(reader, writer, *other)
 
+    async def _socks_password(self, reader, writer):
+        await reader.readexactly(1)
+        user, password = [(await reader.readexactly((await reader.readexactly(1))[0])).decode() for _ in range(2)]
+        self.authorizations.append(f"{user}:{password}")
+        writer.write(b"\x01\x00" if self.authorizations[-1] == self.password else b"\x01\x01")
+        return self.authorizations[-1] == self.password
+
     async def _http(self, first, reader, writer):
         """Requests one after the other, until a CONNECT takes the connection."""
         while True:
@@ -123,6 +138,9 @@ class Proxy(_Threaded):
             line, *fields = head.decode("latin-1").split("\r\n")[:-2]
             method, target, _ = line.split(" ", 2)
             self.authorizations += [f for f in fields if f.lower().startswith("proxy-authorization:")]
+            if self.password and basic(self.password) not in [f.partition(": ")[2] for f in fields]:
+                writer.write(b"HTTP/1.1 407 Who are you?\r\nProxy-Authenticate: Basic realm=r\r\nContent-Length: 0\r\n\r\n")
+                continue
             if method == "CONNECT":
                 await self._tunnel(target, reader, writer)
                 return

@@ -1,8 +1,12 @@
 """Who asks: credentials by name, and that they go nowhere but to where they are for."""
 
 import base64
+import contextlib
+import http.server
 import json
 import os
+import socket
+import threading
 from urllib.parse import quote
 
 import pytest
@@ -10,7 +14,7 @@ import pytest
 from badserver import BadServer
 from behaviours import GOOD_SIZE
 from dld import DLD, run
-from support import content, files_under
+from support import SLOWER, content, files_under
 from test_download import done, failed
 from tls import Authority
 
@@ -340,16 +344,10 @@ def test_cookies_of_one_job_are_not_the_next_ones(make_secret, bad):
 # ---- two families of addresses ----
 
 
-@pytest.mark.parametrize("family", ["127.0.0.1", "::1"])
-def test_name_with_two_addresses_of_which_one_refuses(daemon, family):
-    import http.server
-    import socket
-    import threading
+class Server(http.server.ThreadingHTTPServer):
+    """Serves content("x", GOOD_SIZE) at an address of either family."""
 
-    class Server(http.server.ThreadingHTTPServer):
-        address_family = socket.AF_INET6 if ":" in family else socket.AF_INET
-
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class RequestHandlerClass(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200)
             self.send_header("Content-Length", str(GOOD_SIZE))
@@ -359,9 +357,36 @@ def test_name_with_two_addresses_of_which_one_refuses(daemon, family):
         def log_message(self, *_):
             pass
 
-    with Server((family, 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        job = done(daemon.run_one(f"http://localhost:{server.server_port}/a", retries=0))
-        server.shutdown()
+    def __init__(self, address, port=0):
+        self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        super().__init__((address, port), self.RequestHandlerClass)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+def fetch_from_localhost(daemon, port):
+    job = done(daemon.run_one(f"http://localhost:{port}/a", retries=0))
     assert job["attempts"] == 1
     assert daemon.file("a").read_bytes() == content("x", GOOD_SIZE)
+    return job["finished"] - job["started"]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_name_with_two_addresses_of_which_one_refuses(daemon, address):
+    with Server(address) as server:
+        fetch_from_localhost(daemon, server.server_port)
+        server.shutdown()
+
+
+@pytest.mark.parametrize("silent, address", [("::1", "127.0.0.1"), ("127.0.0.1", "::1")])
+def test_name_with_two_addresses_of_which_one_does_not_answer(daemon, silent, address):
+    """The other one is tried before the connection has timed out."""
+    family = socket.AF_INET6 if ":" in silent else socket.AF_INET
+    with Server(address) as server, socket.socket(family) as listener, contextlib.ExitStack() as held:
+        listener.bind((silent, server.server_port))
+        listener.listen(0)
+        for _ in range(3):  # its queue is full
+            s = held.enter_context(socket.socket(family))
+            s.setblocking(False)
+            s.connect_ex(listener.getsockname())
+        assert fetch_from_localhost(daemon, server.server_port) < 5 * SLOWER
+        server.shutdown()

@@ -1,5 +1,10 @@
 """nginx that asks who we are: by certificate, over TLS with HTTP/2, and by password."""
 
+import contextlib
+import socket
+import ssl
+import threading
+
 import pytest
 
 from support import content, files_under, have, server_port, wait_for
@@ -112,6 +117,65 @@ def test_certificate_of_another_authority(secret, asking, tmp):
     assert files_under(secret.root) == []
 
 
+class Strict:
+    """A TLS server that speaks to clients with a certificate of the authority only, and tells others so by an alert."""
+
+    def __init__(self, authority, newest):
+        base = authority.base
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(base / "good.pem", base / "good.key")
+        self.context.load_verify_locations(authority.file)
+        self.context.verify_mode = ssl.CERT_REQUIRED
+        self.context.maximum_version = newest
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return f"https://127.0.0.1:{self.socket.getsockname()[1]}/a"
+
+    def __exit__(self, *_):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+        self.thread.join(10)
+
+    def _serve(self):
+        while True:
+            try:
+                plain, _ = self.socket.accept()
+            except OSError:
+                return
+            plain.settimeout(10)
+            tls = self.context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+            try:
+                tls.do_handshake()
+                tls.recv(10000)
+                tls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+                tls.unwrap()
+            except OSError:  # and wait until the client has read the alert
+                rest = tls.detach()
+                with contextlib.suppress(OSError), socket.socket(fileno=rest) as s:
+                    s.settimeout(10)
+                    s.shutdown(socket.SHUT_WR)
+                    while s.recv(10000):
+                        pass
+            tls.close()
+
+
+@pytest.mark.parametrize("newest", ["TLSv1_2", "TLSv1_3"])
+@pytest.mark.parametrize("name", ["me", "other", None])
+def test_server_that_breaks_off_without_the_right_certificate(secret, authority, tmp, name, newest):
+    give(secret, "other", pem(Authority(tmp / "other"), "good"))
+    with Strict(authority, ssl.TLSVersion[newest]) as url:
+        job = secret.run_one(url, retries=2, **({"client_certificate": name} if name else {}))
+    if name == "me":
+        done(job)
+    else:
+        failed(job, "tls")
+        assert job["attempts"] == (1 if name or newest == "TLSv1_3" else 3)  # "handshake failure" may be anything
+        assert files_under(secret.root) == []
+
+
 @pytest.mark.parametrize("spoil, words", [
     (lambda text: text.split("-----BEGIN PRIVATE")[0], "holds no key"),
     (lambda text: "-----BEGIN PRIVATE" + text.split("-----BEGIN PRIVATE")[1], "holds no certificate"),
@@ -191,3 +255,9 @@ def test_http2_is_what_tls_speaks(make_daemon, asking, authority):
     entries = seen(asking, 20)
     assert {entry[1] for entry in entries} == {"HTTP/2.0"}
     assert len({entry[4] for entry in entries}) <= 2
+
+
+def test_redirect_from_http_leads_to_http2(secret, asking, bad):
+    asking.add("a", b"a")
+    done(secret.run_one(bad.url("/go?to=" + asking.https("a", "optional")), output="a"))
+    assert [entry[1] for entry in seen(asking, 1)] == ["HTTP/2.0"]

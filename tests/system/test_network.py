@@ -45,6 +45,8 @@ def assert_neighbours(daemon, jobs):
     ("network", "proxy", "http://proxy.example:3128/path", ["path"]),
     ("network", "proxy", "http://pro xy.example:3128", ["character"]),
     ("network", "proxy", "http://256.1.1.1:3128", ["host"]),
+    ("network", "proxy_auth", "me:hunter2", ["name of a credential"]),
+    ("credentials", "dir", "", ["absolute path"]),
     ("transfer", "ca_file", "ca.pem", ["absolute path"]),
     ("transfer", "ca_file", "/nonexistent/ca.pem", ["/nonexistent/ca.pem", "No such file"]),
     ("transfer", "ca_file", "/etc", ["/etc", "not a file"]),

@@ -6,10 +6,11 @@
 static void test_access_is_stored_by_name(void **state) {
     (void)state;
     expect_taken(BASIC, "{" BASIC "}");
-    expect_taken("'auth': {'credential': 'a.b_c@d-1', 'type': 'netrc'}, 'client_certificate': 'me', "
-                 "'proxy': 'socks5h://p:1', 'proxy_auth': 'p'",
-                 "{'auth': {'type': 'netrc', 'credential': 'a.b_c@d-1'}, 'client_certificate': 'me', "
-                 "'proxy': 'socks5h://p:1', 'proxy_auth': 'p'}");
+    expect_taken(
+        "'auth': {'credential': 'a.b_c@d-1', 'type': 'netrc'}, 'client_certificate': 'me', "
+        "'proxy': 'socks5h://p:1', 'proxy_auth': 'p'",
+        "{'auth': {'type': 'netrc', 'credential': 'a.b_c@d-1'}, 'client_certificate': 'me', "
+        "'proxy': 'socks5h://p:1', 'proxy_auth': 'p'}");
     expect_taken("'auth': {'type': 'key', 'user': 'ann', 'credential': 'k'}",
                  "{'auth': {'type': 'key', 'credential': 'k', 'user': 'ann'}}");
     expect_taken("'proxy': 'none'", "{'proxy': 'none'}");
@@ -95,9 +96,10 @@ static void test_what_does_not_go_together(void **state) {
                  "jobs[3]: \"auth\" and an Authorization header are both given; leave one out");
     expect_refused("'proxy_auth': 'a'",
                    ".proxy_auth: is for the job's own \"proxy\", which is missing");
-    expect_refused("'proxy': 'http://p:1', 'proxy_auth': 'a', 'headers': {'Proxy-Authorization': 'x'}",
-                   ": \"proxy_auth\" and a Proxy-Authorization header are both given; leave one "
-                   "out");
+    expect_refused(
+        "'proxy': 'http://p:1', 'proxy_auth': 'a', 'headers': {'Proxy-Authorization': 'x'}",
+        ": \"proxy_auth\" and a Proxy-Authorization header are both given; leave one "
+        "out");
     expect_body("{'url': 'http://h/', 'proxy': 'none'}",
                 "{'proxy': 'http://p:1', 'proxy_auth': 'a'}",
                 "{'proxy': 'none', 'proxy_auth': 'a'}");
