@@ -284,7 +284,6 @@ static void judge_sftp(const struct attempt *a, const struct ftp_attempt *f, str
         failure_set(ret, ERR_CONNECT, "%.200s: %s", a->host, says);
         break;
     case CURLE_SSH:
-    case CURLE_RECV_ERROR:
         failure_set(ret, a->received > 0 ? ERR_RESET : ERR_REFUSED, "%.200s: %s", a->host, says);
         ret->transient = true;
         break;

@@ -12,6 +12,7 @@ import pytest
 from badftp import GOOD_SIZE, OLD_SECONDS, BadFtp
 from support import MIB, clean_environment, content, die_with_parent, files_under, is_part, wait_for
 from test_download import done, failed
+from proxy import Proxy
 from tls import Authority
 from vsftpd import Vsftpd
 
@@ -304,6 +305,27 @@ def test_mirrors_of_both_kinds(daemon, ftp, bad):
     job = done(daemon.run([{"urls": [ftp.url("/code/550/x"), bad.url("/status/404/x"), ftp.url("/good/a")]}])[0])
     assert job["attempts"] == 3
     assert daemon.file("x").read_bytes() == content("/good/a", GOOD_SIZE)
+
+
+# ---- proxies ----
+
+
+@pytest.mark.parametrize("scheme, kind", [("http", "connect"), ("socks5h", "socks-name")])
+def test_both_connections_go_through_the_proxy(make_daemon, ftp, scheme, kind):
+    with Proxy({"files.example": ("127.0.0.1", ftp.ports[""])}) as proxy:
+        daemon = make_daemon(settings={"network.proxy": proxy.url(scheme)}).start()
+        done(daemon.run_one(ftp.url("/good/a")))
+        assert len(proxy.log) == 2 and {host for _, host, _ in proxy.log} == {"127.0.0.1"}, proxy.log
+        done(daemon.run_one(f"ftp://127.0.0.1:{ftp.ports['']}/bounce/b", proxy="none"))
+        assert len(proxy.log) == 2
+    assert daemon.file("a").read_bytes() == content("/good/a", GOOD_SIZE)
+
+
+def test_proxy_that_makes_no_connection(make_daemon, ftp):
+    with Proxy(refuse=403) as proxy:
+        daemon = make_daemon(settings={"network.proxy": proxy.url()}).start()
+        job = failed(daemon.run_one(ftp.url("/good/a"), retries=0), "connect")
+    assert "403" in job["error"]["message"] and ftp.log == []
 
 
 # ---- resume ----

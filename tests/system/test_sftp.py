@@ -10,6 +10,7 @@ import pytest
 
 from badftp import OLD_SECONDS, BadFtp
 from dld import run
+from proxy import Proxy
 from sftp import Sftp, hashed, make_key
 from support import MIB, children_of, closed_port, content, files_under, is_part, wait_for
 from test_auth import give, make_secret  # noqa: F401: a fixture
@@ -187,6 +188,13 @@ def test_password_over_ftp(make_secret):  # noqa: F811
         failed(daemon.run_one(ftp.url("/good/b"), auth={"type": "bearer", "credential": "token"}), "login")
     finally:
         ftp.stop()
+
+
+def test_through_a_proxy(make_known, sftp, auth):
+    with Proxy() as proxy:
+        daemon = make_known(**{"network.proxy": proxy.url()})
+        done(daemon.run_one(sftp.add("a", b"x"), auth=auth))
+        assert proxy.log == [("connect", "127.0.0.1", sftp.port)]
 
 
 # ---- what goes wrong ----
