@@ -111,7 +111,8 @@ static CURLcode limit_passed(struct aside *r, curl_off_t bytes) {
     uint64_t now = now_usec(CLOCK_MONOTONIC), since = now - r->looked;
 
     if (since >= USEC_PER_SEC) {
-        if ((double)(bytes - r->looked_bytes) * USEC_PER_SEC >= (double)l->low_speed_limit * (double)since)
+        if ((double)(bytes - r->looked_bytes) * USEC_PER_SEC >=
+            (double)l->low_speed_limit * (double)since)
             r->fast = now;
         r->looked = now;
         r->looked_bytes = bytes;
@@ -297,14 +298,10 @@ static CURLcode aside_setup(struct aside *r) {
         CURLoption option;
         void *value;
     } options[] = {
-        {CURLOPT_ERRORBUFFER, r->text},
-        {CURLOPT_HEADERDATA, r},
-        {CURLOPT_WRITEDATA, r},
-        {CURLOPT_XFERINFODATA, r},
-        {CURLOPT_RESOLVER_START_DATA, r},
-        {CURLOPT_OPENSOCKETDATA, r},
-        {CURLOPT_CLOSESOCKETDATA, r},
-        {CURLOPT_SSL_CTX_DATA, r},
+        {CURLOPT_ERRORBUFFER, r->text},   {CURLOPT_HEADERDATA, r},
+        {CURLOPT_WRITEDATA, r},           {CURLOPT_XFERINFODATA, r},
+        {CURLOPT_RESOLVER_START_DATA, r}, {CURLOPT_OPENSOCKETDATA, r},
+        {CURLOPT_CLOSESOCKETDATA, r},     {CURLOPT_SSL_CTX_DATA, r},
     };
     CURL *easy = r->own.easy;
     CURLcode c = CURLE_OK;

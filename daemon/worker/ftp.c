@@ -115,12 +115,13 @@ static int add_command(struct curl_slist **list, const char *command) {
     return 0;
 }
 
-/* What goes before RETR. libcurl's own SIZE and REST have it read no further than SIZE says, whatever
- * follows: the end of a longer file would be missed, and so would a server that says yes to REST and
+/* What goes before RETR. libcurl's own SIZE and REST have it read no further than SIZE says,
+ * whatever follows: the end of a longer file would be missed, and a server that says yes to REST and
  * begins at the beginning. The last segment of the path is the file's name, as for libcurl. */
 static int make_commands(struct aside_own *own, const struct url *url, uint64_t offset) {
     const char *end = url->path + url->path_len, *from = memrchr(url->path, '/', url->path_len);
-    _cleanup_(curl_freep) char *name = curl_easy_unescape(own->easy, from + 1, (int)(end - from) - 1, NULL);
+    _cleanup_(curl_freep) char *name =
+        curl_easy_unescape(own->easy, from + 1, (int)(end - from) - 1, NULL);
     _cleanup_free_ char *size = NULL;
     char rest[32];
 
@@ -176,8 +177,8 @@ static int open_key(const char *key, int *ret_fd) {
 }
 
 static CURLcode set_sftp(struct aside_own *own, const struct wire_config *config,
-                         const struct wire_job *job, const struct address *address,
-                         uint64_t offset, int *ret_known) {
+                         const struct wire_job *job, const struct address *address, uint64_t offset,
+                         int *ret_known) {
     char path[PATH_BYTES], name[NAME_BYTES];
     CURLcode c = CURLE_OK;
 
@@ -196,7 +197,8 @@ static CURLcode set_sftp(struct aside_own *own, const struct wire_config *config
         .low_speed_limit = config->low_speed_limit,
     };
     if (job->auth != WIRE_AUTH_KEY) {
-        SET(own->easy, c, CURLOPT_SSH_AUTH_TYPES, (long)(CURLSSH_AUTH_PASSWORD | CURLSSH_AUTH_KEYBOARD));
+        SET(own->easy, c, CURLOPT_SSH_AUTH_TYPES,
+            (long)(CURLSSH_AUTH_PASSWORD | CURLSSH_AUTH_KEYBOARD));
         return c;
     }
     if (open_key(job->secret, &own->key) < 0)
@@ -213,10 +215,11 @@ static bool can_log_in(const struct wire_job *job, const struct address *address
     bool sftp = address->url.scheme == URL_SFTP;
 
     if (sftp && job->auth == WIRE_AUTH_NONE)
-        failure_set(f, ERR_LOGIN,
-                    "%.200s: an SFTP server lets in nobody without a name; give the job \"auth\" of "
-                    "type basic or key",
-                    address->url.host_key);
+        failure_set(
+            f, ERR_LOGIN,
+            "%.200s: an SFTP server lets in nobody without a name; give the job \"auth\" of "
+            "type basic or key",
+            address->url.host_key);
     else if (job->auth != WIRE_AUTH_NONE && job->auth != WIRE_AUTH_BASIC &&
              !(sftp && job->auth == WIRE_AUTH_KEY))
         failure_set(f, ERR_LOGIN, "%.200s: an %s server knows no \"auth\" but that of type basic%s",
@@ -328,7 +331,8 @@ static void judge_ftp(const struct attempt *a, const struct ftp_attempt *f, stru
     case CURLE_OPERATION_TIMEDOUT:
         if (!is_over(a) &&
             (strstr(a->curl_text, "response timeout") || strstr(a->curl_text, "looks dead")))
-            failure_set(ret, ERR_STALLED, "%.200s has not answered for too long: %s", a->host, says);
+            failure_set(ret, ERR_STALLED, "%.200s has not answered for too long: %s", a->host,
+                        says);
         else
             curlcode_judge(a, 0, ret);
         break;

@@ -20,9 +20,8 @@
 #define SALT_MAX 64
 
 /* In this order; libssh2 1.10 proves RSA keys with SHA-1 alone, which servers have given up. */
-static const char *const types[] = {"ssh-ed25519",         "ecdsa-sha2-nistp256",
-                                    "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
-                                    "ssh-rsa"};
+static const char *const types[] = {"ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384",
+                                    "ecdsa-sha2-nistp521", "ssh-rsa"};
 
 struct key {
     const char *type; /* of the table above */
@@ -159,7 +158,6 @@ static bool is_revoked(const struct keys *k, const struct key *key) {
     return false;
 }
 
-/* libssh2 has no bracketed IPv6 addresses in mind, but compares what it makes of host and port. */
 static int write_keys(const struct keys *k, const char *name, FILE *to) {
     int written = 0;
 

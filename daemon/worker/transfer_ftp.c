@@ -1,9 +1,9 @@
+#include "daemon/worker/transfer_rest.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-
-#include "daemon/worker/transfer_rest.h"
 
 /* How a version is named in what is kept: as Last-Modified would have it. */
 static void date_text(time_t date, char ret[VERSION_DATE_MAX]) {
@@ -181,8 +181,8 @@ int ftp_start(struct transfer *t) {
         ask_rest(t);
     if (r == 0 && curl_easy_setopt(own.easy, CURLOPT_PRIVATE, t) != CURLE_OK)
         r = -ENOMEM;
-    if (r == 0 && !ftp_fill(&own, t->settings->config, &task->job, &t->address, t->offset, &t->known,
-                            &task->failure))
+    if (r == 0 && !ftp_fill(&own, t->settings->config, &task->job, &t->address, t->offset,
+                            &t->known, &task->failure))
         r = -EINVAL;
     if (r < 0) {
         aside_own_done(&own);

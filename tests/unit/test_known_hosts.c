@@ -32,7 +32,8 @@ static void expect(const char *text, const char *name, const char *picked) {
 
 static void test_host_by_name(void **state) {
     (void)state;
-    expect("# ssh-rsa\n\na ssh-ed25519 AA\nb,c ssh-ed25519 BB me@there\n", "c", "c ssh-ed25519 BB\n");
+    expect("# ssh-rsa\n\na ssh-ed25519 AA\nb,c ssh-ed25519 BB me@there\n", "c",
+           "c ssh-ed25519 BB\n");
     expect("a ssh-ed25519 AA\n", "aa", "");
     expect("A ssh-ed25519 AA\n", "a", "a ssh-ed25519 AA\n");
 }
@@ -45,7 +46,8 @@ static void test_port_belongs_to_the_name(void **state) {
 }
 
 static void test_hashed_name(void **state) {
-    const char *text = "|1|F1E1KeoE/eEWhi10WpGv4OdiO6Y=|3988QV0VE8wmZL7suNrYQLITLCg= ssh-ed25519 AA\n";
+    const char *text =
+        "|1|F1E1KeoE/eEWhi10WpGv4OdiO6Y=|3988QV0VE8wmZL7suNrYQLITLCg= ssh-ed25519 AA\n";
 
     (void)state; /* ssh-keygen(1)'s example of 192.168.1.61 */
     expect(text, "192.168.1.61", "192.168.1.61 ssh-ed25519 AA\n");
@@ -64,8 +66,9 @@ static void test_patterns(void **state) {
 
 static void test_strong_types_first(void **state) {
     (void)state;
-    expect("a ssh-rsa CC\na ecdsa-sha2-nistp256 BB\na ssh-ed25519 AA\na ssh-dss DD\na 1024 35 1234\n", "a",
-           "a ssh-ed25519 AA\na ecdsa-sha2-nistp256 BB\na ssh-rsa CC\n");
+    expect(
+        "a ssh-rsa CC\na ecdsa-sha2-nistp256 BB\na ssh-ed25519 AA\na ssh-dss DD\na 1024 35 1234\n",
+        "a", "a ssh-ed25519 AA\na ecdsa-sha2-nistp256 BB\na ssh-rsa CC\n");
 }
 
 static void test_marked_lines(void **state) {
