@@ -116,8 +116,8 @@ static int add_command(struct curl_slist **list, const char *command) {
 }
 
 /* What goes before RETR. libcurl's own SIZE and REST have it read no further than SIZE says,
- * whatever follows: the end of a longer file would be missed, and a server that says yes to REST and
- * begins at the beginning. The last segment of the path is the file's name, as for libcurl. */
+ * whatever follows: the end of a longer file would be missed, and a server that says yes to REST
+ * and begins at the beginning. The last segment of the path is the file's name, as for libcurl. */
 static int make_commands(struct aside_own *own, const struct url *url, uint64_t offset) {
     const char *end = url->path + url->path_len, *from = memrchr(url->path, '/', url->path_len);
     _cleanup_(curl_freep) char *name =
