@@ -79,6 +79,7 @@ run_inside() {
     echo "$pid"
     exec >&2
     umount -l /mnt
+    mount --make-rshared / # as systemd makes it where it is not in a container: units get what it mounts
     exec env -i container=dld-test PATH="$PATH" LANG=C.UTF-8 /lib/systemd/systemd --unit=boot.target \
         --log-target=journal --show-status=no
 }

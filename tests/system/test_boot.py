@@ -1,6 +1,7 @@
 """dld as a service of a real systemd: `make install` and the units, on a machine that boot.py boots."""
 
 import contextlib
+import json
 import textwrap
 import time
 
@@ -240,6 +241,35 @@ def test_another_root_by_the_manuals_recipe(machine):
     change_unit(machine, "ReadWritePaths=/srv/mirror")
     machine.run("dlctl", "submit", "--wait", f"{WEB}/1")
     assert facts(machine, "/srv/mirror/1") == "dld:dld 644"
+
+
+# ---- credentials ----
+
+
+def run_as(machine, credential):
+    """A job that names the credential."""
+    job = {"url": f"{WEB}/1", "auth": {"type": "basic", "credential": credential}}
+    machine.run("dlctl", "submit", "--wait", "-", stdin=json.dumps(job), code=None)
+    job = machine.run("dlctl", "--json", "list").document
+    return job["state"], (job["error"] or {}).get("name")
+
+
+def test_credential_that_systemd_loads(machine):
+    machine.path("/root/password").write_text("ann:password")
+    machine.path("/root/password").chmod(0o600)
+    change_unit(machine, "LoadCredential=mirror:/root/password")
+    assert run_as(machine, "mirror") == ("done", None)
+
+
+def test_credential_by_the_manuals_recipe(machine):
+    machine.path("/root/mirror.txt").write_text("ann:password")
+    machine.run("install", "-d", "-m", "0750", "-o", "root", "-g", "dld", "/etc/dld/credentials")
+    machine.run("install", "-m", "0640", "-o", "root", "-g", "dld", "/root/mirror.txt", "/etc/dld/credentials/mirror")
+    assert run_as(machine, "mirror") == ("done", None)
+
+
+def test_credential_that_is_not_there(machine):
+    assert run_as(machine, "other") == ("failed", "credential")
 
 
 # ---- stopping ----

@@ -129,6 +129,12 @@ def test_what_is_no_job_file_is_refused(daemon, text):
     ({"deadline": "tomorrow"}, "deadline"),
     ({"not_before": 0}, "not_before"),
     ({"compressed": "yes"}, "compressed"),
+    ({"auth": "basic"}, "auth"),
+    ({"auth": {"type": "other", "credential": "a"}}, "auth.type"),
+    ({"auth": {"type": "basic", "credential": "a/b"}}, "auth.credential"),
+    ({"client_certificate": ".a"}, "client_certificate"),
+    ({"proxy": "http://h"}, "proxy"),
+    ({"proxy_auth": "a"}, "proxy_auth"),
 ])
 def test_bad_field_is_named_with_its_place(daemon, keys, place):
     jobs = [{"url": "http://h/"}, {"url": "http://h/", **keys}]
