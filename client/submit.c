@@ -242,7 +242,7 @@ static int submit_cannot_open(struct submit *s, const char *path, int error) {
     char text[1024];
 
     snprintf(text, sizeof(text), "cannot open %.800s: %s%s", path, strerror(-error),
-             error == -ENOENT ? " (a URL starts with http:// or https://)" : "");
+             error == -ENOENT ? " (a URL starts with http://, https://, ftp://, ftps:// or sftp://)" : "");
     return submit_bad_file(s, text);
 }
 

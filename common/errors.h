@@ -34,14 +34,17 @@
       "the host's address is one that may not be used")                                            \
     X(DEADLINE, 20, "deadline", false, "the job's deadline has passed")                            \
     X(SIZE, 21, "size", false, "the file has another size than was asked for")                     \
-    X(CREDENTIAL, 22, "credential", false, "a credential that the job names can't be used")
+    X(CREDENTIAL, 22, "credential", false, "a credential that the job names can't be used")        \
+    X(LOGIN, 23, "login", false, "the FTP or SFTP server lets nobody in with what the job has")    \
+    X(REFUSED, 24, "refused", false, "the FTP or SFTP server does not give the file")              \
+    X(HOST_KEY, 25, "host-key", false, "the SFTP server's host key is not the one that is known")
 
 enum dld_error {
     ERR_NONE = 0,
 #define X(symbol, number, name, transient, sentence) ERR_##symbol = number,
     DLD_ERRORS(X)
 #undef X
-        ERR_MAX_ = 23
+        ERR_MAX_ = 26
 };
 
 /* NULL for ERR_NONE and for numbers that are not in the table. */

@@ -10,7 +10,15 @@
 #include "common/text.h"
 #include "common/util.h"
 
-const char url_scheme_unsupported[] = "the scheme is not supported; use http or https";
+const char url_scheme_unsupported[] = "the scheme is not supported; use " URL_SCHEMES;
+
+static const struct {
+    const char *name;
+    unsigned port;
+} schemes[] = {
+    [URL_HTTP] = {"http", 80}, [URL_HTTPS] = {"https", 443}, [URL_FTP] = {"ftp", 21},
+    [URL_FTPS] = {"ftps", 990}, [URL_SFTP] = {"sftp", 22},
+};
 
 #define HOST_MAX 253
 #define LABEL_MAX 63
@@ -71,7 +79,7 @@ static bool is(char c, unsigned class) {
 struct parse {
     const char *s;  /* all of the input */
     size_t encoded; /* bytes of it that may have to be percent-encoded */
-    bool https;
+    enum url_scheme scheme;
     unsigned port;
     char host[HOST_MAX + 1]; /* canonical */
     size_t host_len;
@@ -79,6 +87,23 @@ struct parse {
     const char *why;
     size_t column;
 };
+
+const char *url_scheme_name(enum url_scheme scheme) {
+    return schemes[scheme].name;
+}
+
+bool url_scheme_find(const char *s, size_t n, enum url_scheme *ret) {
+    for (size_t i = 0; i < ELEMENTSOF(schemes); i++)
+        if (strlen(schemes[i].name) == n && strncasecmp(schemes[i].name, s, n) == 0) {
+            *ret = (enum url_scheme)i;
+            return true;
+        }
+    return false;
+}
+
+bool url_scheme_is_web(enum url_scheme scheme) {
+    return scheme == URL_HTTP || scheme == URL_HTTPS;
+}
 
 static int refuse(struct parse *p, const char *at, const char *why) {
     p->why = why;
@@ -128,9 +153,7 @@ static int parse_scheme(struct parse *p, const char **s) {
     n = (size_t)(colon - p->s);
     if (*colon != ':' || n == 0)
         return refuse(p, p->s, missing);
-    if (n == 5 && strncasecmp(p->s, "https", 5) == 0)
-        p->https = true;
-    else if (n != 4 || strncasecmp(p->s, "http", 4) != 0)
+    if (!url_scheme_find(p->s, n, &p->scheme))
         /* example.com:80/x and localhost:80/x begin with what could be a scheme */
         return refuse(p, p->s,
                       strncmp(colon, "://", 3) != 0 &&
@@ -213,7 +236,7 @@ static int parse_port(struct parse *p, const char *s, const char *end) {
     const char *first = s + 1;
     unsigned port = 0;
 
-    p->port = p->https ? 443 : 80;
+    p->port = schemes[p->scheme].port;
     if (end - s <= 1)
         return 0;
     for (s = first; s < end; s++) {
@@ -234,9 +257,9 @@ static int parse_authority(struct parse *p, const char **s) {
     int r;
 
     if (memchr(from, '@', n))
-        return refuse(p, from,
+        return refuse(p, NULL, /* what is quoted of it could be a password */
                       "a user name or password is not allowed in it; "
-                      "give an Authorization header instead");
+                      "name a credential in the job's \"auth\" instead");
     if (*from == '[') {
         host_end = memchr(from, ']', n);
         if (!host_end)
@@ -335,6 +358,28 @@ static int put_path(struct parse *p, const char **s) {
     return 0;
 }
 
+/* An FTP or SFTP server is to be asked for a file: not for what stands between from and s, where
+ * that has no name, or where the name would be more than one line of the protocol. What follows the
+ * canonical path (from start) is no query. */
+static int check_file(struct parse *p, const char *from, const char *s, char *start) {
+    const char *type;
+
+    if (*s == '?')
+        return refuse(p, s, "a '?' has no meaning there; write %3F if it belongs to the name");
+    for (const char *c = from; c < s; c++)
+        if (*c == '%' && (c[1] < '2' || strncasecmp(c + 1, "7f", 2) == 0))
+            return refuse(p, c, "a control character is not allowed");
+    *p->end = '\0';
+    type = p->scheme == URL_SFTP ? NULL : strcasestr(start, ";type=");
+    if (type && strcasecmp(type, ";type=i") != 0)
+        return refuse(p, NULL, "only files are fetched, byte by byte: leave \";type=\" out");
+    if (type)
+        p->end = start + (type - start);
+    if (p->end[-1] == '/')
+        return refuse(p, NULL, "it names a directory, and only files can be fetched");
+    return 0;
+}
+
 static int put_query(struct parse *p, const char *s) {
     if (*s != '?')
         return 0;
@@ -358,7 +403,9 @@ static size_t port_text(unsigned port, char text[8]) {
 
 /* Writes text of the parts and s, which is what follows the authority, and makes *ret of it. */
 static int write_url(struct parse *p, const char *s, struct url *ret) {
-    size_t left = strlen(s), room = p->host_len + 16 + left + 2 * p->encoded, path, path_end, n;
+    size_t left = strlen(s), room = p->host_len + 16 + left + 2 * p->encoded, host, path,
+           path_end, n;
+    const char *from;
     _cleanup_free_ char *text = NULL, *key = NULL;
     char port[8];
     int r;
@@ -370,16 +417,20 @@ static int write_url(struct parse *p, const char *s, struct url *ret) {
         return -ENOMEM;
     p->text = p->end = text;
     p->limit = text + room;
-    put(p, "https", p->https ? 5 : 4);
+    put(p, schemes[p->scheme].name, strlen(schemes[p->scheme].name));
     put(p, "://", 3);
+    host = (size_t)(p->end - text);
     put(p, p->host, p->host_len);
     n = port_text(p->port, port);
     memcpy(key, p->host, p->host_len);
     memcpy(key + p->host_len, port, n + 1);
-    if (p->port != (p->https ? 443 : 80))
+    if (p->port != schemes[p->scheme].port)
         put(p, port, n);
     path = (size_t)(p->end - text);
+    from = s;
     r = put_path(p, &s);
+    if (r == 0 && !url_scheme_is_web(p->scheme))
+        r = check_file(p, from, s, text + path);
     if (r < 0)
         return r;
     path_end = (size_t)(p->end - text);
@@ -388,7 +439,8 @@ static int write_url(struct parse *p, const char *s, struct url *ret) {
         return r;
     *p->end = '\0';
 
-    ret->host = text + (p->https ? 8 : 7);
+    ret->scheme = p->scheme;
+    ret->host = text + host;
     ret->host_len = p->host_len;
     ret->port = (uint16_t)p->port;
     ret->path = text + path;
@@ -404,7 +456,8 @@ int url_parse(const char *s, struct url *ret, const char **ret_why, size_t *ret_
 
     p.s = s;
     p.encoded = 0;
-    p.https = false;
+    p.scheme = URL_HTTP;
+    p.port = 0;
     p.why = NULL;
     p.column = 0;
     r = check_bytes(&p);

@@ -14,19 +14,39 @@
  * and "127.1" are refused. A dot at the end of the name is refused too, for it would make two hosts
  * of one; so is percent-encoding in it. "%2e" counts as a dot in dot segments. A port may have
  * leading zeros, and may be empty, which is the default one.
+ *
+ * With ftp, ftps and sftp the path must name a file: it doesn't end in '/', and nothing in it decodes
+ * to a control character, which would be a command of its own to an FTP server. There is no query.
+ * ";type=i" (RFC 1738 section 3.2.2) at its end is dropped and any other type refused.
  */
 #ifndef DLD_URL_H
 #define DLD_URL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define URL_MAX_LENGTH 16384 /* bytes of the canonical form */
 
+/* All that there are, for sentences. */
+#define URL_SCHEMES "http, https, ftp, ftps or sftp"
+
+enum url_scheme { URL_HTTP, URL_HTTPS, URL_FTP, URL_FTPS, URL_SFTP };
+
+/* As in a URL, in lower case. */
+const char *url_scheme_name(enum url_scheme scheme);
+
+/* The scheme of these n bytes, in whatever case. False: there is none of that name. */
+bool url_scheme_find(const char *s, size_t n, enum url_scheme *ret);
+
+/* http or https? */
+bool url_scheme_is_web(enum url_scheme scheme);
+
 struct url {
     char *text;     /* canonical form, owned */
     char *host_key; /* "host:port", lower case, port always there, IPv6 in brackets; owned */
     uint16_t port;  /* effective */
+    enum url_scheme scheme;
     /* views into text */
     const char *host; /* as in text: IPv6 keeps its brackets */
     size_t host_len;
@@ -34,7 +54,7 @@ struct url {
     size_t path_len;  /* up to '?' or the end */
 };
 
-/* The sentence when the scheme is neither http nor https, for callers who would rather name it. */
+/* The sentence when the scheme is none of these, for callers who would rather name it. */
 extern const char url_scheme_unsupported[];
 
 /* Parses s, which ends with a NUL. On success *ret is filled and url_done() frees it. On failure

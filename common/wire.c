@@ -99,6 +99,7 @@ int wire_put_config(struct buf *b, const struct wire_config *m) {
     put_str(b, m->deny);
     put_str(b, m->allow);
     put_str(b, m->proxy);
+    put_str(b, m->known_hosts);
     return record_close(b, at);
 }
 
@@ -318,6 +319,7 @@ int wire_get_config(const void *p, size_t n, struct wire_config *ret) {
     ret->deny = get_str(&c);
     ret->allow = get_str(&c);
     ret->proxy = get_str_or_null(&c);
+    ret->known_hosts = get_str(&c);
     if (ret->fsync >= FSYNC_MAX_ || ret->transfers == 0)
         c.bad = true;
     return cursor_end(&c);

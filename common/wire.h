@@ -74,6 +74,7 @@ struct wire_config {
     const char *deny;        /* CIDR networks, separated by spaces: not to be connected to, */
     const char *allow;       /* but for these; both may be "" */
     const char *proxy;       /* its URL, for all jobs, NULL: none */
+    const char *known_hosts; /* the file of host keys, for sftp */
 };
 
 /* What of a file is on disk already: its first bytes, and how the server named their version. */
@@ -102,6 +103,7 @@ enum wire_auth {
     WIRE_AUTH_BASIC = 1,  /* user and secret, the password */
     WIRE_AUTH_DIGEST = 2, /* likewise */
     WIRE_AUTH_BEARER = 3, /* secret, the token */
+    WIRE_AUTH_KEY = 4,    /* user and secret, a private key for sftp */
     WIRE_AUTH_MAX_
 };
 

@@ -1,6 +1,7 @@
 #include "daemon/access.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -86,11 +87,16 @@ static int fill_auth(struct credential *c, const struct access_settings *setting
         [JOB_AUTH_DIGEST] = WIRE_AUTH_DIGEST,
         [JOB_AUTH_BEARER] = WIRE_AUTH_BEARER,
         [JOB_AUTH_NETRC] = WIRE_AUTH_BASIC,
+        [JOB_AUTH_KEY] = WIRE_AUTH_KEY,
     };
     int r;
 
     if (spec->auth == JOB_AUTH_NONE || (!place->home && spec->auth != JOB_AUTH_NETRC))
         return 0;
+    if (spec->auth == JOB_AUTH_KEY && place->url.scheme != URL_SFTP) {
+        snprintf(why, CREDENTIAL_WHY_MAX, "\"auth\" of type key is for sftp alone");
+        return -ENOKEY;
+    }
     r = credential_read(settings->dir, spec->credential, c, why);
     if (r < 0)
         return r;
@@ -98,12 +104,14 @@ static int fill_auth(struct credential *c, const struct access_settings *setting
         r = find_in_netrc(c, spec->credential, place, why);
     else if (spec->auth == JOB_AUTH_BEARER)
         r = credential_token(c, spec->credential, why);
+    else if (spec->auth == JOB_AUTH_KEY)
+        r = credential_key(c, spec->credential, why);
     else
         r = credential_password(c, spec->credential, why);
     if (r < 0 || !c->secret)
         return r;
     message->auth = kinds[spec->auth];
-    message->user = c->user;
+    message->user = spec->auth == JOB_AUTH_KEY ? spec->auth_user : c->user;
     message->secret = c->secret;
     return 0;
 }

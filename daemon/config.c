@@ -30,6 +30,7 @@ void config_done(struct config *c) {
     free(c->transfer.ca_file);
     free(c->network.deny);
     free(c->network.allow);
+    free(c->transfer.known_hosts);
     free(c->network.schemes);
     free(c->network.proxy);
     free(c->network.proxy_auth);

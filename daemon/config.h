@@ -38,6 +38,7 @@ struct config {
         uint64_t low_speed_time;
         unsigned max_redirects;
         unsigned digest; /* the one of config_digest_name() */
+        char *known_hosts; /* the file of host keys */
         char *ca_file; /* "": the certificates that the system trusts */
     } transfer;
     struct {

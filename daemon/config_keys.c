@@ -84,6 +84,12 @@ const struct config_key config_keys[] = {
      .help = "A file of certificates (PEM) to trust for https, instead of those that the system "
              "trusts."},
 
+    {KEY(transfer, known_hosts, PATH), .standard = "/etc/ssh/ssh_known_hosts",
+     .standard_user = "~/.ssh/known_hosts",
+     .help = "The file of host keys, in OpenSSH's form, that SFTP servers are known by. Nothing is "
+             "fetched from one whose key it doesn't have. (~/.ssh/known_hosts for a user's own "
+             "daemon.)"},
+
     {KEY(retry, count, COUNT), .min = 0, .max = 1000, .standard = "5",
      .help = "How often a job is tried again after an error that may pass, unless it says itself "
              "(`retries`)."},
@@ -105,8 +111,9 @@ const struct config_key config_keys[] = {
              "well (dld.conf(5) has the list)."},
     {KEY(network, allow, NETWORKS), .standard = "",
      .help = "Networks to whose addresses connections are made though deny has them."},
-    {KEY(network, schemes, SCHEMES), .standard = "http https",
-     .help = "Schemes that a job's URL, and a redirect, may have."},
+    {KEY(network, schemes, SCHEMES), .standard = "http https ftp ftps sftp",
+     .help = "Schemes that a job's URL may have. A redirect leads to http or https alone, if they "
+             "are among these."},
     {KEY(network, proxy, PROXY), .standard = "",
      .help = "The proxy through which everything is fetched. It resolves the names, so that deny "
              "judges only addresses written in URLs. A job may name another one."},

@@ -33,13 +33,10 @@ static int check_networks(const char *value, struct buf *why) {
 
 /* ---- schemes ---- */
 
-static const char *const schemes[] = {"http", "https"};
-
 static bool scheme_is_known(const char *word, size_t n) {
-    for (size_t i = 0; i < ELEMENTSOF(schemes); i++)
-        if (strlen(schemes[i]) == n && memcmp(schemes[i], word, n) == 0)
-            return true;
-    return false;
+    enum url_scheme scheme;
+
+    return url_scheme_find(word, n, &scheme) && memcmp(word, url_scheme_name(scheme), n) == 0;
 }
 
 static int check_schemes(const char *value, struct buf *why) {
@@ -52,12 +49,12 @@ static int check_schemes(const char *value, struct buf *why) {
         if (n == 0 && count > 0)
             return 0;
         if (n == 0)
-            buf_adds(why, "no scheme is given, so that nothing could be fetched; write http, "
-                          "https or both with a blank between them");
+            buf_adds(why, "no scheme is given, so that nothing could be fetched; write some of "
+                          "http https ftp ftps sftp with blanks between them");
         else if (!scheme_is_known(value, n))
             buf_addf(why,
-                     "\"%.*s\" is no scheme that dld has; write http, https or both with a "
-                     "blank between them",
+                     "\"%.*s\" is no scheme that dld has; write some of http https ftp ftps sftp "
+                     "with blanks between them",
                      (int)MIN(n, (size_t)100), value);
         if (n == 0 || !scheme_is_known(value, n))
             return -EINVAL;
@@ -183,7 +180,7 @@ void config_network_describe(enum config_type type, struct buf *b) {
         buf_adds(b, "networks as 10.0.0.0/8 or fe80::/10 with blanks between them, or nothing");
         break;
     case CONFIG_SCHEMES:
-        buf_adds(b, "http, https or both");
+        buf_adds(b, "some of http https ftp ftps sftp, with blanks between them");
         break;
     case CONFIG_PROXY:
         buf_adds(b, "http://HOST:PORT, https://HOST:PORT, socks5h://HOST:PORT, or nothing");

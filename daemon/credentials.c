@@ -211,3 +211,14 @@ int credential_certificate(struct credential *c, const char *name, char why[CRED
     c->secret = c->text;
     return 0;
 }
+
+int credential_key(struct credential *c, const char *name, char why[CREDENTIAL_WHY_MAX]) {
+    if (!strstr(c->text, "-----BEGIN ") || !strstr(c->text, "PRIVATE KEY-----"))
+        return refuse(why, "the credential %s holds no private key (-----BEGIN ... PRIVATE KEY-----)",
+                      name);
+    if (strstr(c->text, "ENCRYPTED"))
+        return refuse(why, "the key in the credential %s has a passphrase; it must have none",
+                      name);
+    c->secret = c->text;
+    return 0;
+}

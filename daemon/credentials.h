@@ -54,6 +54,9 @@ int credential_token(struct credential *c, const char *name, char why[CREDENTIAL
 /* There are a certificate and a key in PEM form. Whether they are good is for TLS to find. */
 int credential_certificate(struct credential *c, const char *name, char why[CREDENTIAL_WHY_MAX]);
 
+/* There is a private key, in OpenSSH's form or in PEM. */
+int credential_key(struct credential *c, const char *name, char why[CREDENTIAL_WHY_MAX]);
+
 /* A netrc file: the login and password of the first entry for this host, or, where may_default, of
  * `default`. 1; 0: it has none, user and secret stay NULL; -ENOKEY. */
 int credential_netrc(struct credential *c, const char *name, const char *host, bool may_default,

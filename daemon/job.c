@@ -50,6 +50,7 @@ static const char *const auth_names[JOB_AUTH_MAX_] = {
     [JOB_AUTH_DIGEST] = "digest",
     [JOB_AUTH_BEARER] = "bearer",
     [JOB_AUTH_NETRC] = "netrc",
+    [JOB_AUTH_KEY] = "key",
 };
 
 const char *job_auth_name(enum job_auth a) {
@@ -118,6 +119,7 @@ void job_spec_done(struct job_spec *s) {
         free(s->urls[i]);
     free(s->urls);
     free(s->checksum);
+    free(s->auth_user);
     free(s->credential);
     free(s->client_certificate);
     free(s->proxy);

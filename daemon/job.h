@@ -115,6 +115,7 @@ enum job_auth {
     JOB_AUTH_DIGEST, /* likewise */
     JOB_AUTH_BEARER, /* a token */
     JOB_AUTH_NETRC,  /* a netrc file */
+    JOB_AUTH_KEY,    /* a private key, for sftp */
     JOB_AUTH_MAX_
 };
 
@@ -137,6 +138,7 @@ struct job_spec {
     uint64_t deadline, not_before;    /* usec since the epoch, 0: none */
     bool content_disposition, if_modified, remote_time, compressed;
     enum job_auth auth;
+    char *auth_user;          /* with JOB_AUTH_KEY, else NULL */
     char *credential;         /* the name of that of auth, NULL with JOB_AUTH_NONE only */
     char *client_certificate; /* the name of a credential, NULL: none */
     char *proxy;              /* URL, "none", or NULL: as configured */

@@ -36,7 +36,27 @@ static int read_type(const json_t *type, const char *place, enum job_auth *ret,
     if (!type)
         return job_refuse(err, place, NULL, "\"type\" is missing");
     if (!json_is_string(type) || job_auth_parse(json_string_value(type), ret) < 0)
-        return expected(full, "\"basic\", \"digest\", \"bearer\" or \"netrc\"", type, err);
+        return expected(full, "\"basic\", \"digest\", \"bearer\", \"netrc\" or \"key\"", type,
+                        err);
+    return 0;
+}
+
+/* Who logs in with a key. Of other types the credential says it. */
+static int read_user(const json_t *user, const char *place, struct job_values *v,
+                     struct job_error *err) {
+    const char *s = json_string_value(user);
+    char full[180];
+
+    if (v->auth != JOB_AUTH_KEY)
+        return user ? job_refuse(err, place, "user", "is for type \"key\"; else the credential has it")
+                    : 0;
+    if (!user)
+        return job_refuse(err, place, NULL, "\"user\" is missing");
+    snprintf(full, sizeof(full), "%s.user", place);
+    if (!s || !*s || strlen(s) > CREDENTIAL_USER_MAX || strlen(s) != json_string_length(user) ||
+        !text_is_printable(s, strlen(s)))
+        return expected(full, "a user's name of at most 255 bytes", user, err);
+    v->auth_user = s;
     return 0;
 }
 
@@ -51,14 +71,17 @@ int job_auth_read(const json_t *auth, const char *place, struct job_values *v,
     if (!json_is_object(auth))
         return expected(place, "an object of \"type\" and \"credential\"", auth, err);
     json_object_foreach((json_t *)auth, name, value) {
-        if (!streq(name, "type") && !streq(name, "credential"))
-            return job_refuse(err, place, name, "unknown key; the keys are type, credential");
+        if (!streq(name, "type") && !streq(name, "credential") && !streq(name, "user"))
+            return job_refuse(err, place, name, "unknown key; the keys are type, credential, user");
     }
     r = read_type(json_object_get(auth, "type"), place, &v->auth, err);
     if (r < 0)
         return r;
     if (!credential)
         return job_refuse(err, place, NULL, "\"credential\" is missing");
+    r = read_user(json_object_get(auth, "user"), place, v, err);
+    if (r < 0)
+        return r;
     snprintf(full, sizeof(full), "%s.credential", place);
     return job_credential_read(credential, full, &v->credential, err);
 }

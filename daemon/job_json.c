@@ -133,6 +133,8 @@ static void write_value(struct buf *b, enum job_key k, const struct job_values *
         json_begin(b, name, '{');
         json_str(b, "type", job_auth_name(v->auth));
         json_str(b, "credential", v->credential);
+        if (v->auth_user)
+            json_str(b, "user", v->auth_user);
         json_end(b, '}');
         break;
     default: /* a boolean */

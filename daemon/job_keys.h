@@ -62,6 +62,7 @@ struct job_values {
     uint64_t deadline_msec, not_before_msec; /* since the epoch */
     enum job_auth auth;
     const char *credential; /* of auth */
+    const char *auth_user;  /* of auth of type key */
     int64_t size;
     char checksum[JOB_CHECKSUM_MAX];
     size_t n_retry_on;

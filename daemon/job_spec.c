@@ -67,6 +67,8 @@ static int copy_values(const struct job_values *v, struct job_spec *ret) {
     if (r >= 0)
         r = copy_text(&ret->credential, v->credential);
     if (r >= 0)
+        r = copy_text(&ret->auth_user, v->auth_user);
+    if (r >= 0)
         r = copy_text(&ret->client_certificate, v->text[KEY_CLIENT_CERTIFICATE]);
     if (r >= 0)
         r = copy_text(&ret->proxy, v->text[KEY_PROXY]);

@@ -13,7 +13,7 @@ static int refuse_url(const char *s, const char *place, const char *why, size_t 
     char quoted[TEXT_QUOTED_MAX];
 
     if (why == url_scheme_unsupported)
-        return job_refuse(err, place, NULL, "the scheme %s is not supported; use http or https",
+        return job_refuse(err, place, NULL, "the scheme %s is not supported; use " URL_SCHEMES,
                           text_quote(quoted, s, strcspn(s, ":")));
     if (column == 0)
         return job_refuse(err, place, NULL, "%s", why);

@@ -203,6 +203,7 @@ static int start_pool(struct master *m) {
                 .deny = c->network.deny,
                 .allow = c->network.allow,
                 .proxy = *c->network.proxy ? c->network.proxy : NULL,
+                .known_hosts = c->transfer.known_hosts,
                 .digest = config_digest_name(c->transfer.digest),
             },
     };

@@ -2,7 +2,7 @@
 # setup.sh PURPOSE - installs the Debian packages that PURPOSE needs and that are missing.
 #
 # PURPOSE is build, check, demo or bench. When nothing is missing it asks neither the network nor for
-# root. What it installs brings servers along (nginx, Apache): they are kept from starting.
+# root. What it installs brings servers along (nginx, Apache, vsftpd, sshd): they are kept from starting.
 set -eu
 
 # ---- what needs what: Debian 12's package names ----
@@ -18,7 +18,7 @@ packages() {
         packages build
         echo clang libclang-rt-14-dev libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-h2 \
             nginx-light libnginx-mod-http-echo apache2-bin systemd dbus binutils openssl util-linux \
-            strace dosfstools
+            strace dosfstools vsftpd openssh-server openssh-sftp-server openssh-client
         ;;
     demo) # lomiri-wallpapers-16.04: 15 photographs, 16 MB
         packages build
@@ -103,6 +103,11 @@ policy_deny
 apt update -o APT::Update::Error-Mode=any || die "apt-get update failed; is there a network? Still missing:" $missing
 apt install -y --no-install-recommends $missing ||
     die "apt-get could not install all of:" $missing "(the names are those of Debian 12)"
-case " $missing " in
-*nginx*) echo "nginx is installed and not started; 'systemctl disable nginx' keeps it so at the next boot." ;;
-esac
+for service in nginx vsftpd openssh-server; do
+    case " $missing " in
+    *" $service"*)
+        unit=${service#open}
+        echo "$service is installed and not started; 'systemctl disable ${unit%-server}' keeps it so at the next boot."
+        ;;
+    esac
+done

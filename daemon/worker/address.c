@@ -20,7 +20,11 @@ void address_done(struct address *a) {
 }
 
 bool address_is_https(const struct address *a) {
-    return strncmp(a->url.text, "https:", 6) == 0;
+    return a->url.scheme == URL_HTTPS;
+}
+
+bool address_is_web(const struct address *a) {
+    return url_scheme_is_web(a->url.scheme);
 }
 
 /* Do both parsers see the same scheme, host and port? Sets *ret; -ENOMEM. */
@@ -34,7 +38,7 @@ static int parsers_agree(const struct address *a, bool *ret) {
         curl_url_get(a->curl, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK)
         return -ENOMEM;
     snprintf(ours, sizeof(ours), "%u", u->port);
-    *ret = streq(scheme, address_is_https(a) ? "https" : "http") && streq(port, ours) &&
+    *ret = streq(scheme, url_scheme_name(u->scheme)) && streq(port, ours) &&
            strlen(host) == u->host_len && memcmp(host, u->host, u->host_len) == 0;
     return 0;
 }

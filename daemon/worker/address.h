@@ -28,4 +28,7 @@ bool address_set(struct address *a, const char *text, struct failure *ret_failur
 
 bool address_is_https(const struct address *a);
 
+/* Is it HTTP that the server speaks, over TLS or not? */
+bool address_is_web(const struct address *a);
+
 #endif

@@ -29,6 +29,9 @@
 #define STAGE_MIN 64u
 #define STAGE_SHARE 4
 
+/* Transfers given up take a while to end. */
+#define ASIDES_PER_SLOT 4
+
 /* Bytes of a transfer under way that are being made durable. */
 struct saving {
     struct parcel parcel;
@@ -46,6 +49,7 @@ struct desk {
 
     struct dirs *dirs;
     struct session *session;
+    struct asides *asides;
     struct publisher *publisher;
     struct room room;
     struct sink_settings sink;
@@ -525,6 +529,7 @@ static int setup_slots(struct desk *d) {
     };
     d->transfer = (struct transfer_settings){
         .session = d->session,
+        .asides = d->asides,
         .config = &d->config,
         .sink = &d->sink,
         .restarted = on_restarted,
@@ -546,6 +551,9 @@ static int desk_setup(struct desk *d, int root_fd) {
     if (r == 0)
         r = session_new(&d->session, d->event, d->config.transfers, on_transfer_ended,
                         on_verdict, d);
+    if (r == 0)
+        r = asides_new(&d->asides, d->event, d->config.transfers * ASIDES_PER_SLOT,
+                       on_transfer_ended, d);
     if (r == 0)
         r = setup_slots(d);
     if (r == 0)
@@ -594,6 +602,7 @@ struct desk *desk_free(struct desk *d) {
         parcel_done(&s->parcel);
         free(s);
     }
+    asides_free(d->asides);
     session_free(d->session);
     queue_free(d->queue);
     dirs_free(d->dirs);

@@ -13,6 +13,9 @@
  *                _remote: times, versions and names from the server; _line: what came over which
  *                connection
  *   line*.c      connections on which a server may have sent one answer too many
+ *   transfer_ftp.c, ftp.c   the same for FTP, FTPS and SFTP
+ *   known_hosts.c  host keys of SFTP servers
+ *   aside.c      transfers in which libcurl may wait, each in a thread of its own
  *   request.c    the options of an easy handle
  *   identity.c   by what a request shows who it is, and to whom
  *   address.c    a URL as dld's and curl's parsers see it

@@ -33,19 +33,27 @@ static long to_seconds(uint64_t usec) {
             (code) = curl_easy_setopt((easy), (option), (value));                                  \
     } while (0)
 
-/* curl takes them with commas between them. */
-static int set_schemes(CURL *easy, const char *schemes) {
-    _cleanup_free_ char *list = strdup(schemes);
+/* Of the schemes permitted those of the web: nothing else is asked for over HTTP, and no redirect
+ * leads elsewhere. */
+static CURLcode set_schemes(CURL *easy, const char *schemes) {
+    char list[16] = "";
+    enum url_scheme scheme;
     CURLcode c = CURLE_OK;
 
-    if (!list)
-        return -ENOMEM;
-    for (char *p = list; *p; p++)
-        if (*p == ' ' || *p == '\t')
-            *p = ',';
+    for (size_t n; *schemes; schemes += n) {
+        schemes += strspn(schemes, " \t");
+        n = strcspn(schemes, " \t");
+        if (!url_scheme_find(schemes, n, &scheme) || !url_scheme_is_web(scheme) ||
+            strlen(list) + n + 2 > sizeof(list))
+            continue;
+        strcat(list, *list ? "," : "");
+        strcat(list, url_scheme_name(scheme));
+    }
+    if (!*list)
+        return CURLE_OK; /* no transfer of the web is begun */
     SET(easy, c, CURLOPT_PROTOCOLS_STR, list);
     SET(easy, c, CURLOPT_REDIR_PROTOCOLS_STR, list);
-    return c == CURLE_OK ? 0 : -ENOMEM;
+    return c;
 }
 
 /* A file alone: with a directory beside it, as libcurl is built to have, that would be trusted too,
@@ -75,7 +83,7 @@ static CURLcode set_proxy(CURL *easy, const char *url) {
 
 /* A tunnel that was opened with a user of the job's own is no other's to use; libcurl would share
  * it. HTTP/2 would be shared while it is in use. */
-static CURLcode set_job_proxy(CURL *easy, const struct wire_job *job) {
+CURLcode request_set_proxy(CURL *easy, const struct wire_job *job) {
     CURLcode c = job->proxy ? set_proxy(easy, *job->proxy ? job->proxy : NULL) : CURLE_OK;
 
     SET(easy, c, CURLOPT_PROXYUSERNAME, job->proxy_user);
@@ -98,7 +106,7 @@ static void clear_job_proxy(struct request *r) {
 
 bool request_permitted(const struct wire_config *config, const struct address *address,
                        struct failure *ret_failure) {
-    const char *scheme = address_is_https(address) ? "https" : "http", *p = config->schemes;
+    const char *scheme = url_scheme_name(address->url.scheme), *p = config->schemes;
 
     for (size_t n; p && *p; p += n) {
         p += strspn(p, " \t");
@@ -117,7 +125,7 @@ int request_init(struct request *r, CURL *easy, const struct wire_config *config
 
     *r = (struct request){.easy = easy, .proxy = config->proxy};
     r->identity = (struct identity){.easy = easy, .max_redirects = config->max_redirects};
-    if (!config->schemes || set_schemes(easy, config->schemes) < 0)
+    if (!config->schemes || set_schemes(easy, config->schemes) != CURLE_OK)
         return -ENOMEM;
     SET(easy, c, CURLOPT_NOSIGNAL, 1L);
     if (c == CURLE_OK)
@@ -204,7 +212,7 @@ int request_fill(struct request *r, const struct wire_job *job, const struct add
     if (job->referer)
         SET(r->easy, c, CURLOPT_REFERER, job->referer);
     if (c == CURLE_OK && (job->proxy || job->proxy_user))
-        c = set_job_proxy(r->easy, job);
+        c = request_set_proxy(r->easy, job);
     if (c == CURLE_OK && identity_set(&r->identity, job, address, r->headers, r->n_own) < 0)
         c = CURLE_OUT_OF_MEMORY;
     if (job->compressed)

@@ -42,4 +42,7 @@ int request_add(struct request *r, const char *header);
 int request_fill(struct request *r, const struct wire_job *job, const struct address *address);
 void request_clear(struct request *r, const struct wire_job *job);
 
+/* Sets the proxy of a job that has its own, or a user for it. */
+CURLcode request_set_proxy(CURL *easy, const struct wire_job *job);
+
 #endif

@@ -7,7 +7,7 @@
 /* All that are strings. */
 static size_t list_strings(struct wire_config *c, const char ***ret) {
     const char **strings[] = {&c->store_id, &c->digest, &c->ca_file, &c->schemes,
-                              &c->deny,     &c->allow,  &c->proxy};
+                              &c->deny,     &c->allow,  &c->proxy,   &c->known_hosts};
 
     memcpy(ret, strings, sizeof(strings));
     return ELEMENTSOF(strings);

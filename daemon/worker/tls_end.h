@@ -14,4 +14,8 @@
  * false now and to true when the server says that nothing more will come. False: no TLS. */
 bool tls_end_watch(CURL *easy, bool *ret_ended);
 
+/* Likewise of all connections that are made with an SSL_CTX, in whatever thread; from within
+ * CURLOPT_SSL_CTX_FUNCTION. *ret_ended outlives the context. */
+void tls_end_watch_context(void *context, bool *ret_ended);
+
 #endif

@@ -99,10 +99,11 @@ bool transfer_wrong_size(struct transfer *t, uint64_t bytes, const char *verb) {
 }
 
 /* The header is complete and the file is to follow. Whether to go on. */
-static bool digest_start(struct transfer *t) {
+bool transfer_digest(struct transfer *t) {
     struct integrity *in = &t->task->integrity;
 
-    answer_digests(t->easy, in);
+    if (!t->aside)
+        answer_digests(t->easy, in);
     if (digest_begin(&t->digest, in->kinds) == 0)
         return true;
     failure_set(&t->task->failure, ERR_INTERNAL, "can't make the digests of the file");
@@ -152,7 +153,7 @@ static bool body_begin(struct transfer *t) {
         return false;
     if (total > 0)
         sink_expect(&t->sink, (uint64_t)total);
-    return (!compressed || decode_begin(t)) && digest_start(t);
+    return (!compressed || decode_begin(t)) && transfer_digest(t);
 }
 
 /* Whether to go on reading a body that is not the file. */
@@ -173,8 +174,6 @@ static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
     bool ended;
 
     (void)size; /* is 1 */
-    if (!transfer_is_http(t))
-        return n;
     ended = t->head.ended;
     wrong = head_line(&t->head, p, n);
     if (!wrong && !t->head.ended && header_is_status_line(p, n) &&
@@ -252,9 +251,16 @@ static int keep_coded(struct transfer *t, const char *p, size_t n) {
     return r;
 }
 
+bool transfer_take(struct transfer *t, const char *p, size_t n) {
+    if ((t->decoder.on ? keep_coded(t, p, n) : keep(t, p, n)) < 0)
+        return false;
+    rest_save_if_due(t);
+    row_update(t);
+    return true;
+}
+
 static size_t on_body(char *p, size_t size, size_t n, void *userdata) {
     struct transfer *t = userdata;
-    int r;
 
     (void)size; /* is 1 */
     if (!t->body_begun && !body_begin(t))
@@ -263,12 +269,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *userdata) {
         excerpt_add(&t->excerpt, p, n);
         return discard(t, n) ? n : CURL_WRITEFUNC_ERROR;
     }
-    r = t->decoder.on ? keep_coded(t, p, n) : keep(t, p, n);
-    if (r < 0)
-        return CURL_WRITEFUNC_ERROR;
-    rest_save_if_due(t);
-    row_update(t);
-    return n;
+    return transfer_take(t, p, n) ? n : CURL_WRITEFUNC_ERROR;
 }
 
 /* Sees what on_body() doesn't: lengths before the first byte, and the bodies of redirects. */
@@ -314,18 +315,20 @@ static int on_request(void *userdata, char *address, char *local_address, int po
                : CURL_PREREQFUNC_ABORT;
 }
 
-/* Called before a name is looked up that is not in the cache. */
-static int on_lookup(void *state, void *reserved, void *userdata) {
-    struct transfer *t = userdata;
-
-    (void)state;
-    (void)reserved;
+bool transfer_may_look_up(struct transfer *t) {
     if (session_may_look_up(t->settings->session))
-        return 0;
+        return true;
     failure_set(&t->task->failure, ERR_DNS,
                 "%s: too many name lookups are without an answer to begin another",
                 t->address.url.host_key);
-    return 1;
+    return false;
+}
+
+/* Called before a name is looked up that is not in the cache. */
+static int on_lookup(void *state, void *reserved, void *userdata) {
+    (void)state;
+    (void)reserved;
+    return !transfer_may_look_up(userdata);
 }
 
 /* ---- life ---- */
@@ -380,7 +383,7 @@ struct transfer *transfer_new(const struct transfer_settings *settings,
  * field, which it has freed; an answer whose first field is folded makes it write there. With such a
  * libcurl each transfer gets a new handle; connections are the session's anyway. */
 static int transfer_renew(struct transfer *t) {
-    if (curl_version_info(CURLVERSION_NOW)->version_num >= 0x080000)
+    if (t->easy && curl_version_info(CURLVERSION_NOW)->version_num >= 0x080000)
         return 0;
     curl_easy_cleanup(t->easy);
     t->easy = curl_easy_init();
@@ -413,6 +416,34 @@ struct task *transfer_task(const struct transfer *t) {
     return t->task;
 }
 
+static int session_start(struct transfer *t) {
+    const struct wire_job *job = &t->task->job;
+    int r = t->used ? transfer_renew(t) : 0;
+
+    t->used = true;
+    passage_begin(&t->passage, job->proxy);
+    if (r == 0)
+        r = transfer_line_setup(t);
+    if (r == 0)
+        r = job->if_modified ? remote_ask(t) : rest_ask(t);
+    if (r == 0)
+        r = request_fill(&t->request, job, &t->address);
+    if (r == 0)
+        r = session_add(t->settings->session, t->easy);
+    if (r < 0)
+        request_clear(&t->request, job);
+    return r;
+}
+
+/* The handle of the session is of no use to it; a new one is made when it is wanted again. */
+static int start_aside(struct transfer *t) {
+    curl_easy_cleanup(TAKE_PTR(t->easy));
+    request_done(&t->request);
+    t->used = true;
+    passage_begin(&t->passage, t->task->job.proxy);
+    return ftp_start(t);
+}
+
 bool transfer_start(struct transfer *t, struct task *task) {
     int r;
 
@@ -430,21 +461,9 @@ bool transfer_start(struct transfer *t, struct task *task) {
     t->until_end = false;
     decoder_done(&t->decoder);
     sink_begin(&t->sink, task->job.id, task->job.output);
-    r = t->used ? transfer_renew(t) : 0;
-    t->used = true;
-    passage_begin(&t->passage, task->job.proxy);
-    if (r == 0)
-        r = transfer_line_setup(t);
-    if (r == 0)
-        r = task->job.if_modified ? remote_ask(t) : rest_ask(t);
-    if (r == 0)
-        r = request_fill(&t->request, &task->job, &t->address);
-    if (r == 0) {
-        row_begin(t);
-        r = session_add(t->settings->session, t->easy);
-    }
+    row_begin(t);
+    r = address_is_web(&t->address) ? session_start(t) : start_aside(t);
     if (r < 0) {
-        request_clear(&t->request, &task->job);
         sink_leave(&t->sink);
         transfer_release(t);
         failure_set(&task->failure, ERR_INTERNAL, "out of memory");
@@ -462,6 +481,8 @@ static int keep_facts(struct transfer *t, struct task *task) {
 
     if (t->wanted)
         task->size = atomic_load_explicit(&t->row->total, memory_order_relaxed);
+    if (t->aside)
+        return 0;
     task->http_status = (unsigned)transfer_status(t);
     if (task->http_status >= 400 && t->excerpt.n > 0 && !(task->body = excerpt_text(&t->excerpt)))
         return -ENOMEM;
@@ -484,7 +505,7 @@ static void verify(struct transfer *t, struct task *task) {
         rest_verify(t, task);
         return;
     }
-    if (transfer_wrong_size(t, task->bytes, "has sent") || (!t->body_begun && !digest_start(t)))
+    if (transfer_wrong_size(t, task->bytes, "has sent") || (!t->body_begun && !transfer_digest(t)))
         return;
     if (digest_end(&t->digest, &task->parcel.sums) < 0)
         failure_set(&task->failure, ERR_INTERNAL, "can't make the digests of the file");
@@ -492,9 +513,10 @@ static void verify(struct transfer *t, struct task *task) {
         integrity_judge(&task->integrity, &task->parcel.sums, &task->failure);
 }
 
-static void judge(struct transfer *t, CURLcode code) {
+struct attempt transfer_attempt(struct transfer *t, CURLcode code) {
     const struct wire_config *config = t->settings->config;
-    struct attempt a = {
+
+    return (struct attempt){
         .easy = t->easy,
         .code = code,
         .curl_text = t->curl_text,
@@ -507,8 +529,15 @@ static void judge(struct transfer *t, CURLcode code) {
         .low_speed_limit = config->low_speed_limit,
         .low_speed_time_usec = config->low_speed_time_usec,
     };
+}
 
-    answer_judge(&a, &t->task->failure);
+static void judge(struct transfer *t, CURLcode code) {
+    struct attempt a = transfer_attempt(t, code);
+
+    if (t->aside)
+        ftp_end(t, code);
+    else
+        answer_judge(&a, &t->task->failure);
 }
 
 /* Does a body whose coding is to be undone lack its end? Where the server says that there is none at
@@ -550,7 +579,8 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
         verify(t, task);
         t->spoilt |= f->error == ERR_CHECKSUM;
     }
-    request_clear(&t->request, &task->job);
+    if (!t->aside)
+        request_clear(&t->request, &task->job);
     if (f->error == ERR_NONE && !task->not_modified) {
         r = sink_finish(&t->sink, task->http_status, &task->parcel);
         if (r < 0)
@@ -563,6 +593,8 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
             t->spoilt = true;
         }
     }
+    if (t->aside)
+        ftp_leave(t, false);
     if (f->error != ERR_NONE || task->not_modified) {
         rest_leave(t, f->transient && !task->not_modified);
         return false;
@@ -573,6 +605,10 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
 }
 
 void transfer_abort(struct transfer *t, bool keep) {
+    if (t->aside) {
+        ftp_leave(t, true);
+        t->in_session = false;
+    }
     if (t->in_session) {
         session_remove(t->settings->session, t->easy);
         t->in_session = false;

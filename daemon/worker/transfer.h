@@ -9,6 +9,7 @@
 #define DLD_WORKER_TRANSFER_H
 
 #include "common/scoreboard.h"
+#include "daemon/worker/aside.h"
 #include "daemon/worker/gate.h"
 #include "daemon/worker/session.h"
 #include "daemon/worker/sink.h"
@@ -19,6 +20,7 @@ struct transfer;
 /* The callers', outlive the transfers. */
 struct transfer_settings {
     struct session *session;
+    struct asides *asides;
     const struct wire_config *config;
     const struct sink_settings *sink;
     /* What was kept of the file is not there any more: kept.offset is 0 now. */

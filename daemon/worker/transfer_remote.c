@@ -41,8 +41,10 @@ bool remote_redirects(struct transfer *t) {
 bool remote_unchanged(struct transfer *t, CURLcode code) {
     struct task *task = t->task;
 
-    if (!task->job.if_modified || !t->base.there || code != CURLE_OK || t->head.status != 304 ||
-        !t->head.ended)
+    if (!task->job.if_modified || !t->base.there)
+        return false;
+    if (t->aside ? !t->unchanged
+                 : code != CURLE_OK || t->head.status != 304 || !t->head.ended)
         return false;
     if (!remote_base_holds(&t->base, t->settings->sink->dirs, task->job.output)) {
         failure_set(&task->failure, ERR_OUTPUT,
@@ -61,6 +63,10 @@ int remote_adorn(struct transfer *t) {
     struct task *task = t->task;
     const struct wire_job *job = &task->job;
 
+    if (t->aside) {
+        ftp_adorn(t);
+        return 0;
+    }
     if (job->remote_time)
         remote_set_time(task->parcel.fd, answer_field(t->easy, "Last-Modified"));
     if (job->if_modified) {

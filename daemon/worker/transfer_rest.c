@@ -30,7 +30,7 @@ uint64_t rest_source(struct transfer *t) {
     const char *text = NULL, *why;
     size_t column;
 
-    if (curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &text) == CURLE_OK && text &&
+    if (t->easy && curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &text) == CURLE_OK && text &&
         url_parse(text, &u, &why, &column) == 0)
         return source_hash(&u);
     return source_hash(&t->address.url);
@@ -55,7 +55,7 @@ static struct wire_kept kept_in(struct transfer *t, int fd) {
     };
 }
 
-static void forget_kept(struct transfer *t) {
+void rest_forget(struct transfer *t) {
     t->offset = 0;
     t->task->kept.offset = 0;
     t->settings->restarted(t->settings->userdata, t->task);
@@ -64,7 +64,7 @@ static void forget_kept(struct transfer *t) {
 bool rest_begin_anew(struct transfer *t) {
     int r = sink_restart(&t->sink);
 
-    forget_kept(t);
+    rest_forget(t);
     if (r < 0)
         failure_set_output(&t->task->failure, r, t->task->job.output);
     return r == 0;
@@ -121,7 +121,7 @@ int rest_ask(struct transfer *t) {
     if (!resume_may(&task->kept, task->job.checksum != NULL) || task->job.compressed ||
         sink_resume(&t->sink, task->kept.offset, task->kept.file) < 0) {
         if (task->kept.offset > 0)
-            forget_kept(t);
+            rest_forget(t);
         return 0;
     }
     t->offset = t->saved = task->kept.offset;
@@ -152,7 +152,7 @@ bool rest_judge(struct transfer *t, CURLcode code) {
     struct task *task = t->task;
     long status = transfer_status(t);
 
-    if (t->offset == 0 || t->wanted || task->failure.error != ERR_NONE)
+    if (t->aside || t->offset == 0 || t->wanted || task->failure.error != ERR_NONE)
         return false;
     if (status == 206 && code == CURLE_OK)
         rest_refuse(t, "it is empty");

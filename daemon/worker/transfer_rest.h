@@ -9,9 +9,11 @@
 #define DLD_WORKER_TRANSFER_REST_H
 
 #include "daemon/worker/address.h"
+#include "daemon/worker/answer.h"
 #include "daemon/worker/chunks.h"
 #include "daemon/worker/decode.h"
 #include "daemon/worker/excerpt.h"
+#include "daemon/worker/ftp.h"
 #include "daemon/worker/head.h"
 #include "daemon/worker/remote.h"
 #include "daemon/worker/request.h"
@@ -50,6 +52,15 @@ struct transfer {
     uint64_t shown_usec;            /* when the row was last updated */
     uint64_t mark_usec, mark_bytes; /* where the measuring of speed began */
     char curl_text[CURL_ERROR_SIZE];
+
+    /* Of FTP and SFTP. */
+    struct aside *aside; /* which has the handle; NULL: it is in the session */
+    struct ftp ftp;
+    struct curl_slist *commands_anew; /* the aside's */
+    int known;      /* host keys of the server */
+    int64_t total;  /* of the whole file, -1: unknown */
+    bool anew;      /* there is another version now: the whole is to be fetched */
+    bool unchanged; /* the file that is there will do */
 };
 
 #define ROW_SET(row, field, value)                                                                 \
@@ -68,6 +79,18 @@ bool transfer_is_http(const struct transfer *t);
 /* Of the last answer, 0: none. */
 long transfer_status(const struct transfer *t);
 
+/* Before the first byte of a file that comes as a whole. Whether to go on. */
+bool transfer_digest(struct transfer *t);
+
+/* Bytes of the file. Whether to go on. */
+bool transfer_take(struct transfer *t, const char *p, size_t n);
+
+/* Whether a name may be looked up; the failure is set if not. */
+bool transfer_may_look_up(struct transfer *t);
+
+/* What there is to judge by. */
+struct attempt transfer_attempt(struct transfer *t, CURLcode code);
+
 /* ---- transfer_rest.c ---- */
 
 /* Which server the last answer came from, by the URL that redirects led to. */
@@ -82,6 +105,9 @@ bool rest_begin(struct transfer *t, int64_t length);
 /* The server sends the file from its first byte, for it is another one now, or no parts are to be
  * had of it. Whether to go on. */
 bool rest_begin_anew(struct transfer *t);
+
+/* What an earlier attempt left is no use. */
+void rest_forget(struct transfer *t);
 
 /* What came, or was to come, is not what belongs behind the kept bytes. */
 void rest_refuse(struct transfer *t, const char *why);
@@ -114,5 +140,19 @@ bool remote_unchanged(struct transfer *t, CURLcode code);
 
 /* Gives the parcel the time, version and name that the server gave, as far as the job wants them. 0 or -ENOMEM. */
 int remote_adorn(struct transfer *t);
+
+/* ---- transfer_ftp.c: FTP, FTPS and SFTP ---- */
+
+/* Begins, aside from the session. 0, or a negative errno where nothing was begun. */
+int ftp_start(struct transfer *t);
+
+/* It has ended: sets the failure if the file is not complete. */
+void ftp_end(struct transfer *t, CURLcode code);
+
+/* Lets go of it, and with abandon before it has ended. The handle is cleaned up where it is. */
+void ftp_leave(struct transfer *t, bool abandon);
+
+/* Gives the parcel the time that the server gave, as far as the job wants it. */
+void ftp_adorn(struct transfer *t);
 
 #endif

@@ -11,6 +11,8 @@ static void test_access_is_stored_by_name(void **state) {
         "'proxy': 'socks5h://p:1', 'proxy_auth': 'p'",
         "{'auth': {'type': 'netrc', 'credential': 'a.b_c@d-1'}, 'client_certificate': 'me', "
         "'proxy': 'socks5h://p:1', 'proxy_auth': 'p'}");
+    expect_taken("'auth': {'type': 'key', 'user': 'ann', 'credential': 'k'}",
+                 "{'auth': {'type': 'key', 'credential': 'k', 'user': 'ann'}}");
     expect_taken("'proxy': 'none'", "{'proxy': 'none'}");
 }
 
@@ -39,10 +41,15 @@ static void test_auth_is_refused_with_its_place(void **state) {
     expect_refused("'auth': {}", ".auth: \"type\" is missing");
     expect_refused("'auth': {'type': 'basic'}", ".auth: \"credential\" is missing");
     expect_refused("'auth': {'type': 'ntlm', 'credential': 'a'}",
-                   ".auth.type: expected \"basic\", \"digest\", \"bearer\" or \"netrc\", found "
-                   "\"ntlm\"");
+                   ".auth.type: expected \"basic\", \"digest\", \"bearer\", \"netrc\" or "
+                   "\"key\", found \"ntlm\"");
     expect_refused("'auth': {'type': 'basic', 'credential': 'a', 'user': 'b'}",
-                   ".auth.user: unknown key; the keys are type, credential");
+                   ".auth.user: is for type \"key\"; else the credential has it");
+    expect_refused("'auth': {'type': 'basic', 'credential': 'a', 'users': 'b'}",
+                   ".auth.users: unknown key; the keys are type, credential, user");
+    expect_refused("'auth': {'type': 'key', 'credential': 'a'}", ".auth: \"user\" is missing");
+    expect_refused("'auth': {'type': 'key', 'credential': 'a', 'user': 'a\\nb'}",
+                   ".auth.user: expected a user's name of at most 255 bytes, found \"a\\x0ab\"");
     expect_refused("'auth': {'type': 'basic', 'credential': '../a'}",
                    ".auth.credential: expected the name of a credential: 1 to 64 letters, digits "
                    "and ._@-, no dot first, found \"../a\"");

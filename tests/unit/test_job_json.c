@@ -45,7 +45,7 @@ static void test_job_is_an_object(void **state) {
 static void test_bad_url_tells_where(void **state) {
     (void)state;
     expect_error("{'url': 'gopher://h/'}", NULL,
-                 "jobs[3].url: the scheme \"gopher\" is not supported; use http or https");
+                 "jobs[3].url: the scheme \"gopher\" is not supported; use http, https, ftp, ftps or sftp");
     expect_error("{'url': ''}", NULL, "jobs[3].url: it is empty");
     expect_error("{'url': 'http://h/a%zz'}", NULL,
                  "jobs[3].url: two hex digits must follow a '%'; write a '%' itself as %25 "

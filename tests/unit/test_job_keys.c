@@ -40,8 +40,9 @@ static void test_bad_urls_are_refused(void **state) {
     expect_error("{'urls': [1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17]}", NULL,
                  "jobs[3].urls: expected 1 to 16 URLs, found 17");
     expect_error("{'urls': ['http://h/', 5]}", NULL, "jobs[3].urls[1]: expected a string, found 5");
-    expect_error("{'urls': ['http://h/', 'ftp://h/']}", NULL,
-                 "jobs[3].urls[1]: the scheme \"ftp\" is not supported; use http or https");
+    expect_error("{'urls': ['http://h/', 'scp://h/a']}", NULL,
+                 "jobs[3].urls[1]: the scheme \"scp\" is not supported; use http, https, ftp, ftps or "
+                 "sftp");
     expect_error("{'url': 'http://h/', 'urls': ['http://h/']}", NULL,
                  "jobs[3]: \"url\" and \"urls\" are both given; leave one out");
 }

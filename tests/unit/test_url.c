@@ -216,6 +216,49 @@ static void test_other_schemes_are_refused(void **state) {
     expect_refused("httpss://h/", "not supported");
 }
 
+static void test_file_schemes(void **state) {
+    (void)state;
+    expect("FTP://Host:21/a/../b%20c", "ftp://host/b%20c");
+    expect("ftps://h:990/a", "ftps://h/a");
+    expect("ftps://h:21/a", "ftps://h:21/a");
+    expect("sftp://h:22/~/a", "sftp://h/~/a");
+    expect("sftp://[::1]:2222/a", "sftp://[::1]:2222/a");
+    expect("ftp://h//etc/a#b", "ftp://h//etc/a");
+    expect_key("ftp://h/a", "h:21");
+    expect_key("ftps://h/a", "h:990");
+    expect_key("sftp://h/a", "h:22");
+}
+
+static void test_file_type(void **state) {
+    (void)state;
+    expect("ftp://h/a;type=i", "ftp://h/a");
+    expect("ftps://h/a;TYPE=I", "ftps://h/a");
+    expect("sftp://h/a;type=a", "sftp://h/a;type=a");
+    expect("ftp://h/a%3Btype=a", "ftp://h/a%3Btype=a");
+    expect_refused("ftp://h/a;type=a", ";type=");
+    expect_refused("ftp://h/a;Type=D", ";type=");
+    expect_refused("ftp://h/a;type=i/b", ";type=");
+    expect_refused("ftp://h/a;type=", ";type=");
+    expect_refused("ftp://h/;type=i", "directory");
+}
+
+static void test_what_is_no_file(void **state) {
+    (void)state;
+    expect_refused("ftp://h", "directory");
+    expect_refused("ftp://h/", "directory");
+    expect_refused("sftp://h/a/", "directory");
+    expect_refused("ftps://h/a/..", "directory");
+    expect_refused("ftp://h/a?b", "'?'");
+    expect_refused("ftp://h/a?", "'?'");
+    expect_refused("ftp://h/a%0d%0aDELE%20b", "control character");
+    expect_refused("ftp://h/%00", "control character");
+    expect_refused("sftp://h/a%0A", "control character");
+    expect_refused("ftp://h/%7Fa", "control character");
+    expect_refused("ftp://h/a%2", "two hex digits");
+    expect_refused("ftp://a:b@h/a", "\"auth\"");
+    expect("http://h/a%0d", "http://h/a%0d");
+}
+
 static void test_slashes_after_the_scheme_are_two(void **state) {
     (void)state;
     expect_refused("http:/h", "//");
@@ -353,6 +396,9 @@ int main(void) {
         cmocka_unit_test(test_empty_is_refused),
         cmocka_unit_test(test_missing_scheme_is_refused),
         cmocka_unit_test(test_other_schemes_are_refused),
+        cmocka_unit_test(test_file_schemes),
+        cmocka_unit_test(test_file_type),
+        cmocka_unit_test(test_what_is_no_file),
         cmocka_unit_test(test_slashes_after_the_scheme_are_two),
         cmocka_unit_test(test_user_names_are_refused),
         cmocka_unit_test(test_odd_hosts_are_refused),

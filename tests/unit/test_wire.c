@@ -57,6 +57,7 @@ static const struct wire_config a_config = {
     .dir_mode = 0755,
     .store_id = "0123456789abcdef0123456789abcdef",
     .schemes = "http https",
+    .known_hosts = "/etc/ssh/ssh_known_hosts",
     .deny = "127.0.0.0/8",
     .allow = "",
 };
