@@ -79,6 +79,8 @@ struct job {
     unsigned blocked;  /* attempts that found no room on the disk; they don't count */
     unsigned spent;    /* bit i: mirror i of its spec failed for good */
     uint64_t created;  /* usec since the epoch */
+    uint64_t rate_limit; /* bytes a second, 0: none of its own */
+    int64_t lane;      /* the store's number, while it has not ended */
     char *url;         /* canonical; owned */
     char *host;        /* "host:port"; owned */
     char *body;        /* JSON object of the job's other keys, NULL: none; owned */
@@ -98,6 +100,9 @@ static inline void job_freep(struct job **j) {
     *j = job_free(*j);
 }
 void job_free_many(struct job **jobs, size_t n); /* and the array */
+
+/* As its rank says: what it was submitted with, or was given later. */
+int job_priority(const struct job *j);
 
 /* What was asked for, beyond the URL. */
 struct job_spec {
