@@ -9,7 +9,10 @@
  *   show.c      show
  *   wait.c      wait
  *   status.c    status
- *   change.c    cancel, retry
+ *   hosts.c     hosts
+ *   change.c    cancel, pause, resume, retry
+ *   purge.c     purge
+ *   drain.c     drain
  *   upload.c    a batch in chunks, pipelined, sent again when the connection breaks
  *   waiter.c    prints each job once as it ends, then the sum
  *   connect.c   which daemon, and a request with its answer
@@ -45,8 +48,13 @@ static const struct verb verbs[] = {
     {"show", verb_show, "show all that is known of a job"},
     {"wait", verb_wait, "wait until jobs have ended"},
     {"status", verb_status, "how the daemon and its workers are doing"},
+    {"hosts", verb_hosts, "list the hosts that jobs are for, and how they are doing"},
     {"cancel", verb_cancel, "cancel jobs"},
+    {"pause", verb_pause, "pause jobs"},
+    {"resume", verb_resume, "let paused jobs go on"},
     {"retry", verb_retry, "queue jobs again that failed or were cancelled"},
+    {"purge", verb_purge, "forget jobs that have ended"},
+    {"drain", verb_drain, "start nothing new"},
 };
 
 static void print_help(void) {

@@ -134,6 +134,13 @@ int wire_put_cancel(struct buf *b, int64_t id) {
     return record_close(b, at);
 }
 
+int wire_put_release(struct buf *b, int64_t id) {
+    size_t at = record_open(b, WIRE_RELEASE);
+
+    put_u64(b, (uint64_t)id);
+    return record_close(b, at);
+}
+
 int wire_put_stop(struct buf *b) {
     return record_close(b, record_open(b, WIRE_STOP));
 }

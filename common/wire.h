@@ -40,6 +40,8 @@ enum wire_type {
     WIRE_JOB = 3,    /* to the worker: fetch this */
     WIRE_CANCEL =
         4, /* to the worker: drop this job, answer with a RESULT (CANCELLED, or what it came to) */
+    WIRE_RELEASE = 12, /* to the worker: give up this job, keep what it has of the file; answer with a
+                          RESULT (RELEASED, or what it came to) */
     WIRE_STOP = 5,    /* to the worker: give up all jobs (RESULT RELEASED each), then exit with 0 */
     WIRE_FETCHED = 6, /* from the worker: body complete, slot free; the RESULT follows */
     WIRE_CHECKPOINT = 8, /* from the worker: so much of a transfer that runs is on disk */
@@ -144,6 +146,7 @@ int wire_put_hello(struct buf *b, const struct wire_hello *m);
 int wire_put_config(struct buf *b, const struct wire_config *m);
 int wire_put_job(struct buf *b, const struct wire_job *m);
 int wire_put_cancel(struct buf *b, int64_t id);
+int wire_put_release(struct buf *b, int64_t id);
 int wire_put_stop(struct buf *b);
 int wire_put_fetched(struct buf *b, int64_t id);
 int wire_put_checkpoint(struct buf *b, const struct wire_checkpoint *m);
@@ -153,7 +156,7 @@ int wire_put_result(struct buf *b, const struct wire_result *m);
 int wire_get_hello(const void *p, size_t n, struct wire_hello *ret);
 int wire_get_config(const void *p, size_t n, struct wire_config *ret);
 int wire_get_job(const void *p, size_t n, struct wire_job *ret);
-int wire_get_id(const void *p, size_t n, int64_t *ret); /* CANCEL, FETCHED */
+int wire_get_id(const void *p, size_t n, int64_t *ret); /* CANCEL, RELEASE, FETCHED */
 int wire_get_empty(const void *p, size_t n);            /* STOP */
 int wire_get_checkpoint(const void *p, size_t n, struct wire_checkpoint *ret);
 int wire_get_result(const void *p, size_t n, struct wire_result *ret);

@@ -6,6 +6,7 @@
 
 #include "common/wire.h"
 #include "daemon/job.h"
+#include "daemon/sched.h"
 
 struct attempt_policy {
     unsigned retries;   /* further attempts after the first, where the job doesn't say */
@@ -46,6 +47,9 @@ struct attempt_end {
  */
 void attempt_failed(struct job *job, const struct job_spec *spec,
                     const struct attempt_policy *policy, const struct attempt_end *end);
+
+/* What the end of an attempt says of its host's health. */
+enum sched_says attempt_says(const struct wire_result *result);
 
 /* The time that an attempt may take, usec, with what is left until the deadline; 0: any. */
 uint64_t attempt_timeout(const struct job_spec *spec, uint64_t now);

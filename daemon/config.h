@@ -14,6 +14,12 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+/* Which ended jobs are kept: those that are not older, and not more of them. */
+struct config_keep {
+    uint64_t age;   /* usec, 0: of any age */
+    uint64_t count; /* 0: any number */
+};
+
 struct config {
     char *socket_path; /* --socket, DLD_SOCKET */
     char *state_dir;   /* --state-dir, DLD_STATE_DIR, $STATE_DIRECTORY of systemd */
@@ -52,6 +58,9 @@ struct config {
         char *schemes;      /* with blanks between them */
         char *proxy;        /* URL, "": none */
     } network;
+    struct {
+        struct config_keep keep;
+    } history;
     struct {
         unsigned mode;     /* of the socket */
         char *group;       /* of the socket, "" for the process's own */

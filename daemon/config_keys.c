@@ -111,6 +111,10 @@ const struct config_key config_keys[] = {
      .help = "The proxy through which everything is fetched. It resolves the names, so that deny "
              "judges only addresses written in URLs."},
 
+    {KEY(history, keep, KEEP), .standard = "90d 1000000",
+     .help = "What is kept of jobs that have ended: for how long, and how many at most. The oldest "
+             "are forgotten first, little by little. all: everything, until dlctl purge."},
+
     {KEY(control, mode, MODE), .min = 0600, .max = 0666, .standard = "0660",
      .standard_user = "0600",
      .help = "Permissions of the control socket, where dld makes it; under systemd dld.socket "
@@ -199,6 +203,9 @@ void config_key_describe(const struct config_key *k, struct buf *b) {
     case CONFIG_CHOICE:
         describe_choices(k->choices, b);
         break;
+    case CONFIG_KEEP:
+        buf_adds(b, "a duration (s, min, h, d), a number of jobs, or both; or all");
+        break;
     case CONFIG_PATH:
         buf_adds(b, "an absolute path, or one that starts with ~/");
         break;
@@ -286,6 +293,32 @@ static int read_unsigned(const struct config_key *k, const char *value, unsigned
     return 0;
 }
 
+/* Its words in any order: each is a number, or with a unit a duration. */
+static int read_keep(const struct config_key *k, const char *value, struct config_keep *ret,
+                     struct buf *why) {
+    struct config_keep keep = {0};
+    char word[64];
+    int used;
+
+    for (const char *s = value; sscanf(s, " %63s%n", word, &used) == 1; s += used) {
+        uint64_t n = 0;
+        bool number = parse_u64(word, &n) == 0;
+        uint64_t *field = number ? &keep.count : &keep.age;
+
+        if (streq(word, "all") && streq(value, word)) {
+            *ret = keep;
+            return 0;
+        }
+        if (*field > 0 || (!number && parse_duration(word, &n) < 0) || n == 0)
+            return refuse(k, value, why);
+        *field = n;
+    }
+    if (keep.age == 0 && keep.count == 0)
+        return refuse(k, value, why);
+    *ret = keep;
+    return 0;
+}
+
 static int read_string(const struct config_key *k, const char *value, char **ret, struct buf *why) {
     if (k->type == CONFIG_PATH && !*value)
         return refuse(k, value, why);
@@ -314,6 +347,8 @@ int config_key_set(const struct config_key *k, const char *value, struct config 
 
     if (k->type == CONFIG_DURATION || k->type == CONFIG_SIZE)
         return read_unit(k, value, field, why);
+    if (k->type == CONFIG_KEEP)
+        return read_keep(k, value, field, why);
     if (k->type < CONFIG_PATH)
         return read_unsigned(k, value, field, why);
 

@@ -20,6 +20,7 @@ enum config_type {
     CONFIG_SIZE,     /* uint64_t bytes: min..max */
     CONFIG_MODE,     /* unsigned, octal: min are bits it must have, max those it may have */
     CONFIG_CHOICE,   /* unsigned or int: the value of one of choices */
+    CONFIG_KEEP,     /* struct config_keep */
     CONFIG_PATH,     /* char *: not empty; "~/" becomes the home directory, made absolute by
                         config_load() */
     CONFIG_GROUP,    /* char *: a group that exists, or "" */

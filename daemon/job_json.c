@@ -13,6 +13,7 @@ void job_new_done(struct job_new *j) {
     free(j->url);
     free(j->host);
     free(j->body);
+    free(j->tag);
     *j = (struct job_new){0};
 }
 
@@ -167,6 +168,11 @@ static int make_new(const struct job_values *v, struct url *url, const struct bu
         .priority = v->priority,
         .not_before = v->not_before_msec * USEC_PER_MSEC,
     };
+    if (v->text[KEY_TAG]) {
+        ret->tag = strdup(v->text[KEY_TAG]);
+        if (!ret->tag)
+            return -ENOMEM;
+    }
     if (v->deadline_msec > 0) /* that it can't be met is said when it has passed, not later */
         ret->not_before = MIN(ret->not_before, v->deadline_msec * USEC_PER_MSEC);
     return 0;

@@ -20,8 +20,9 @@
 #include "daemon/store.h"
 #include "daemon/watch.h"
 
-#define WINDOW_HOSTS 4096
+#define WINDOW_LANES 4096
 #define WINDOW_JOBS 16384
+#define WINDOW_USERS 1024
 #define START_FAILURES 3
 #define DRAIN_TIMEOUT (5 * USEC_PER_SEC) /* for answers under way when stopping */
 #define STATUS_DELAY (1 * USEC_PER_SEC)
@@ -169,9 +170,14 @@ static void on_client_gone(void *userdata, struct client *client) {
 /* ---- starting ---- */
 
 static int open_store(struct master *m) {
-    struct store_handlers handlers = {.ready = dispatch_on_ready, .userdata = m->dispatch};
+    struct store_settings settings = {
+        .ready = dispatch_on_ready,
+        .userdata = m->dispatch,
+        .keep_age = m->config->history.keep.age,
+        .keep_count = m->config->history.keep.count,
+    };
     _cleanup_free_ char *why = NULL;
-    int r = store_open(&m->store, m->event, m->config->state_dir, &handlers, &why);
+    int r = store_open(&m->store, m->event, m->config->state_dir, &settings, &why);
 
     if (r < 0)
         log_error("%s", why ? why : strerror(-r));
@@ -232,12 +238,26 @@ static int start_pool(struct master *m) {
     return r;
 }
 
+static void host_policy(void *userdata, const char *host, struct sched_policy *ret) {
+    const struct config *c = ((struct master *)userdata)->config;
+
+    (void)host;
+    *ret = (struct sched_policy){
+        .connections = c->host.connections,
+        .base = c->retry.base,
+        .max = c->retry.max,
+        .patience = c->retry.count + 1,
+    };
+}
+
 static int start_dispatch(struct master *m) {
     const struct config *c = m->config;
     struct dispatch_settings settings = {
-        .limits = {.max_active = c->host.connections,
-                   .max_hosts = WINDOW_HOSTS,
-                   .max_jobs = WINDOW_JOBS},
+        .sched = {.max_lanes = WINDOW_LANES,
+                  .max_jobs = WINDOW_JOBS,
+                  .max_users = WINDOW_USERS,
+                  .policy = host_policy,
+                  .userdata = m},
         .policy = {.retries = c->retry.count,
                    .base = c->retry.base,
                    .max = c->retry.max,

@@ -2,7 +2,8 @@
  * methods.h - what clients can ask for: one function for each method of dld-control(7).
  *
  * They validate parameters, ask the store and the dispatcher, and write answers. methods_submit.c,
- * methods_query.c (list, show, status), methods_change.c (cancel, retry, wait).
+ * methods_query.c (list, show, status), methods_hosts.c (hosts, drain), methods_change.c (cancel,
+ * pause, resume, retry, set), methods_purge.c, methods_wait.c.
  */
 #ifndef DLD_METHODS_H
 #define DLD_METHODS_H
@@ -30,8 +31,14 @@ void method_wait(struct request *request, const json_t *params, void *userdata);
 void method_list(struct request *request, const json_t *params, void *userdata);
 void method_show(struct request *request, const json_t *params, void *userdata);
 void method_status(struct request *request, const json_t *params, void *userdata);
+void method_hosts(struct request *request, const json_t *params, void *userdata);
 void method_cancel(struct request *request, const json_t *params, void *userdata);
+void method_pause(struct request *request, const json_t *params, void *userdata);
+void method_resume(struct request *request, const json_t *params, void *userdata);
 void method_retry(struct request *request, const json_t *params, void *userdata);
+void method_set(struct request *request, const json_t *params, void *userdata);
+void method_purge(struct request *request, const json_t *params, void *userdata);
+void method_drain(struct request *request, const json_t *params, void *userdata);
 
 /* Answers a request that the store refused: error is a negative errno. */
 void request_fail_store(struct request *request, int error);

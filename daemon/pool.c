@@ -285,6 +285,14 @@ void pool_cancel(struct pool *p, struct pool_job *job) {
         chan_queued(job->worker->chan);
 }
 
+void pool_release(struct pool *p, struct pool_job *job) {
+    (void)p;
+    if (wire_put_release(chan_buf(job->worker->chan), job->id) < 0)
+        worker_kill(job->worker);
+    else
+        chan_queued(job->worker->chan);
+}
+
 /* ---- stopping ---- */
 
 void pool_kill(struct pool *p) {

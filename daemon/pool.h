@@ -79,6 +79,9 @@ int pool_start(struct pool *p, struct pool_job *job, const char *host,
 /* Asks the worker to drop the job; its result tells what came of it. */
 void pool_cancel(struct pool *p, struct pool_job *job);
 
+/* Has its worker give the job back, with what it has of the file. */
+void pool_release(struct pool *p, struct pool_job *job);
+
 /* Starts no more; workers give up their jobs (results RELEASED) and exit; what has not exited at
  * the end of grace_usec is killed. stopped() follows. */
 void pool_stop(struct pool *p, uint64_t grace_usec);

@@ -159,7 +159,8 @@ enum sched_says {
     SCHED_SAYS_NOTHING,
     SCHED_SAYS_FINE,      /* it answered */
     SCHED_SAYS_BUSY,      /* it answered that it wants to be left alone (429, 503) */
-    SCHED_SAYS_UNREACHED, /* no connection, no name, no answer in time */
+    SCHED_SAYS_SLOW,      /* it was reached, and gave no answer in time: half the connections, 1 at least */
+    SCHED_SAYS_UNREACHED, /* no connection, or no name */
 };
 
 /* The job no longer occupies its host. Its struct is the owner's again. retry_after: usec that the

@@ -394,6 +394,17 @@ int desk_cancel(struct desk *d, int64_t id) {
     return 0;
 }
 
+int desk_release(struct desk *d, int64_t id) {
+    struct task *t = NULL;
+
+    HASH_FIND(hh, d->tasks, &id, sizeof(id), t);
+    if (t && task_withdraw(d, t, true)) {
+        task_report(d, t, OUTCOME_RELEASED);
+        desk_fill(d);
+    }
+    return 0;
+}
+
 int desk_stop(struct desk *d) {
     struct task *t, *next;
 

@@ -34,6 +34,9 @@ struct desk *desk_free(struct desk *d);
 int desk_job(struct desk *d, const struct wire_job *job);
 int desk_cancel(struct desk *d, int64_t id);
 
+/* Gives the job back, with what there is of its file. */
+int desk_release(struct desk *d, int64_t id);
+
 /* Gives up every job but those that are being published, waits for these, and ends the loop with
  * WORKER_OK. */
 int desk_stop(struct desk *d);

@@ -95,6 +95,12 @@ static int on_cancel(void *userdata, int64_t id) {
     return desk_cancel(w->desk, id);
 }
 
+static int on_release(void *userdata, int64_t id) {
+    struct worker *w = userdata;
+
+    return desk_release(w->desk, id);
+}
+
 static int on_stop(void *userdata) {
     struct worker *w = userdata;
 
@@ -159,6 +165,7 @@ static int worker_setup(struct worker *w) {
         .config = on_config,
         .job = on_job,
         .cancel = on_cancel,
+        .release = on_release,
         .stop = on_stop,
         .userdata = w,
     };

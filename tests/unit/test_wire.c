@@ -158,6 +158,7 @@ static void put_all(struct buf *b) {
     assert_int_equal(wire_put_config(b, &a_config), 0);
     assert_int_equal(wire_put_job(b, &a_job), 0);
     assert_int_equal(wire_put_cancel(b, 5), 0);
+    assert_int_equal(wire_put_release(b, 5), 0);
     assert_int_equal(wire_put_stop(b), 0);
     assert_int_equal(wire_put_fetched(b, 6), 0);
     assert_int_equal(wire_put_checkpoint(b, &checkpoint), 0);
