@@ -13,6 +13,7 @@ void job_new_done(struct job_new *j) {
     free(j->url);
     free(j->host);
     free(j->body);
+    free(j->tag);
     *j = (struct job_new){0};
 }
 
