@@ -49,9 +49,10 @@ struct sched_job {
     int64_t rank;
     int priority;            /* -100..100 */
     struct sched_host *host; /* the scheduler's, as the links are */
-    struct sched_lane *lane; /* while it is queued in the window */
+    struct sched_lane *lane; /* the scheduler's too */
     struct sched_job *prev, *next;
-    uint64_t started; /* when sched_next() gave it */
+    uint64_t started; /* when sched_next() gave it, */
+    bool refused;     /* and how */
 };
 
 /* What a host is allowed. */
@@ -108,36 +109,43 @@ void sched_wants(struct sched *s, struct sched_request *ret);
 int sched_user_add(struct sched *s, uid_t uid);
 void sched_users_listed(struct sched *s, bool more, int64_t last_uid);
 
-/* Takes a lane into the window. failures and wait (usec from now on) are its host's, as they were
- * when it was evicted: they count where the scheduler knows nothing newer. 0, -EEXIST (it is there
- * already), or -ENOMEM (it is listed again). */
-int sched_lane_add(struct sched *s, uid_t uid, int64_t lane, const char *host, unsigned failures,
-                   uint64_t wait, uint64_t now);
+/* Takes a lane into the window, which stands at `turn` in its line. failures and wait (usec from now
+ * on) are its host's, as they were when it was evicted: they count where the scheduler knows nothing
+ * newer. 0, -EEXIST (it is there already: skip it, jobs and all), or -ENOMEM (it is listed again).
+ * Also for a lane that sched_add() doesn't find: with sched_filled(true, INT64_MIN, 0) afterwards it
+ * is asked for its jobs from the first. */
+int sched_lane_add(struct sched *s, uid_t uid, int64_t lane, int64_t turn, const char *host,
+                   unsigned failures, uint64_t wait, uint64_t now);
 void sched_lanes_listed(struct sched *s, uid_t uid, bool more, int64_t last_turn,
                         int64_t last_lane);
 
 /* Puts a job into its lane, by rank: one of an answer, or one that comes back after it had ended for
- * the scheduler. -ENOENT: the lane isn't in the window: the job stays in the store alone. */
+ * the scheduler. -ENOENT: the lane isn't in the window: the job stays in the store alone (if it came
+ * back, sched_ready() or sched_lane_add() lets it be found there). */
 int sched_add(struct sched *s, int64_t lane, struct sched_job *job);
 
 /* Ends an answer about a lane, or the attempt at one. more: the store has further jobs of it behind
  * (last_rank, last_id). */
 void sched_filled(struct sched *s, int64_t lane, bool more, int64_t last_rank, int64_t last_id);
 
-/* A job that the window has no room for any more (a better one came): taken out, the caller's again
- * and wanted from the store later. NULL: there is none. */
+/* A job that the window has no room for: taken out, the caller's again and wanted from the store
+ * later. NULL: there is none. To be called until then after every answer. */
 struct sched_job *sched_trim(struct sched *s);
 
-/* A lane to be written back: where it stands in the line is the owner's to say. */
+/* A lane that makes room. Unless it stays where it is in its line, it is to be written back: parked
+ * for `wait`, or else, as it had its share, further back in the line. The owner says where, and tells
+ * it by sched_ready() (at once, or when the wait is over). */
 struct sched_evicted {
     int64_t lane;
+    uid_t uid;
     int priority;           /* of its first job */
+    bool stays;             /* it must wait for its turn, which is as it was: nothing is to be written */
     uint64_t wait;          /* usec for which its host can't be asked; 0: it had its share */
-    unsigned failures;      /* of its host */
+    unsigned failures;      /* to reach its host, in a row */
     struct sched_job *jobs; /* the queued ones, linked by next: the caller's again */
 };
 
-/* False: none needs to go. */
+/* False: none needs to go. To be called until then after every answer, and in every turn. */
 bool sched_evict(struct sched *s, uint64_t now, struct sched_evicted *ret);
 
 /* ---- running ---- */
@@ -182,10 +190,10 @@ enum sched_host_state {
 };
 struct sched_host_info {
     enum sched_host_state state;
-    unsigned active, limit;  /* jobs now, and at most at the moment */
-    uint64_t next_start;     /* when one may start; 0: at once */
-    unsigned failures;       /* in a row */
-    unsigned error;          /* of the last failure */
+    unsigned active, limit;   /* jobs now, and at most at the moment */
+    uint64_t next_start;      /* when one may start; 0: at once */
+    unsigned failures;        /* in a row */
+    unsigned error;           /* of the last failure */
     uint64_t unreached_since; /* 0: it is not DOWN */
 };
 
@@ -195,6 +203,7 @@ bool sched_host_info(const struct sched *s, const char *host, uint64_t now,
 
 size_t sched_n_queued(const struct sched *s); /* jobs, */
 size_t sched_n_lanes(const struct sched *s);  /* lanes, */
+size_t sched_n_users(const struct sched *s);  /* users in the window, */
 size_t sched_n_hosts(const struct sched *s);  /* and hosts in memory */
 
 #endif
