@@ -81,7 +81,7 @@ static int ask_jobs(struct dispatch *d, const struct sched_request *q) {
 static void take_lane(struct dispatch *d, struct store_lane *lane) {
     uint64_t due = lane->due, real = now_usec(CLOCK_REALTIME);
     struct job **jobs = TAKE_PTR(lane->jobs);
-    int r = sched_lane_add(d->sched, lane->uid, lane->id, lane->host, lane->failures,
+    int r = sched_lane_add(d->sched, lane->uid, lane->id, lane->turn, lane->host, lane->failures,
                            due > real ? due - real : 0, now_usec(CLOCK_MONOTONIC));
 
     if (r < 0)
@@ -177,6 +177,8 @@ static void lane_put(struct dispatch *d, const struct sched_evicted *e) {
 
     if (r < 0)
         store_failed(d, r); /* it keeps its place in the line and comes again too early */
+    if (e->wait == 0)
+        sched_ready(d->sched, e->uid, e->lane, turn, INT64_MAX);
 }
 
 void evict_lanes(struct dispatch *d, uint64_t now) {
@@ -190,6 +192,7 @@ void evict_lanes(struct dispatch *d, uint64_t now) {
             l->in_sched = false;
             live_free(l);
         }
-        lane_put(d, &e);
+        if (!e.stays)
+            lane_put(d, &e);
     }
 }

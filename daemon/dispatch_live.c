@@ -55,7 +55,9 @@ void live_requeue(struct live_job *l) {
     struct dispatch *d = l->dispatch;
 
     if (sched_add(d->sched, l->row->lane, &l->sched) < 0) {
+        sched_ready(d->sched, l->sched.uid, l->row->lane, INT64_MIN, l->row->rank);
         live_free(l); /* it is in the store */
+        dispatch_turn(d);
         return;
     }
     l->in_sched = true;

@@ -36,10 +36,6 @@ int job_state_parse(const char *s, enum job_state *ret) {
     return -EINVAL;
 }
 
-int job_priority(const struct job *j) {
-    return (int)(((int64_t)j->created - j->rank) / (int64_t)JOB_PRIORITY_STEP);
-}
-
 bool job_state_may(enum job_state from, enum job_state to) {
     return (unsigned)from < JOB_STATE_MAX_ && (unsigned)to < JOB_STATE_MAX_ &&
            states[from].next & 1u << to;

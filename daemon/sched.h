@@ -51,6 +51,7 @@ struct sched_job {
     struct sched_host *host; /* the scheduler's, as the links are */
     struct sched_lane *lane; /* the scheduler's too */
     struct sched_job *prev, *next;
+    uid_t uid;        /* whose lane it came from */
     uint64_t started; /* when sched_next() gave it, */
     bool refused;     /* and how */
 };

@@ -171,6 +171,7 @@ int sched_add(struct sched *s, int64_t id, struct sched_job *job) {
         return -ENOENT;
     if (!lane->in_window)
         sched_lane_enter(s, lane);
+    job->uid = lane->user->uid;
     sched_job_insert(s, lane, job);
     sched_lane_changed(s, lane);
     return 0;
