@@ -81,13 +81,15 @@ static int ask_jobs(struct dispatch *d, const struct sched_request *q) {
 static void take_lane(struct dispatch *d, struct store_lane *lane) {
     uint64_t due = lane->due, real = now_usec(CLOCK_REALTIME);
     struct job **jobs = TAKE_PTR(lane->jobs);
+    size_t n = lane->n_jobs;
     int r = sched_lane_add(d->sched, lane->uid, lane->id, lane->turn, lane->host, lane->failures,
                            due > real ? due - real : 0, now_usec(CLOCK_MONOTONIC));
 
+    lane->n_jobs = 0;
     if (r < 0)
-        job_free_many(jobs, lane->n_jobs);
+        job_free_many(jobs, n);
     else
-        take_rows(d, lane->id, jobs, lane->n_jobs, lane->more, INT64_MIN, 0);
+        take_rows(d, lane->id, jobs, n, lane->more, INT64_MIN, 0);
 }
 
 static void on_lanes(void *userdata, int error, struct store_lane *lanes, size_t n, bool more) {
