@@ -27,5 +27,6 @@ int verb_wait(struct dlctl *c, int argc, char **argv);
 int verb_status(struct dlctl *c, int argc, char **argv);
 int verb_cancel(struct dlctl *c, int argc, char **argv);
 int verb_retry(struct dlctl *c, int argc, char **argv);
+int verb_set(struct dlctl *c, int argc, char **argv);
 
 #endif

@@ -10,6 +10,7 @@
  *   wait.c      wait
  *   status.c    status
  *   change.c    cancel, retry
+ *   set.c       set
  *   upload.c    a batch in chunks, pipelined, sent again when the connection breaks
  *   waiter.c    prints each job once as it ends, then the sum
  *   connect.c   which daemon, and a request with its answer
@@ -47,6 +48,7 @@ static const struct verb verbs[] = {
     {"status", verb_status, "how the daemon and its workers are doing"},
     {"cancel", verb_cancel, "cancel jobs"},
     {"retry", verb_retry, "queue jobs again that failed or were cancelled"},
+    {"set", verb_set, "change how fast transfers may be"},
 };
 
 static void print_help(void) {

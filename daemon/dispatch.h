@@ -13,6 +13,7 @@
 #include "daemon/attempt.h"
 #include "daemon/job_json.h"
 #include "daemon/pool.h"
+#include "daemon/rates.h"
 #include "daemon/sched.h"
 #include "daemon/store.h"
 
@@ -21,6 +22,7 @@ struct dispatch;
 struct dispatch_settings {
     struct sched_limits limits;
     struct attempt_policy policy; /* retries: where the job doesn't say */
+    struct rates *rates;          /* outlives the dispatcher */
     /* A job's end is durable. The job is valid until this returns. */
     void (*ended)(void *userdata, const struct job *job);
     /* Numbers of jobs have changed, by whatever happened. */
@@ -60,6 +62,13 @@ int64_t *dispatch_cancel(struct dispatch *d, const struct dispatch_choice *choic
 
 /* These were cancelled in the store. */
 void dispatch_cancelled(struct dispatch *d, const int64_t *ids, size_t n);
+
+/* For dispatch_set_rate() and the method `set`: what was configured, or the job asked for. */
+#define RATE_DEFAULT UINT64_MAX
+
+/* A limit of an active job's own (bytes a second, 0: none, RATE_DEFAULT), which holds at once and
+ * until this attempt ends; *ret becomes what it is now. 0; -ENOENT: it is not active; -ENOMEM. */
+int dispatch_set_rate(struct dispatch *d, int64_t id, uint64_t rate, uint64_t *ret);
 
 /* ---- for showing ---- */
 

@@ -109,6 +109,7 @@ struct job_spec {
     uint64_t timeout_usec;            /* 0: none */
     uint64_t max_size;                /* bytes, 0: no limit */
     uint64_t max_decoded_size;        /* of the body after its coding; likewise */
+    uint64_t rate_limit;              /* bytes a second, 0: none */
     int64_t size;                     /* exactly as many bytes, -1: not given */
     char *checksum;                   /* "sha-256:HEX", all lower case; also sha-512, sha-1, md5 */
     uint64_t deadline, not_before;    /* usec since the epoch, 0: none */

@@ -74,6 +74,7 @@ static int copy_values(const struct job_values *v, struct job_spec *ret) {
     ret->timeout_usec = v->timeout_msec * USEC_PER_MSEC;
     ret->max_size = v->max_size;
     ret->max_decoded_size = v->max_decoded_size;
+    ret->rate_limit = v->rate_limit;
     ret->size = v->size;
     ret->deadline = v->deadline_msec * USEC_PER_MSEC;
     ret->not_before = v->not_before_msec * USEC_PER_MSEC;

@@ -7,7 +7,8 @@ const struct control_method methods_table[] = {
     {"submit", method_submit}, {"wait", method_wait},
     {"list", method_list},     {"show", method_show},
     {"status", method_status}, {"cancel", method_cancel},
-    {"retry", method_retry},   {NULL, NULL},
+    {"retry", method_retry},   {"set", method_set},
+    {NULL, NULL},
 };
 
 void request_fail_store(struct request *request, int error) {

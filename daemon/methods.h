@@ -2,7 +2,8 @@
  * methods.h - what clients can ask for: one function for each method of dld-control(7).
  *
  * They validate parameters, ask the store and the dispatcher, and write answers. methods_submit.c,
- * methods_query.c (list, show, status), methods_change.c (cancel, retry, wait).
+ * methods_query.c (list, show, status), methods_change.c (cancel, retry, wait),
+ * methods_set.c (set).
  */
 #ifndef DLD_METHODS_H
 #define DLD_METHODS_H
@@ -10,6 +11,7 @@
 #include "daemon/control.h"
 #include "daemon/dispatch.h"
 #include "daemon/pool.h"
+#include "daemon/rates.h"
 #include "daemon/store.h"
 #include "daemon/watch.h"
 
@@ -19,6 +21,7 @@ struct methods {
     struct dispatch *dispatch;
     struct pool *pool;
     struct watches *watches;
+    struct rates *rates;
     uint64_t started; /* CLOCK_MONOTONIC usec */
     bool stopping;    /* nothing new is taken */
 };
@@ -32,6 +35,10 @@ void method_show(struct request *request, const json_t *params, void *userdata);
 void method_status(struct request *request, const json_t *params, void *userdata);
 void method_cancel(struct request *request, const json_t *params, void *userdata);
 void method_retry(struct request *request, const json_t *params, void *userdata);
+void method_set(struct request *request, const json_t *params, void *userdata);
+
+/* Appends "rate": the limit in force for all, and why. */
+void rate_to_json(struct buf *b, const struct rates *rates);
 
 /* Answers a request that the store refused: error is a negative errno. */
 void request_fail_store(struct request *request, int error);
