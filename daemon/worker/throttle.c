@@ -7,6 +7,13 @@
 #define SLICE UINT64_C(250000000) /* ns between two looks at a bucket */
 #define NSEC_PER_USEC 1000
 
+/* Those who wait for one bucket are due at about the same time, and the one that began first is to have
+ * the first turn: who is due so soon is looked at, too. */
+#define SOON (RATE_BURST / 10)
+
+/* One that has just had its turn looks later, so that those of other workers come first. */
+#define AFTER_OTHERS (RATE_BURST / 20)
+
 struct throttle {
     sd_event_source *timer;
     throttle_release_fn *release;
@@ -45,7 +52,7 @@ static void timer_arm_first(struct throttle *t) {
 static void hold(struct throttle *t, struct throttled *x, uint64_t now, uint64_t wait) {
     x->held = true;
     x->since = now;
-    x->due = now + MIN(wait, SLICE);
+    x->due = now + MIN(wait + AFTER_OTHERS, SLICE);
     DL_APPEND(t->held, x);
     if (x->due < t->armed)
         timer_arm(t, x->due);
@@ -59,8 +66,8 @@ static void let_go(struct throttle *t, struct throttled *x, uint64_t now) {
     x->waited += now - x->since;
 }
 
-/* One that is held again goes to the end of the list and is not due; those for whom nothing is left
- * keep their place. */
+/* One that is held again goes to the end of the list; those for whom nothing is left keep their
+ * place. */
 static int on_due(sd_event_source *source, uint64_t usec, void *userdata) {
     struct throttle *t = userdata;
     uint64_t now = ratelimit_now();
@@ -72,7 +79,7 @@ static int on_due(sd_event_source *source, uint64_t usec, void *userdata) {
         uint64_t wait;
 
         t->cursor = x->next;
-        if (x->due > now)
+        if (x->due > now + SOON)
             continue;
         wait = wait_of(x, now);
         x->due = now + MIN(wait, SLICE);

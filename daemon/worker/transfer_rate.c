@@ -36,6 +36,14 @@ static CURLcode fit_buffer(struct transfer *t) {
     return curl_easy_setopt(t->easy, CURLOPT_BUFFERSIZE, size);
 }
 
+/* A stream that is held back has others wait on the same connection, or curl turn in circles: what is
+ * limited from the start gets a connection to itself. */
+static CURLcode fit_version(struct transfer *t) {
+    if (!address_is_https(&t->address) || !throttle_limits(&t->throttled))
+        return CURLE_OK;
+    return curl_easy_setopt(t->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+}
+
 int rate_begin(struct transfer *t) {
     const struct ratelimit *rates = t->settings->rates;
     const struct wire_job *job = &t->task->job;
@@ -47,7 +55,7 @@ int rate_begin(struct transfer *t) {
     if (job->host_bucket > 0)
         x->buckets[x->n_buckets++] = &rates->lines[job->host_bucket].bucket;
     x->buckets[x->n_buckets++] = &rates->lines[RATELIMIT_GLOBAL].bucket;
-    return fit_buffer(t) == CURLE_OK ? 0 : -ENOMEM;
+    return fit_buffer(t) == CURLE_OK && fit_version(t) == CURLE_OK ? 0 : -ENOMEM;
 }
 
 void rate_end(struct transfer *t) {
