@@ -30,6 +30,7 @@ int verb_cancel(struct dlctl *c, int argc, char **argv);
 int verb_pause(struct dlctl *c, int argc, char **argv);
 int verb_resume(struct dlctl *c, int argc, char **argv);
 int verb_retry(struct dlctl *c, int argc, char **argv);
+int verb_set(struct dlctl *c, int argc, char **argv);
 int verb_purge(struct dlctl *c, int argc, char **argv);
 int verb_drain(struct dlctl *c, int argc, char **argv);
 

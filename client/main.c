@@ -11,6 +11,7 @@
  *   status.c    status
  *   hosts.c     hosts
  *   change.c    cancel, pause, resume, retry
+ *   set.c       set
  *   purge.c     purge
  *   drain.c     drain
  *   upload.c    a batch in chunks, pipelined, sent again when the connection breaks
@@ -53,6 +54,7 @@ static const struct verb verbs[] = {
     {"pause", verb_pause, "pause jobs"},
     {"resume", verb_resume, "let paused jobs go on"},
     {"retry", verb_retry, "queue jobs again that failed or were cancelled"},
+    {"set", verb_set, "change limits on speed, and priorities"},
     {"purge", verb_purge, "forget jobs that have ended"},
     {"drain", verb_drain, "start nothing new"},
 };

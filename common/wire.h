@@ -20,7 +20,7 @@
 
 #include "buf.h"
 
-#define WIRE_VERSION 2
+#define WIRE_VERSION 3
 #define WIRE_PACKET_MAX (64 * KIB)
 #define WIRE_RECORD_MAX (60 * KIB)
 #define WIRE_HEADERS_MAX 100
@@ -31,7 +31,8 @@ enum {
     WORKER_FD_SCOREBOARD = 4, /* memfd, see scoreboard.h */
     WORKER_FD_ROOT = 5,       /* the output root, O_PATH | O_DIRECTORY */
     WORKER_FD_LOCK = 6,       /* the state directory's lock: held while any worker lives */
-    WORKER_FD_MAX_ = 7
+    WORKER_FD_RATES = 7,      /* memfd, see ratelimit.h */
+    WORKER_FD_MAX_ = 8
 };
 
 enum wire_type {
@@ -46,6 +47,7 @@ enum wire_type {
     WIRE_FETCHED = 6, /* from the worker: body complete, slot free; the RESULT follows */
     WIRE_CHECKPOINT = 8, /* from the worker: so much of a transfer that runs is on disk */
     WIRE_RESULT = 7,     /* from the worker: the job is out of its hands */
+    WIRE_RATE = 9,       /* to the worker: the job's own rate limit from now on */
     WIRE_MAX_
 };
 
@@ -84,6 +86,11 @@ struct wire_kept {
     const char *last_modified; /* likewise */
 };
 
+struct wire_rate {
+    int64_t id;
+    uint64_t rate; /* bytes a second, 0: none */
+};
+
 struct wire_checkpoint {
     int64_t id;
     struct wire_kept kept;
@@ -96,6 +103,9 @@ struct wire_job {
     bool maybe_published;      /* an earlier attempt may have published it without being recorded */
     uint64_t max_size;         /* bytes, 0: no limit */
     uint64_t timeout_usec;     /* for this attempt, 0: none */
+    uint64_t deadline_usec;    /* CLOCK_REALTIME; no attempt goes on behind it, 0: none */
+    uint64_t rate;             /* bytes a second for this job alone, 0: no such limit */
+    uint32_t host_bucket;      /* that of its host's limit (ratelimit.h), 0: none */
     const char *url;           /* canonical */
     const char *output;        /* path beneath the root */
     const char *user_agent;    /* NULL: dld's own */
@@ -147,6 +157,7 @@ int wire_put_config(struct buf *b, const struct wire_config *m);
 int wire_put_job(struct buf *b, const struct wire_job *m);
 int wire_put_cancel(struct buf *b, int64_t id);
 int wire_put_release(struct buf *b, int64_t id);
+int wire_put_rate(struct buf *b, const struct wire_rate *m);
 int wire_put_stop(struct buf *b);
 int wire_put_fetched(struct buf *b, int64_t id);
 int wire_put_checkpoint(struct buf *b, const struct wire_checkpoint *m);
@@ -157,6 +168,7 @@ int wire_get_hello(const void *p, size_t n, struct wire_hello *ret);
 int wire_get_config(const void *p, size_t n, struct wire_config *ret);
 int wire_get_job(const void *p, size_t n, struct wire_job *ret);
 int wire_get_id(const void *p, size_t n, int64_t *ret); /* CANCEL, RELEASE, FETCHED */
+int wire_get_rate(const void *p, size_t n, struct wire_rate *ret);
 int wire_get_empty(const void *p, size_t n);            /* STOP */
 int wire_get_checkpoint(const void *p, size_t n, struct wire_checkpoint *ret);
 int wire_get_result(const void *p, size_t n, struct wire_result *ret);

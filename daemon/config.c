@@ -9,6 +9,7 @@
 #include "common/util.h"
 #include "daemon/config_file.h"
 #include "daemon/config_keys.h"
+#include "daemon/config_named.h"
 #include "daemon/config_options.h"
 
 struct load {
@@ -32,6 +33,7 @@ void config_done(struct config *c) {
     free(c->network.allow);
     free(c->network.schemes);
     free(c->network.proxy);
+    config_named_done(c);
     *c = (struct config){0};
 }
 
@@ -253,6 +255,7 @@ static int sources_apply(struct load *l) {
     state_dir_apply(l);
     root_finish(l);
     workers_finish(l);
+    config_named_finish(&l->config, &l->errors);
     return 0;
 }
 

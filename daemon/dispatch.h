@@ -13,6 +13,7 @@
 #include "daemon/attempt.h"
 #include "daemon/job_json.h"
 #include "daemon/pool.h"
+#include "daemon/rates.h"
 #include "daemon/sched.h"
 #include "daemon/store.h"
 
@@ -21,6 +22,7 @@ struct dispatch;
 struct dispatch_settings {
     struct sched_settings sched;
     struct attempt_policy policy; /* retries: where the job doesn't say */
+    struct rates *rates;          /* outlives the dispatcher */
     /* A job's end is durable. The job is valid until this returns. */
     void (*ended)(void *userdata, const struct job *job);
     /* Numbers of jobs have changed, by whatever happened. */
@@ -78,6 +80,9 @@ int64_t *dispatch_wish(struct dispatch *d, const struct dispatch_choice *choice,
 /* These were changed in the store: cancelled or paused (as the wish says), or given another place in
  * the line (WISH_NONE). */
 void dispatch_changed(struct dispatch *d, const int64_t *ids, size_t n, enum dispatch_wish wish);
+
+/* These have a rate limit of their own from now on, bytes a second, 0: none. */
+void dispatch_set_rate(struct dispatch *d, const int64_t *ids, size_t n, uint64_t rate);
 
 /* ---- for showing ---- */
 

@@ -30,9 +30,15 @@ struct live_job *live_new(struct dispatch *d, struct job *row) {
     return l;
 }
 
+static void drop_bucket(struct live_job *l) {
+    rates_host_drop(l->dispatch->settings.rates, l->host_bucket);
+    l->host_bucket = 0;
+}
+
 void live_free(struct live_job *l) {
     struct dispatch *d = l->dispatch;
 
+    drop_bucket(l);
     if (l->stage != LIVE_QUEUED)
         d->n_active--;
     HASH_DEL(d->live, l);
@@ -44,6 +50,7 @@ void live_leave_sched(struct live_job *l, const struct live_says *says) {
     if (!l->in_sched)
         return;
     l->in_sched = false;
+    drop_bucket(l);
     if (l->stage == LIVE_QUEUED)
         sched_remove(l->dispatch->sched, &l->sched);
     else
@@ -78,6 +85,9 @@ static void fill_message(const struct live_job *l, const struct job_spec *spec, 
         .maybe_published = l->maybe_published,
         .max_size = spec->max_size,
         .timeout_usec = attempt_timeout(spec, now),
+        .deadline_usec = spec->deadline,
+        .rate = l->row->rate_limit,
+        .host_bucket = l->host_bucket,
         .url = l->row->url,
         .output = output,
         .user_agent = spec->user_agent,
@@ -128,8 +138,14 @@ static int live_send(struct live_job *l) {
         r = expand_output(l, &spec, &output);
     if (r < 0)
         return r;
+    r = rates_host_take(l->dispatch->settings.rates, l->row->host, &l->host_bucket);
+    if (r < 0)
+        return r;
     fill_message(l, &spec, output, now, &message);
-    return pool_start(l->dispatch->pool, &l->pool, l->row->host, &message);
+    r = pool_start(l->dispatch->pool, &l->pool, l->row->host, &message);
+    if (r < 0)
+        drop_bucket(l);
+    return r;
 }
 
 bool live_start(struct live_job *l) {
@@ -137,7 +153,7 @@ bool live_start(struct live_job *l) {
     struct dispatch *d = l->dispatch;
     int r = live_send(l);
 
-    if (r == -EAGAIN || r == -ENOMEM) {
+    if (r == -EAGAIN || r == -EBUSY || r == -ENOMEM) {
         sched_unstart(d->sched, &l->sched);
         return false;
     }
@@ -252,6 +268,18 @@ void dispatch_changed(struct dispatch *d, const int64_t *ids, size_t n, enum dis
         }
     }
     dispatch_turn(d);
+}
+
+void dispatch_set_rate(struct dispatch *d, const int64_t *ids, size_t n, uint64_t rate) {
+    for (size_t i = 0; i < n; i++) {
+        struct live_job *l = live_find(d, ids[i]);
+
+        if (!l)
+            continue;
+        l->row->rate_limit = rate;
+        if (l->stage == LIVE_ACTIVE)
+            pool_set_rate(d->pool, &l->pool, rate); /* in want of memory: the next attempt's */
+    }
 }
 
 /* ---- for showing ---- */

@@ -26,6 +26,7 @@ struct live_job {
     struct job *row; /* owned */
     enum live_stage stage;
     bool in_sched;        /* queued there, or active */
+    uint32_t host_bucket; /* ACTIVE, in_sched: of its host's rate limit, 0: none */
     bool maybe_published; /* an attempt was lost sight of: it may have published the file */
     enum dispatch_wish wish;
     uint64_t kept_before; /* ACTIVE: row->kept.offset when the attempt began */

@@ -109,6 +109,9 @@ static void write_value(struct buf *b, enum job_key k, const struct job_values *
     case KEY_SIZE:
         json_int(b, name, v->size);
         break;
+    case KEY_RATE_LIMIT:
+        json_int(b, name, (int64_t)v->rate_limit);
+        break;
     case KEY_CHECKSUM:
         json_str(b, name, v->checksum);
         break;
@@ -167,6 +170,7 @@ static int make_new(const struct job_values *v, struct url *url, const struct bu
         .body = TAKE_PTR(body.data),
         .priority = v->priority,
         .not_before = v->not_before_msec * USEC_PER_MSEC,
+        .rate_limit = v->rate_limit,
     };
     if (v->text[KEY_TAG]) {
         ret->tag = strdup(v->text[KEY_TAG]);

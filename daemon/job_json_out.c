@@ -46,7 +46,8 @@ static void put_body(struct buf *b, const json_t *body) {
     json_object_foreach((json_t *)body, name, value) {
         _cleanup_free_ char *text = NULL;
 
-        if (streq(name, "output") || streq(name, "size") || streq(name, "priority"))
+        if (streq(name, "output") || streq(name, "size") || streq(name, "priority") ||
+            streq(name, "rate_limit"))
             continue;
         text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
         if (text)
@@ -100,5 +101,7 @@ void job_to_json(struct buf *b, const char *key, const struct job *j,
         json_time(b, "due", j->due);
     if (job_priority(j) != 0)
         json_int(b, "priority", job_priority(j));
+    if (j->rate_limit > 0)
+        json_int(b, "rate_limit", (int64_t)j->rate_limit);
     put_body(b, body);
 }

@@ -36,6 +36,7 @@ enum job_key {
     KEY_IF_MODIFIED,
     KEY_REMOTE_TIME,
     KEY_COMPRESSED,
+    KEY_RATE_LIMIT,
     KEY_MAX_
 };
 
@@ -53,7 +54,7 @@ struct job_values {
     const char *text[KEY_MAX_]; /* of url, output, user_agent, referer, tag */
     enum on_conflict on_conflict;
     int priority, retries;
-    uint64_t timeout_msec, max_size, max_decoded_size;
+    uint64_t timeout_msec, max_size, max_decoded_size, rate_limit;
     uint64_t deadline_msec, not_before_msec; /* since the epoch */
     int64_t size;
     char checksum[JOB_CHECKSUM_MAX];

@@ -3,7 +3,7 @@
  *
  * They validate parameters, ask the store and the dispatcher, and write answers. methods_submit.c,
  * methods_query.c (list, show, status), methods_hosts.c (hosts, drain), methods_change.c (cancel,
- * pause, resume, retry, set), methods_purge.c, methods_wait.c.
+ * pause, resume, retry), methods_set.c, methods_purge.c, methods_wait.c.
  */
 #ifndef DLD_METHODS_H
 #define DLD_METHODS_H
@@ -11,6 +11,7 @@
 #include "daemon/control.h"
 #include "daemon/dispatch.h"
 #include "daemon/pool.h"
+#include "daemon/rates.h"
 #include "daemon/store.h"
 #include "daemon/watch.h"
 
@@ -20,6 +21,7 @@ struct methods {
     struct dispatch *dispatch;
     struct pool *pool;
     struct watches *watches;
+    struct rates *rates;
     uint64_t started; /* CLOCK_MONOTONIC usec */
     bool stopping;    /* nothing new is taken */
 };
@@ -39,6 +41,14 @@ void method_retry(struct request *request, const json_t *params, void *userdata)
 void method_set(struct request *request, const json_t *params, void *userdata);
 void method_purge(struct request *request, const json_t *params, void *userdata);
 void method_drain(struct request *request, const json_t *params, void *userdata);
+
+/* The method set for jobs that have not ended, params says which: answers how many were changed. */
+void change_priority(struct request *request, const json_t *params, struct methods *m,
+                     int64_t priority);
+void change_rate(struct request *request, const json_t *params, struct methods *m, uint64_t rate);
+
+/* Appends "rate": the limit in force for all, and why. */
+void rate_to_json(struct buf *b, const struct rates *rates);
 
 /* Answers a request that the store refused: error is a negative errno. */
 void request_fail_store(struct request *request, int error);

@@ -22,6 +22,7 @@ static const struct change_kind resume_kind = {STORE_RESUME, WISH_NONE, true, "r
 static const struct change_kind retry_kind = {STORE_RETRY, WISH_NONE, false, "retried", "unended"};
 static const struct change_kind priority_kind = {STORE_PRIORITY, WISH_NONE, false, "changed",
                                                  "ended"};
+static const struct change_kind rate_kind = {STORE_RATE, WISH_NONE, false, "changed", "ended"};
 
 /* A request that changes jobs, in steps of the store. */
 struct change {
@@ -164,7 +165,9 @@ static void on_changed(void *userdata, int error, const int64_t *ids, size_t n, 
     }
     c->n_changed += n;
     leave_out(c, ids, n);
-    if (c->kind->what != STORE_RETRY && c->kind->what != STORE_RESUME)
+    if (c->kind->what == STORE_RATE)
+        dispatch_set_rate(c->methods->dispatch, ids, n, (uint64_t)c->value);
+    else if (c->kind->what != STORE_RETRY && c->kind->what != STORE_RESUME)
         dispatch_changed(c->methods->dispatch, ids, n, c->kind->wish);
     if (c->kind->what == STORE_CANCEL)
         tell_watchers(c->methods, ids, n);
@@ -292,17 +295,11 @@ void method_retry(struct request *request, const json_t *params, void *userdata)
     change_by_choice(request, params, userdata, &retry_kind);
 }
 
-void method_set(struct request *request, const json_t *params, void *userdata) {
-    static const char *const known[] = {"ids", "batch", "tag", "host", "all", "priority", NULL};
-    struct params_error err;
-    int64_t priority = INT64_MIN;
+void change_priority(struct request *request, const json_t *params, struct methods *m,
+                     int64_t priority) {
+    change_start(request, params, m, &priority_kind, priority);
+}
 
-    if (params_only(params, known, &err) < 0 ||
-        params_int(params, "priority", -100, 100, &priority, &err) < 0)
-        request_fail(request, RPC_INVALID_PARAMS, "%s", err.text);
-    else if (priority == INT64_MIN)
-        request_fail(request, RPC_INVALID_PARAMS,
-                     "params.priority: expected a whole number from -100 to 100");
-    else
-        change_start(request, params, userdata, &priority_kind, priority);
+void change_rate(struct request *request, const json_t *params, struct methods *m, uint64_t rate) {
+    change_start(request, params, m, &rate_kind, (int64_t)rate);
 }

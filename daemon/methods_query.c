@@ -309,6 +309,7 @@ static void write_status(const struct methods *m, struct request *request,
     json_num(b, "uptime", (double)(now_usec(CLOCK_MONOTONIC) - m->started) / 1e6);
     json_int(b, "speed", (int64_t)speed);
     json_bool(b, "draining", dispatch_draining(m->dispatch));
+    rate_to_json(b, m->rates);
     write_workers(m, b);
     write_counts(m, b, n_active);
     if (batch)

@@ -293,6 +293,16 @@ void pool_release(struct pool *p, struct pool_job *job) {
         chan_queued(job->worker->chan);
 }
 
+int pool_set_rate(struct pool *p, struct pool_job *job, uint64_t rate) {
+    struct wire_rate message = {.id = job->id, .rate = rate};
+    int r = wire_put_rate(chan_buf(job->worker->chan), &message);
+
+    (void)p;
+    if (r == 0)
+        chan_queued(job->worker->chan);
+    return r;
+}
+
 /* ---- stopping ---- */
 
 void pool_kill(struct pool *p) {

@@ -70,6 +70,13 @@ static int on_id(struct link *l, const void *payload, size_t len,
     return r < 0 ? r : handler(l->handlers.userdata, id);
 }
 
+static int on_rate(struct link *l, const void *payload, size_t len) {
+    struct wire_rate rate;
+    int r = wire_get_rate(payload, len, &rate);
+
+    return r < 0 ? r : l->handlers.rate(l->handlers.userdata, &rate);
+}
+
 static int on_stop(struct link *l, const void *payload, size_t len) {
     int r = wire_get_empty(payload, len);
 
@@ -90,6 +97,8 @@ static int on_record(void *userdata, uint8_t type, const void *payload, size_t l
         return on_id(l, payload, len, l->handlers.cancel);
     case WIRE_RELEASE:
         return on_id(l, payload, len, l->handlers.release);
+    case WIRE_RATE:
+        return on_rate(l, payload, len);
     case WIRE_STOP:
         return on_stop(l, payload, len);
     default:

@@ -10,8 +10,9 @@
  *
  *   session.c    the one curl session: a multi handle on the event loop
  *   transfer*.c  one attempt: what curl calls while it runs; _rest: going on with kept bytes;
- *                _remote: times, versions and names from the server
+ *                _remote: times, versions and names from the server; _rate: limits on its speed
  *   request.c    the options of an easy handle
+ *   throttle.c   holds back transfers that limits on bytes a second don't let go on
  *   address.c    a URL as dld's and curl's parsers see it
  *   header.c     status lines and redirects that curl takes too lightly
  *   answer.c     how an attempt ended: error statuses, and curl's successes checked again
@@ -43,6 +44,7 @@
 
 #include "common/exitcode.h"
 #include "common/log.h"
+#include "common/ratelimit.h"
 #include "common/scoreboard.h"
 #include "common/util.h"
 #include "common/wire.h"
@@ -59,6 +61,7 @@ struct worker {
     struct desk *desk; /* NULL until CONFIG has come */
     struct scoreboard *board;
     uint32_t n_rows;
+    struct ratelimit rates;
 };
 
 /* ---- what link.c calls ---- */
@@ -73,7 +76,10 @@ static int on_config(void *userdata, const struct wire_config *config) {
     if (r < 0)
         return r;
     w->n_rows = config->transfers;
-    r = desk_new(&w->desk, w->event, w->link, w->board, WORKER_FD_ROOT, config);
+    r = ratelimit_map(WORKER_FD_RATES, &w->rates);
+    if (r < 0)
+        return r;
+    r = desk_new(&w->desk, w->event, w->link, w->board, &w->rates, WORKER_FD_ROOT, config);
     if (r == 0)
         return 0;
     log_error("the worker can't start: %s",
@@ -99,6 +105,12 @@ static int on_release(void *userdata, int64_t id) {
     struct worker *w = userdata;
 
     return desk_release(w->desk, id);
+}
+
+static int on_rate(void *userdata, const struct wire_rate *rate) {
+    struct worker *w = userdata;
+
+    return desk_rate(w->desk, rate);
 }
 
 static int on_stop(void *userdata) {
@@ -166,6 +178,7 @@ static int worker_setup(struct worker *w) {
         .job = on_job,
         .cancel = on_cancel,
         .release = on_release,
+        .rate = on_rate,
         .stop = on_stop,
         .userdata = w,
     };
@@ -188,6 +201,7 @@ static void worker_done(struct worker *w) {
     desk_free(w->desk);
     link_free(w->link);
     scoreboard_unmap(w->board, w->n_rows);
+    ratelimit_done(&w->rates);
     sd_event_unref(w->event);
     curl_global_cleanup();
 }

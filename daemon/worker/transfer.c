@@ -238,6 +238,8 @@ static size_t on_body(char *p, size_t size, size_t n, void *userdata) {
         excerpt_add(&t->excerpt, p, n);
         return discard(t, n) ? n : CURL_WRITEFUNC_ERROR;
     }
+    if (!rate_admits(t, n))
+        return CURL_WRITEFUNC_PAUSE;
     r = t->decoder.on ? keep_coded(t, p, n) : keep(t, p, n);
     if (r < 0)
         return CURL_WRITEFUNC_ERROR;
@@ -413,11 +415,14 @@ bool transfer_start(struct transfer *t, struct task *task) {
         r = task->job.if_modified ? remote_ask(t) : rest_ask(t);
     if (r == 0)
         r = request_fill(&t->request, &task->job, &t->address);
+    if (r == 0)
+        r = rate_begin(t);
     if (r == 0) {
         row_begin(t);
         r = session_add(t->settings->session, t->easy);
     }
     if (r < 0) {
+        rate_end(t);
         request_clear(&t->request, &task->job);
         sink_leave(&t->sink);
         transfer_release(t);
@@ -492,6 +497,7 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
     int r;
 
     t->in_session = false;
+    rate_end(t);
     if (keep_facts(t, task) < 0)
         failure_set(f, ERR_INTERNAL, "out of memory");
     if (code != CURLE_OK)
@@ -535,6 +541,7 @@ void transfer_abort(struct transfer *t, bool keep) {
     if (t->in_session) {
         session_remove(t->settings->session, t->easy);
         t->in_session = false;
+        rate_end(t);
         t->task->http_status = (unsigned)transfer_status(t);
         request_clear(&t->request, &t->task->job);
     }
