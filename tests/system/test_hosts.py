@@ -72,9 +72,9 @@ def test_retry_after_is_for_the_whole_host(daemon, bad):
 
 
 def test_busy_host_opens_with_a_probe(make_daemon, bad):
-    daemon = make_daemon(settings={"retry.base": "300ms", "retry.max": "300ms"}).start()
+    daemon = make_daemon(settings={"retry.base": "500ms", "retry.max": "500ms"}).start()
     daemon.submit([{"url": bad.url("/flaky/503/1/first")}])
-    wait_for(lambda: bad.count() == 1)
+    wait_for(lambda: hosts(daemon).get(host_of(bad.url("/")), {}).get("state") == "backoff")
     daemon.submit([{"url": bad.url(f"/delay/0.3/100/{i}")} for i in range(12)])
     wait_for(daemon.none_left)
     assert all(j["state"] == "done" for j in daemon.jobs())
