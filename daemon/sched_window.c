@@ -108,7 +108,11 @@ static struct sched_host *host_get(struct sched *s, const char *name) {
     struct sched_host *h;
 
     HASH_FIND_STR(s->hosts, name, h);
-    return h ? h : host_new(s, name);
+    if (!h)
+        return host_new(s, name);
+    if (h->idle && sched_health_blank(&h->health, &h->policy, s->now))
+        sched_health_init(&h->health, &h->policy);
+    return h;
 }
 
 void sched_host_free(struct sched *s, struct sched_host *h) {
