@@ -7,7 +7,9 @@
 #include "daemon/sched_part.h"
 
 static bool user_before(const void *a, const void *b) {
-    return ((const struct sched_user *)a)->turn < ((const struct sched_user *)b)->turn;
+    const struct sched_user *x = a, *y = b;
+
+    return x->turn != y->turn ? x->turn < y->turn : x->uid < y->uid;
 }
 
 static bool host_before(const void *a, const void *b) {
@@ -101,8 +103,9 @@ struct sched_job *sched_next(struct sched *s, uint64_t now, bool *ret_refused) {
 
 uint64_t sched_wake(const struct sched *s) {
     const struct sched_host *h = heap_first(&s->wakes);
+    uint64_t wake = h ? h->wake : USEC_INFINITY;
 
-    return h ? h->wake : USEC_INFINITY;
+    return sched_users_wait(s) ? MIN(wake, s->users_seen + USERS_USEC) : wake;
 }
 
 /* The job is active no more. True: it was its host's probe. */

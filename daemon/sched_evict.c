@@ -55,9 +55,23 @@ static struct sched_user *user_crowded(struct sched *s) {
     return s->crowded;
 }
 
+/* A user whose lanes all wait makes room too. */
+static void find_leaver(struct sched *s) {
+    struct sched_user *u;
+
+    if (s->leaving || !sched_users_wait(s) || s->now < s->users_seen + USERS_USEC)
+        return;
+    s->users_seen = s->now;
+    for (u = s->users; u && !s->leaving; u = u->hh.next)
+        if (u->n_lanes > 0 && u->eligible.n == 0 && u->line.reads == CURSOR_IDLE &&
+            u->entered + AWAY_USEC <= s->now)
+            s->leaving = u;
+}
+
 static bool victim_find(struct sched *s, struct victim *ret) {
     struct sched_user *u;
 
+    find_leaver(s);
     if (s->leaving && s->leaving->n_lanes > 0) {
         victim_last(s->leaving, ret);
         return true;

@@ -37,6 +37,9 @@
  * not known how long it will be. */
 #define AWAY_USEC (1 * USEC_PER_SEC)
 
+/* While users wait outside, it is looked so often for one who has nothing to start. */
+#define USERS_USEC (100 * USEC_PER_MSEC)
+
 /* Why a lane with jobs doesn't have a turn. */
 enum lane_waits {
     LANE_WAITS_NOT,
@@ -54,7 +57,8 @@ struct sched_user {
     size_t n_structs; /* lanes in memory */
     size_t n_lanes;   /* lanes in the window */
     uint64_t turn;    /* of all users with an eligible lane, the one with the smallest goes first */
-    unsigned n_started; /* since he came in */
+    unsigned n_started; /* since he came in, */
+    uint64_t entered;   /* at this time */
 
     uint64_t vtime;       /* virtual time: the key of the lane that was last */
     struct heap eligible; /* his lanes that may start a job now, by key */
@@ -142,6 +146,7 @@ struct sched {
     size_t lanes_asked;               /* in all open requests */
     bool users_more, users_asked, users_missed;
     int64_t users_after;
+    uint64_t users_seen; /* when it was last looked for one to leave */
 };
 
 /* ---- sched_turn.c ---- */
@@ -166,6 +171,9 @@ void sched_refresh(struct sched *s, uint64_t now);
 /* Shares of the window: of a lane in jobs, of a user in lanes. */
 size_t sched_lane_room(const struct sched *s);
 size_t sched_user_room(const struct sched *s);
+
+/* There are, or may be, users in the store for whom the window has no room. */
+bool sched_users_wait(const struct sched *s);
 
 /* ---- sched_window.c ---- */
 

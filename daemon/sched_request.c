@@ -80,7 +80,7 @@ static void want_lanes(struct sched *s, struct sched_request *ret) {
 }
 
 static bool may_list_users(const struct sched *s) {
-    return s->users_more && !s->users_asked && s->n_users <= s->settings.max_users * 3 / 4;
+    return s->users_more && !s->users_asked && s->n_users < s->settings.max_users;
 }
 
 static void want_users(struct sched *s, struct sched_request *ret) {

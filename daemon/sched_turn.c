@@ -17,6 +17,10 @@ size_t sched_user_room(const struct sched *s) {
     return MAX(s->settings.max_lanes / MAX(s->n_users, (size_t)1), (size_t)1);
 }
 
+bool sched_users_wait(const struct sched *s) {
+    return s->users_more && s->n_users >= s->settings.max_users;
+}
+
 /* ---- a lane's turn among its user's ---- */
 
 static uint64_t stride(int priority) {
@@ -67,8 +71,7 @@ void sched_lane_served(struct sched *s, struct sched_lane *lane) {
         lane->had = true;
         DL_APPEND2(u->had, lane, had_prev, had_next);
     }
-    if (u->n_started++ >= USER_QUANTUM && s->users_more && !s->leaving &&
-        s->n_users > s->settings.max_users * 3 / 4)
+    if (u->n_started++ >= USER_QUANTUM && !s->leaving && sched_users_wait(s))
         s->leaving = u;
 }
 

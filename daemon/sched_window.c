@@ -10,7 +10,9 @@
 static bool lane_before(const void *a, const void *b) {
     const struct sched_lane *x = a, *y = b;
 
-    return x->key != y->key ? x->key < y->key : x->seq < y->seq;
+    if (x->key != y->key)
+        return x->key < y->key;
+    return x->seq != y->seq ? x->seq < y->seq : x->id < y->id;
 }
 
 static bool lane_behind(const void *a, const void *b) {
@@ -54,6 +56,7 @@ void sched_user_enter(struct sched *s, struct sched_user *u) {
     u->in_window = true;
     u->turn = ++s->clock;
     u->n_started = 0;
+    u->entered = s->now;
     sched_cursor_init(&u->line);
     s->n_users++;
 }
@@ -108,7 +111,11 @@ static struct sched_host *host_get(struct sched *s, const char *name) {
     struct sched_host *h;
 
     HASH_FIND_STR(s->hosts, name, h);
-    return h ? h : host_new(s, name);
+    if (!h)
+        return host_new(s, name);
+    if (h->idle && sched_health_blank(&h->health, &h->policy, s->now))
+        sched_health_init(&h->health, &h->policy);
+    return h;
 }
 
 void sched_host_free(struct sched *s, struct sched_host *h) {

@@ -1,0 +1,750 @@
+/* sched.h over virtual time: a queue of many hosts (Zipf), users, priorities, failures, cancels and jobs
+ * that come later, a store that answers late, and what must hold at every step.
+ *
+ * DLD_TEST_SEED, DLD_TEST_ROUNDS (runs of the small world), DLD_TEST_JOBS (of the big one). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/heap.h"
+#include "daemon/sched.h"
+#include "tests/unit/sched_store.h"
+
+#define MSEC USEC_PER_MSEC
+#define SEC USEC_PER_SEC
+#define ATTEMPTS 3
+#define BASE (200 * MSEC)
+
+struct size {
+    uint32_t hosts, users, slots;
+    size_t jobs;
+    struct sched_settings window;
+};
+
+enum temper { FINE, DEAD, BUSY, SHAKY, PACED };
+
+struct host {
+    enum temper temper;
+    unsigned connections, active;
+    uint64_t delay, latency;
+    uint64_t last_start, last_trouble, closed_until;
+    bool started, reached;
+    uint64_t could_since; /* a job of it could have started since then, and slots were free */
+    uint32_t seen;        /* by the check that is going on */
+};
+
+/* Something that happens at a time. */
+struct event {
+    uint64_t at, order;
+    size_t place;
+    enum { JOB_ENDS, ROW_DUE, LANE_DUE, ANSWER } what;
+    uint32_t index; /* row or lane */
+    struct held *held;
+    struct sched_request q;
+    bool more;
+    size_t n;
+    int64_t last, last_id;
+    uint32_t *list; /* rows or lanes or users */
+};
+
+struct held {
+    struct sched_job sched;
+    bool refused, counts;
+    size_t at; /* in world.held */
+};
+
+struct world {
+    struct sched *s;
+    struct store store;
+    struct host *hosts;
+    struct size size;
+    struct heap events;
+    struct held **held;
+    size_t n_held, held_room;
+    uint32_t *late; /* rows to be submitted by and by */
+    size_t n_late;
+    size_t n_ended, n_active, n_starts, n_refused, n_again;
+    size_t most_lanes, most_jobs, most_hosts, evicted, longest_wait;
+    uint64_t now, order, random, turns;
+    uint32_t check;
+};
+
+static uint32_t pick(struct world *w, uint32_t below) {
+    w->random = w->random * UINT64_C(6364136223846793005) + 1442695040888963407u;
+    return (uint32_t)(((w->random >> 32) * below) >> 32);
+}
+
+static void *need(size_t n, size_t size) {
+    void *p = calloc(MAX(n, (size_t)1), size);
+
+    assert_non_null(p);
+    return p;
+}
+
+static bool event_before(const void *a, const void *b) {
+    const struct event *x = a, *y = b;
+
+    return x->at != y->at ? x->at < y->at : x->order < y->order;
+}
+
+static struct event *event_new(struct world *w, uint64_t after, int what, uint32_t index) {
+    struct event *e = need(1, sizeof(*e));
+
+    e->at = w->now + after;
+    e->order = ++w->order;
+    e->what = what;
+    e->index = index;
+    assert_int_equal(heap_reserve(&w->events, w->events.n + 1), 0);
+    heap_add(&w->events, e);
+    return e;
+}
+
+/* ---- the queue ---- */
+
+static void policy(void *userdata, const char *name, struct sched_policy *ret) {
+    const struct world *w = userdata;
+    const struct host *h = &w->hosts[atoi(name + 1)];
+
+    *ret = (struct sched_policy){
+        .connections = h->connections,
+        .delay = h->delay,
+        .base = BASE,
+        .max = 20 * SEC,
+        .patience = 3,
+    };
+}
+
+static void make_hosts(struct world *w) {
+    w->hosts = need(w->size.hosts, sizeof(*w->hosts));
+    for (uint32_t i = 0; i < w->size.hosts; i++) {
+        struct host *h = &w->hosts[i];
+        uint32_t dice = pick(w, 100);
+
+        h->temper = dice < 4 ? DEAD : dice < 8 ? BUSY : dice < 14 ? SHAKY : dice < 18 ? PACED : FINE;
+        h->connections = 1 + pick(w, 8);
+        h->latency = 1 * MSEC + pick(w, 40 * MSEC);
+        h->delay = h->temper == PACED ? 5 * MSEC + pick(w, 3000 * MSEC) : 0;
+    }
+    /* The largest ones are as usual, so that time doesn't stand still for the others. */
+    for (uint32_t i = 0; i < MIN(w->size.hosts / 100, 20u); i++)
+        w->hosts[i].temper = FINE, w->hosts[i].delay = 0, w->hosts[i].connections = 8;
+}
+
+static uint32_t zipf(struct world *w) {
+    double u = pick(w, 1u << 30) / (double)(1u << 30);
+
+    return (uint32_t)pow(w->size.hosts, u) - 1;
+}
+
+/* Half of the jobs are the first user's. */
+static uint32_t some_user(struct world *w) {
+    return pick(w, 2) ? 0 : pick(w, w->size.users);
+}
+
+static void fill_lane(struct world *w, uint32_t lane) {
+    struct lane *l = &w->store.lanes[lane];
+    int priority = (int)pick(w, 5) * 25 - 50;
+
+    for (uint32_t k = 0; k < l->n; k++) {
+        struct row *r = &w->store.rows[l->first + k];
+
+        *r = (struct row){.lane = lane, .rank = (int32_t)(k / 3), .where = ABSENT};
+        r->priority = (int8_t)(pick(w, 10) ? priority : (int)pick(w, 201) - 100);
+        if (pick(w, 10) == 0)
+            w->late[w->n_late++] = l->first + k;
+        else
+            store_move(&w->store, l->first + k, STORED);
+    }
+}
+
+static void make_queue(struct world *w) {
+    struct store *s = &w->store;
+    uint32_t *count = need((size_t)w->size.hosts * w->size.users, sizeof(*count));
+    uint32_t row = 0;
+
+    for (size_t i = 0; i < w->size.jobs; i++)
+        count[(size_t)zipf(w) * w->size.users + some_user(w)]++;
+    s->n_rows = w->size.jobs;
+    s->n_lanes = (size_t)w->size.hosts * w->size.users;
+    s->n_users = w->size.users;
+    s->rows = need(s->n_rows, sizeof(*s->rows));
+    s->lanes = need(s->n_lanes, sizeof(*s->lanes));
+    s->users = need(s->n_users, sizeof(*s->users));
+    w->late = need(s->n_rows, sizeof(*w->late));
+    bits_init(&s->live, s->n_rows);
+    for (size_t u = 0; u < s->n_users; u++) {
+        bits_init(&s->users[u].line, TURNS);
+        s->users[u].lane_at = need(TURNS, sizeof(uint32_t));
+        s->users[u].next_turn = w->size.hosts;
+    }
+    for (uint32_t lane = 0; lane < s->n_lanes; lane++) {
+        struct lane *l = &s->lanes[lane];
+
+        l->user = lane % w->size.users;
+        l->host = lane / w->size.users;
+        /* Large hosts anywhere in the line. */
+        l->turn = (uint32_t)(((uint64_t)l->host * 7919 + l->user) % w->size.hosts);
+        l->first = row;
+        l->n = count[lane];
+        row += l->n;
+        fill_lane(w, lane);
+    }
+    free(count);
+    for (size_t i = w->n_late; i > 1; i--) {
+        size_t k = pick(w, (uint32_t)i);
+        uint32_t keep = w->late[k];
+
+        w->late[k] = w->late[i - 1];
+        w->late[i - 1] = keep;
+    }
+}
+
+/* ---- the owner ---- */
+
+static void let_go(struct world *w, struct held *h) {
+    w->held[h->at] = w->held[--w->n_held];
+    w->held[h->at]->at = h->at;
+    free(h);
+}
+
+static void hold(struct world *w, uint32_t row) {
+    struct row *r = &w->store.rows[row];
+    struct held *h;
+
+    if (r->where != STORED)
+        return;
+    h = need(1, sizeof(*h));
+    h->sched = (struct sched_job){.id = row + 1, .rank = r->rank, .priority = r->priority};
+    if (sched_add(w->s, r->lane + 1, &h->sched) < 0) {
+        free(h);
+        return;
+    }
+    if (w->n_held == w->held_room) {
+        w->held_room = MAX(w->held_room * 2, (size_t)1024);
+        w->held = realloc(w->held, w->held_room * sizeof(struct held *));
+        assert_non_null(w->held);
+    }
+    h->at = w->n_held;
+    w->held[w->n_held++] = h;
+    store_move(&w->store, row, HELD);
+}
+
+static void give_back(struct world *w, struct sched_job *job) {
+    store_move(&w->store, (size_t)job->id - 1, STORED);
+    let_go(w, (struct held *)job);
+}
+
+static void say_ready(struct world *w, uint32_t lane, int64_t rank) {
+    const struct lane *l = &w->store.lanes[lane];
+
+    if (!l->parked)
+        assert_int_equal(sched_ready(w->s, l->user, lane + 1, l->turn, rank), 0);
+}
+
+static void submit(struct world *w, uint32_t row) {
+    store_move(&w->store, row, STORED);
+    say_ready(w, w->store.rows[row].lane, w->store.rows[row].rank);
+}
+
+static void host_name(uint32_t host, char ret[static 16]) {
+    snprintf(ret, 16, "h%u", host);
+}
+
+static void evict(struct world *w) {
+    struct sched_evicted e;
+
+    while (sched_evict(w->s, w->now, &e)) {
+        uint32_t lane = (uint32_t)e.lane - 1;
+        struct lane *l = &w->store.lanes[lane];
+
+        w->evicted++;
+        l->failures = e.failures;
+        while (e.jobs) {
+            struct sched_job *job = e.jobs;
+
+            e.jobs = job->next;
+            give_back(w, job);
+        }
+        if (e.stays)
+            continue;
+        if (e.wait > 0) {
+            l->parked = true;
+            l->due = w->now + e.wait;
+            store_line(&w->store, lane);
+            event_new(w, e.wait, LANE_DUE, lane);
+        } else {
+            store_put_back(&w->store, lane);
+            say_ready(w, lane, INT64_MIN);
+        }
+    }
+}
+
+/* ---- the store's answers: read now, given later ---- */
+
+static void read_jobs(struct world *w, struct event *e) {
+    size_t row = store_row_after(&w->store, (uint32_t)e->q.lane - 1, e->last, e->last_id);
+
+    for (; e->n < e->q.limit && row != SIZE_MAX; e->n++) {
+        e->list[e->n] = (uint32_t)row;
+        e->last = w->store.rows[row].rank;
+        e->last_id = (int64_t)row + 1;
+        row = store_row_after(&w->store, (uint32_t)e->q.lane - 1, e->last, e->last_id);
+    }
+    e->more = row != SIZE_MAX;
+}
+
+static void read_lanes(struct world *w, struct event *e) {
+    size_t turn = store_turn_after(&w->store, e->q.uid, e->last, e->last_id);
+
+    for (; e->n < e->q.limit && turn != SIZE_MAX; e->n++) {
+        e->list[e->n] = w->store.users[e->q.uid].lane_at[turn];
+        e->last = (int64_t)turn;
+        e->last_id = (int64_t)e->list[e->n] + 1;
+        turn = store_turn_after(&w->store, e->q.uid, e->last, e->last_id);
+    }
+    e->more = turn != SIZE_MAX;
+}
+
+static void read_users(struct world *w, struct event *e) {
+    uint32_t u = (uint32_t)(e->last_id + 1);
+
+    for (; u < w->size.users; u++) {
+        if (bits_next(&w->store.users[u].line, 0) == SIZE_MAX)
+            continue;
+        if (e->n == e->q.limit)
+            break;
+        e->list[e->n++] = u;
+        e->last_id = u;
+    }
+    e->more = u < w->size.users;
+}
+
+static void ask(struct world *w) {
+    struct sched_request q;
+
+    while (sched_wants(w->s, &q), q.want != SCHED_WANT_NOTHING) {
+        struct event *e = event_new(w, 200 + pick(w, 3 * MSEC), ANSWER, 0);
+
+        assert_true(q.limit > 0 && q.limit <= 4096);
+        e->q = q;
+        e->list = need(q.limit, sizeof(*e->list));
+        e->last = q.after;
+        e->last_id = q.after_id;
+        if (q.want == SCHED_WANT_JOBS)
+            read_jobs(w, e);
+        else if (q.want == SCHED_WANT_LANES)
+            read_lanes(w, e);
+        else
+            read_users(w, e);
+    }
+}
+
+/* A host that the scheduler doesn't know any more; it forgets what matters only if it knows too many. */
+static void forgive(struct world *w, uint32_t host, const char *name) {
+    struct host *h = &w->hosts[host];
+    struct sched_host_info info;
+
+    if (sched_host_info(w->s, name, w->now, &info))
+        return;
+    if (h->closed_until > w->now || (h->started && h->last_start + h->delay > w->now))
+        assert_true(w->most_hosts >= 2 * w->size.window.max_lanes);
+    h->closed_until = h->last_trouble = 0;
+    h->reached = h->started = false;
+}
+
+static void add_lane(struct world *w, uint32_t lane, size_t jobs_each) {
+    struct lane *l = &w->store.lanes[lane];
+    uint64_t wait = l->parked && l->due > w->now ? l->due - w->now : 0;
+    struct event jobs = {.q = {.lane = lane + 1, .limit = jobs_each}, .last = INT64_MIN};
+    uint32_t list[16];
+    char name[16];
+    int r;
+
+    host_name(l->host, name);
+    forgive(w, l->host, name);
+    r = sched_lane_add(w->s, l->user, lane + 1, l->turn, name, l->failures, wait, w->now);
+    if (r == -EEXIST)
+        return;
+    assert_int_equal(r, 0);
+    assert_true(jobs_each <= ELEMENTSOF(list));
+    jobs.list = list;
+    read_jobs(w, &jobs);
+    l->entered = w->store.users[l->user].starts + 1;
+    for (size_t i = 0; i < jobs.n; i++)
+        hold(w, list[i]);
+    sched_filled(w->s, lane + 1, jobs.more, jobs.last, jobs.last_id);
+}
+
+static void answer(struct world *w, struct event *e) {
+    struct sched_job *surplus;
+
+    if (e->q.want == SCHED_WANT_USERS) {
+        for (size_t i = 0; i < e->n; i++)
+            sched_user_add(w->s, e->list[i]);
+        sched_users_listed(w->s, e->more, e->last_id);
+    } else if (e->q.want == SCHED_WANT_LANES) {
+        for (size_t i = 0; i < e->n; i++)
+            add_lane(w, e->list[i], e->q.jobs_each);
+        sched_lanes_listed(w->s, e->q.uid, e->more, e->last, e->last_id);
+    } else {
+        for (size_t i = 0; i < e->n; i++)
+            hold(w, e->list[i]);
+        sched_filled(w->s, e->q.lane, e->more, e->last, e->last_id);
+    }
+    while ((surplus = sched_trim(w->s)))
+        give_back(w, surplus);
+    w->most_lanes = MAX(w->most_lanes, sched_n_lanes(w->s));
+    evict(w);
+    free(e->list);
+}
+
+/* ---- running ---- */
+
+static uint64_t how_long(struct world *w, const struct host *h) {
+    return h->temper == DEAD ? 50 * MSEC + pick(w, 200 * MSEC) : 1 + pick(w, (uint32_t)h->latency * 2);
+}
+
+static void check_wait(struct world *w, struct lane *l) {
+    uint64_t starts = ++w->store.users[l->user].starts;
+
+    if (l->entered && w->hosts[l->host].temper == FINE && l->n == 1)
+        w->longest_wait = MAX(w->longest_wait, starts - l->entered);
+    l->entered = 0;
+}
+
+static void start(struct world *w, struct held *j) {
+    struct row *r = &w->store.rows[j->sched.id - 1];
+    struct lane *l = &w->store.lanes[r->lane];
+    struct host *h = &w->hosts[l->host];
+
+    assert_int_equal(r->where, HELD);
+    store_move(&w->store, (size_t)j->sched.id - 1, ACTIVE);
+    check_wait(w, l);
+    w->n_active++;
+    w->n_starts++;
+    h->could_since = 0;
+    if (j->refused) {
+        assert_true(h->temper == DEAD || h->temper == SHAKY);
+        w->n_refused++;
+        event_new(w, 0, JOB_ENDS, 0)->held = j;
+        return;
+    }
+    assert_true(++h->active <= h->connections);
+    assert_true(!h->started || w->now >= h->last_start + h->delay);
+    assert_true(w->now >= h->closed_until);
+    h->started = true;
+    h->last_start = w->now;
+    event_new(w, how_long(w, h), JOB_ENDS, 0)->held = j;
+}
+
+static enum sched_says how(struct world *w, const struct host *h) {
+    uint32_t dice = pick(w, 100);
+
+    switch (h->temper) {
+    case DEAD:
+        return SCHED_SAYS_UNREACHED;
+    case BUSY:
+        return dice < 20 ? SCHED_SAYS_BUSY : SCHED_SAYS_FINE;
+    case SHAKY:
+        return dice < 30 ? SCHED_SAYS_UNREACHED : dice < 35 ? SCHED_SAYS_NOTHING : SCHED_SAYS_FINE;
+    default:
+        return dice < 2 ? SCHED_SAYS_NOTHING : SCHED_SAYS_FINE;
+    }
+}
+
+/* What a host may expect after this: at the least. */
+static void learn(struct world *w, struct host *h, const struct held *j, enum sched_says says,
+                  uint64_t retry_after) {
+    bool news = !h->last_trouble || j->sched.started > h->last_trouble;
+
+    if (says == SCHED_SAYS_FINE)
+        h->reached = true;
+    if (says != SCHED_SAYS_BUSY && says != SCHED_SAYS_UNREACHED)
+        return;
+    if (news && says == SCHED_SAYS_BUSY)
+        h->closed_until = w->now + (retry_after ? retry_after : BASE);
+    if (news && says == SCHED_SAYS_UNREACHED && !h->reached)
+        h->closed_until = w->now + BASE;
+    if (news)
+        h->last_trouble = w->now;
+}
+
+static void end(struct world *w, struct held *j) {
+    uint32_t row = (uint32_t)j->sched.id - 1;
+    struct row *r = &w->store.rows[row];
+    struct host *h = &w->hosts[w->store.lanes[r->lane].host];
+    enum sched_says says = j->refused ? SCHED_SAYS_NOTHING : how(w, h);
+    uint64_t retry_after = says == SCHED_SAYS_BUSY && pick(w, 2) ? pick(w, 3000 * MSEC) : 0;
+    bool failed = says == SCHED_SAYS_BUSY || says == SCHED_SAYS_UNREACHED || j->refused;
+
+    assert_int_equal(r->where, ACTIVE);
+    w->n_active--;
+    if (!j->refused) {
+        h->active--;
+        learn(w, h, j, says, retry_after);
+    }
+    sched_ended(w->s, &j->sched, says, retry_after, 1, w->now);
+    let_go(w, j);
+    if (failed && ++r->attempts < ATTEMPTS) {
+        w->n_again++;
+        store_move(&w->store, row, WAITING);
+        event_new(w, pick(w, 2 * SEC), ROW_DUE, row);
+    } else {
+        store_move(&w->store, row, ENDED);
+        w->n_ended++;
+    }
+}
+
+static void happen(struct world *w, struct event *e) {
+    struct lane *l = &w->store.lanes[e->index];
+
+    if (e->what == JOB_ENDS) {
+        end(w, e->held);
+    } else if (e->what == ROW_DUE) {
+        submit(w, e->index);
+    } else if (e->what == ANSWER) {
+        answer(w, e);
+    } else {
+        l->parked = false;
+        store_line(&w->store, e->index);
+        if (l->live > 0)
+            say_ready(w, e->index, INT64_MIN);
+    }
+}
+
+/* Now and then somebody cancels a job, or takes one back that was about to start. */
+static void meddle(struct world *w) {
+    struct held *h;
+
+    if (w->n_held == 0 || pick(w, 50))
+        return;
+    h = w->held[pick(w, (uint32_t)w->n_held)];
+    if (w->store.rows[h->sched.id - 1].where != HELD)
+        return;
+    sched_remove(w->s, &h->sched);
+    store_move(&w->store, (size_t)h->sched.id - 1, ENDED);
+    w->n_ended++;
+    let_go(w, h);
+}
+
+/* ---- what must hold ---- */
+
+static void check_bounds(struct world *w) {
+    const struct sched_settings *max = &w->size.window;
+
+    assert_true(sched_n_lanes(w->s) <= max->max_lanes);
+    assert_true(sched_n_users(w->s) <= max->max_users);
+    assert_true(sched_n_queued(w->s) <= MAX(max->max_jobs, sched_n_lanes(w->s) * 16));
+    assert_true(sched_n_hosts(w->s) <= 2 * max->max_lanes + w->size.slots);
+    assert_true(w->most_lanes <= max->max_lanes + max->max_lanes / 2 + 16);
+    w->most_jobs = MAX(w->most_jobs, sched_n_queued(w->s));
+    w->most_hosts = MAX(w->most_hosts, sched_n_hosts(w->s));
+}
+
+static bool host_could(struct world *w, uint32_t host) {
+    struct sched_host_info info;
+    char name[16];
+
+    host_name(host, name);
+    if (!sched_host_info(w->s, name, w->now, &info))
+        return true;
+    return info.next_start == 0 && info.active < info.limit && info.state != SCHED_HOST_DOWN &&
+           !(info.state == SCHED_HOST_PROBE && info.active > 0);
+}
+
+/* Slots are free: no host that could start something has it in the window, or in the store for longer
+ * than asking for it takes. */
+static void check_idle(struct world *w) {
+    w->check++;
+    for (size_t i = 0; i < w->n_held; i++) {
+        const struct row *r = &w->store.rows[w->held[i]->sched.id - 1];
+        uint32_t host = w->store.lanes[r->lane].host;
+
+        if (r->where == HELD && w->hosts[host].seen != w->check) {
+            w->hosts[host].seen = w->check;
+            assert_false(host_could(w, host));
+        }
+    }
+    for (uint32_t lane = 0; lane < w->store.n_lanes; lane++) {
+        const struct lane *l = &w->store.lanes[lane];
+        struct host *h = &w->hosts[l->host];
+
+        if (!l->in_line || h->active > 0 || h->seen == w->check || h->temper != FINE)
+            continue;
+        h->seen = w->check;
+        if (h->could_since == 0)
+            h->could_since = w->now;
+        assert_true(w->now - h->could_since < 10 * SEC);
+    }
+    for (uint32_t i = 0; i < w->size.hosts; i++)
+        if (w->hosts[i].seen != w->check)
+            w->hosts[i].could_since = 0;
+}
+
+/* ---- the world ---- */
+
+static void turn(struct world *w) {
+    bool refused = false, busy;
+    struct sched_job *job = NULL;
+
+    while (w->n_active < w->size.slots && (job = sched_next(w->s, w->now, &refused))) {
+        if (pick(w, 200) == 0) {
+            sched_unstart(w->s, job);
+            continue;
+        }
+        ((struct held *)job)->refused = refused;
+        start(w, (struct held *)job);
+    }
+    busy = w->n_active >= w->size.slots;
+    meddle(w);
+    if (w->n_late > 0 && (w->n_active == 0 || pick(w, 8) == 0))
+        submit(w, w->late[--w->n_late]);
+    evict(w);
+    ask(w);
+    check_bounds(w);
+    if (busy && w->turns % 16 == 0)
+        for (uint32_t i = 0; w->size.hosts < 1000 && i < w->size.hosts; i++)
+            w->hosts[i].could_since = 0;
+    if (!busy && ++w->turns % (w->size.hosts < 1000 ? 16 : 4096) == 0 && sched_n_queued(w->s) > 0) {
+        if (!(job = sched_next(w->s, w->now, &refused)))
+            check_idle(w);
+        else
+            sched_unstart(w->s, job);
+    }
+}
+
+static void go_on(struct world *w) {
+    struct event *e = heap_first(&w->events);
+    uint64_t wake = sched_wake(w->s);
+
+    assert_true(e || wake < USEC_INFINITY || w->n_late > 0 || w->n_ended == w->store.n_rows);
+    w->now = MAX(w->now, MIN(e ? e->at : USEC_INFINITY, MIN(wake, w->now + SEC)));
+    while ((e = heap_first(&w->events)) && e->at <= w->now) {
+        heap_remove(&w->events, e);
+        happen(w, e);
+        free(e);
+    }
+}
+
+static void world_done(struct world *w) {
+    struct event *e;
+
+    while ((e = heap_first(&w->events))) {
+        heap_remove(&w->events, e);
+        if (e->what == ANSWER)
+            free(e->list);
+        free(e);
+    }
+    heap_done(&w->events);
+    sched_free(w->s);
+    for (size_t u = 0; u < w->store.n_users; u++) {
+        bits_done(&w->store.users[u].line);
+        free(w->store.users[u].lane_at);
+    }
+    bits_done(&w->store.live);
+    free(w->store.rows);
+    free(w->store.lanes);
+    free(w->store.users);
+    free(w->hosts);
+    free(w->held);
+    free(w->late);
+}
+
+static void simulate(struct world *w, const struct size *size, uint64_t seed) {
+    *w = (struct world){.size = *size, .random = seed, .now = 1};
+    w->size.window.policy = policy;
+    w->size.window.userdata = w;
+    heap_init(&w->events, event_before, offsetof(struct event, place));
+    make_hosts(w);
+    make_queue(w);
+    w->s = sched_new(&w->size.window);
+    assert_non_null(w->s);
+    for (uint64_t quiet = 0, ended = 0; w->n_ended < w->store.n_rows; quiet++) {
+        if (ended != w->n_ended)
+            quiet = 0;
+        ended = w->n_ended;
+        assert_true(quiet < 1000000);
+        turn(w);
+        go_on(w);
+    }
+    /* Nobody waits for longer than it takes all others of the window to have the turns that their
+     * priority (here up to 16 times as many) gives them. */
+    assert_true(w->longest_wait <= 64 * w->size.window.max_lanes);
+    assert_int_equal(w->n_held, 0);
+    assert_int_equal(sched_n_queued(w->s), 0);
+}
+
+static uint64_t number(const char *name, uint64_t otherwise) {
+    const char *value = getenv(name);
+
+    return value ? strtoull(value, NULL, 10) : otherwise;
+}
+
+static void test_small_windows(void **state) {
+    uint64_t seed = number("DLD_TEST_SEED", 1), rounds = number("DLD_TEST_ROUNDS", 60);
+    struct world *w = need(1, sizeof(*w));
+
+    (void)state;
+    print_message("seeds %" PRIu64 " to %" PRIu64 "\n", seed, seed + rounds - 1);
+    for (uint64_t i = seed; i < seed + rounds; i++) {
+        const struct size size = {
+            .hosts = 2 + (uint32_t)(i * 7 % 300),
+            .users = 1 + (uint32_t)(i % 7),
+            .slots = 1 + (uint32_t)(i * 13 % 64),
+            .jobs = 2000,
+            .window = {.max_lanes = 4 + i * 11 % 60, .max_jobs = 64 + i % 500, .max_users = 1 + i % 4},
+        };
+
+        fprintf(stderr, "\rseed %" PRIu64 " ", i);
+        simulate(w, &size, i);
+        world_done(w);
+    }
+    fprintf(stderr, "\r");
+    free(w);
+}
+
+static double seconds(void) {
+    return (double)now_usec(CLOCK_MONOTONIC) / 1e6;
+}
+
+static void test_a_hundred_thousand_hosts(void **state) {
+    const struct size size = {
+        .hosts = 100000,
+        .users = 4,
+        .slots = 256,
+        .jobs = number("DLD_TEST_JOBS", 1000000),
+        .window = {.max_lanes = 4096, .max_jobs = 16384, .max_users = 1024},
+    };
+    uint64_t seed = number("DLD_TEST_SEED", 1);
+    struct world *w = need(1, sizeof(*w));
+    double began = seconds(), took;
+
+    (void)state;
+    simulate(w, &size, seed);
+    took = seconds() - began;
+    print_message("seed %" PRIu64 ": %zu jobs, %zu starts (%zu refused, %zu again) in %.0f s of virtual "
+                  "time; %.1f s, %.0f starts/s\n",
+                  seed, size.jobs, w->n_starts, w->n_refused, w->n_again, (double)w->now / 1e6, took,
+                  (double)w->n_starts / took);
+    print_message("at most %zu lanes, %zu jobs, %zu hosts in memory; %zu lanes evicted; longest wait %zu "
+                  "turns\n",
+                  w->most_lanes, w->most_jobs, w->most_hosts, w->evicted, w->longest_wait);
+    world_done(w);
+    free(w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_small_windows),
+        cmocka_unit_test(test_a_hundred_thousand_hosts),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
