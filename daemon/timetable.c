@@ -27,9 +27,13 @@ static const struct rate_window *last_open(const struct rate_window *windows, si
 /* Minute by minute, so that whatever is done to the clock, nothing has to be known of it. */
 static time_t next_change(const struct rate_window *windows, size_t n, time_t now,
                           const struct rate_window *open) {
-    time_t minute = now / 60 * 60;
+    struct tm tm;
+    time_t minute;
 
-    for (unsigned i = 0; n > 0 && i < TIMETABLE_HORIZON_DAYS * DAY_MINUTES; i++) {
+    if (n == 0 || !localtime_r(&now, &tm))
+        return 0;
+    minute = now - tm.tm_sec;
+    for (unsigned i = 0; i < TIMETABLE_HORIZON_DAYS * DAY_MINUTES; i++) {
         minute += 60;
         if (last_open(windows, n, minute) != open)
             return minute;

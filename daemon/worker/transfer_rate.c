@@ -50,7 +50,8 @@ int rate_begin(struct transfer *t) {
     struct throttled *x = &t->throttled;
 
     *x = (struct throttled){0};
-    bucket_set(&x->own, job->rate, ratelimit_now());
+    if (job->rate != RATE_NONE)
+        bucket_set(&x->own, job->rate, ratelimit_now());
     x->buckets[x->n_buckets++] = &x->own;
     if (job->host_bucket > 0)
         x->buckets[x->n_buckets++] = &rates->lines[job->host_bucket].bucket;

@@ -247,21 +247,20 @@ def test_set_beats_the_timetable_and_that_the_standard(make_daemon):
 
 
 def test_timetable_changes_by_itself(make_daemon, nginx, large):
-    """The window ends at the next full minute, if that is not too near; else at the one after that."""
-    now = time.time()
-    wait = 60 - now % 60
-    if wait > 30 or wait < 5:  # too long to wait for in every run
-        pytest.skip("no full minute is near")
-    end = time.localtime(now + wait + 1)
-    daemon = make_daemon()
-    daemon.config.write_text(f'[rate "now"]\nfrom = 00:00\nto = {end.tm_hour:02}:{end.tm_min:02}\nlimit = 64K\n'
-                             if (end.tm_hour, end.tm_min) != (0, 0) else "")
+    """In the time zone of the test it is soon noon."""
+    noon = time.time() + 5 * SLOWER
+    ahead = int(12 * 3600 - noon % 86400)  # of UTC
+    east, (minutes, seconds) = "-" if ahead > 0 else "", divmod(abs(ahead), 60)
+    daemon = make_daemon(env={"TZ": f"XXX{east}{minutes // 60}:{minutes % 60}:{seconds}"})
+    daemon.config.write_text('[rate "morning"]\nfrom = 00:00\nto = 12:00\nlimit = 64K\n')
     daemon.start()
     ids = submit(daemon, (nginx.url("large"), {}))
-    time.sleep(1)
-    assert active(daemon, ids)
+    wait_for(lambda: active(daemon, ids))
+    assert abs(daemon.call("status")["rate"]["until"] - noon) < 2
+    assert ' until ' in daemon.dlctl("status").out
     daemon.call("wait", {"ids": ids})
-    assert -1 < time.time() - (now + wait) < 5 * SLOWER
+    assert -2 < time.time() - noon < 5 * SLOWER
+    assert daemon.call("status")["rate"]["by"] == "config"
 
 
 # ---- nothing else comes of it ----
