@@ -297,7 +297,7 @@ static void test_later_keys_come_back_as_spec(void **state) {
     assert_true(spec.content_disposition && spec.if_modified && spec.remote_time);
     assert_true(spec.compressed);
     assert_int_equal(spec.max_decoded_size, 2048);
-    assert_int_equal(spec.rate_limit, 3072);
+    assert_int_equal(new.rate_limit, 3072);
     job_spec_done(&spec);
     job_new_done(&new);
 }
