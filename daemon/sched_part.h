@@ -165,6 +165,10 @@ void sched_lane_served(struct sched *s, struct sched_lane *lane);
 /* The last turn doesn't count. */
 void sched_lane_unserved(struct sched *s, struct sched_lane *lane);
 
+/* Forgets idle hosts that are too many, or that there is nothing to remember of: two at a time, so that
+ * more are forgotten than come. */
+void sched_hosts_forget(struct sched *s);
+
 /* Time has gone by. */
 void sched_refresh(struct sched *s, uint64_t now);
 

@@ -197,8 +197,7 @@ static bool host_is_idle(const struct sched_host *h) {
     return h->n_structs == 0 && h->n_active == 0 && h->n_refused == 0;
 }
 
-/* Two at a time: more are forgotten than come. */
-static void forget_hosts(struct sched *s) {
+void sched_hosts_forget(struct sched *s) {
     for (int i = 0; i < 2 && s->idle; i++) {
         struct sched_host *h = s->idle;
 
@@ -222,7 +221,7 @@ static void host_keep(struct sched *s, struct sched_host *h) {
     h->idle = idle;
     if (idle) {
         DL_APPEND2(s->idle, h, idle_prev, idle_next);
-        forget_hosts(s);
+        sched_hosts_forget(s);
     } else {
         DL_DELETE2(s->idle, h, idle_prev, idle_next);
     }
