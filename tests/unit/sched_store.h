@@ -90,7 +90,7 @@ struct lane {
 };
 
 struct user {
-    struct bits line; /* turns */
+    struct bits line;  /* turns */
     uint32_t *lane_at; /* by turn */
     uint32_t next_turn;
     uint64_t starts;

@@ -38,8 +38,8 @@ static int setup_window(void **state, size_t lanes, size_t jobs, size_t users) {
         .userdata = &f->policy,
     };
 
-    f->policy = (struct sched_policy){
-        .connections = 8, .base = SEC, .max = 60 * SEC, .patience = 2};
+    f->policy =
+        (struct sched_policy){.connections = 8, .base = SEC, .max = 60 * SEC, .patience = 2};
     f->now = 1000 * SEC;
     f->s = sched_new(&settings);
     *state = f;
