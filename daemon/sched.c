@@ -45,8 +45,9 @@ struct sched *sched_free(struct sched *s) {
         u->n_structs = 0;
         sched_user_release(s, u);
     }
-    HASH_ITER(hh, s->hosts, h, next_host)
+    HASH_ITER(hh, s->hosts, h, next_host) {
         sched_host_free(s, h);
+    }
     heap_done(&s->turns);
     heap_done(&s->wakes);
     free(s);
@@ -62,9 +63,10 @@ void sched_policies_changed(struct sched *s) {
         s->settings.policy(s->settings.userdata, h->name, &h->policy);
         sched_health_adapt(&h->health, &old, &h->policy);
     }
-    HASH_ITER(hh, s->hosts, h, next)
+    HASH_ITER(hh, s->hosts, h, next) {
         if (!h->idle)
             sched_host_changed(s, h);
+    }
 }
 
 /* ---- running ---- */
@@ -105,7 +107,9 @@ uint64_t sched_wake(const struct sched *s) {
     const struct sched_host *h = heap_first(&s->wakes);
     uint64_t wake = h ? h->wake : USEC_INFINITY;
 
-    return sched_users_wait(s) ? MIN(wake, s->users_seen + USERS_USEC) : wake;
+    if (s->leaving || !sched_users_wait(s))
+        return wake;
+    return MIN(wake, s->users_seen + USERS_USEC);
 }
 
 /* The job is active no more. True: it was its host's probe. */

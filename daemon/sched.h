@@ -139,10 +139,10 @@ struct sched_job *sched_trim(struct sched *s);
 struct sched_evicted {
     int64_t lane;
     uid_t uid;
-    int priority;           /* of its first job */
-    bool stays;             /* it must wait for its turn, which is as it was: nothing is to be written */
-    uint64_t wait;          /* usec for which its host can't be asked; 0: it had its share */
-    unsigned failures;      /* to reach its host, in a row */
+    int priority;      /* of its first job */
+    bool stays;        /* it must wait for its turn, which is as it was: nothing is to be written */
+    uint64_t wait;     /* usec for which its host can't be asked; 0: it had its share */
+    unsigned failures; /* to reach its host, in a row */
     struct sched_job *jobs; /* the queued ones, linked by next: the caller's again */
 };
 

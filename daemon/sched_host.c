@@ -126,8 +126,8 @@ static void end_late(struct sched_health *h, const struct sched_policy *policy,
 void sched_health_end(struct sched_health *h, const struct sched_policy *policy,
                       const struct sched_end *end, uint64_t now) {
     bool trouble = end->says == SCHED_SAYS_BUSY || end->says == SCHED_SAYS_UNREACHED;
-    bool late = !end->probe && (h->state != SCHED_HOST_OPEN ||
-                                (h->troubled && end->started <= h->trouble));
+    bool late =
+        !end->probe && (h->state != SCHED_HOST_OPEN || (h->troubled && end->started <= h->trouble));
 
     if (end->says == SCHED_SAYS_NOTHING) {
         if (end->probe)

@@ -14,15 +14,15 @@ struct sched_health {
     /* OPEN, BACKOFF or PROBE: of the host; PROBE: the one job is out. A BACKOFF that is over stays
      * one until a job starts. */
     enum sched_host_state state;
-    unsigned limit;    /* jobs at once, while OPEN */
-    unsigned failures; /* in a row, */
+    unsigned limit;     /* jobs at once, while OPEN */
+    unsigned failures;  /* in a row, */
     unsigned unreached; /* those of them that did not reach it, in a row, */
-    unsigned backoffs; /* and back-offs in a row */
-    unsigned error;    /* of the last failure */
+    unsigned backoffs;  /* and back-offs in a row */
+    unsigned error;     /* of the last failure */
     bool ever_fine;
-    bool troubled;     /* `trouble` is a time */
-    uint64_t trouble;  /* the last one: what began before says nothing new */
-    uint64_t until;    /* of BACKOFF */
+    bool troubled;    /* `trouble` is a time */
+    uint64_t trouble; /* the last one: what began before says nothing new */
+    uint64_t until;   /* of BACKOFF */
     uint64_t unreached_since;
     uint64_t not_before; /* as it was told to sched_health_restore() */
     bool paced;          /* last_start is a time */

@@ -68,7 +68,7 @@ struct sched_user {
     struct sched_cursor line;
     size_t asked; /* lanes, in the request that is open */
 
-    size_t turns_place; /* in sched.turns */
+    size_t turns_place;   /* in sched.turns */
     bool hungry, pressed; /* in the lists of those names */
     struct sched_user *hungry_prev, *hungry_next;
     struct sched_user *pressed_prev, *pressed_next;
@@ -125,16 +125,16 @@ struct sched_host {
 
 struct sched {
     struct sched_settings settings;
-    uint64_t now; /* the latest that it was told */
+    uint64_t now;   /* the latest that it was told */
     uint64_t clock; /* turns given, ever */
 
-    struct sched_user *users; /* by uid, */
-    struct sched_lane *lanes; /* id, */
-    struct sched_host *hosts; /* and name */
+    struct sched_user *users;          /* by uid, */
+    struct sched_lane *lanes;          /* id, */
+    struct sched_host *hosts;          /* and name */
     size_t n_users, n_lanes, n_queued; /* in the window */
 
-    struct heap turns; /* users with an eligible lane */
-    struct heap wakes; /* hosts with queued jobs whose state changes by time */
+    struct heap turns;       /* users with an eligible lane */
+    struct heap wakes;       /* hosts with queued jobs whose state changes by time */
     struct sched_host *idle; /* remembered only, the longest idle first */
     struct sched_lane *sizes[SIZE_CLASSES];
 
@@ -164,6 +164,10 @@ void sched_job_take(struct sched *s, struct sched_job *job);
 void sched_lane_served(struct sched *s, struct sched_lane *lane);
 /* The last turn doesn't count. */
 void sched_lane_unserved(struct sched *s, struct sched_lane *lane);
+
+/* Forgets idle hosts that are too many, or that there is nothing to remember of: two at a time, so that
+ * more are forgotten than come. */
+void sched_hosts_forget(struct sched *s);
 
 /* Time has gone by. */
 void sched_refresh(struct sched *s, uint64_t now);

@@ -180,14 +180,17 @@ int sched_add(struct sched *s, int64_t id, struct sched_job *job) {
 void sched_filled(struct sched *s, int64_t id, bool more, int64_t last_rank, int64_t last_id) {
     struct sched_lane *lane = sched_lane_find(s, id);
 
+    bool of_list;
+
     if (!lane)
         return;
-    if (lane->fresh || (lane->in_window && !lane->stale)) {
+    of_list = lane->fresh && (!lane->asked || lane->stale);
+    if (of_list || (lane->in_window && !lane->stale)) {
         sched_cursor_answered(&lane->queue, more, last_rank, last_id);
         if (lane->n_jobs > sched_lane_room(s))
             sched_cursor_give_up(&lane->queue);
     }
-    if (!lane->fresh)
+    if (!of_list)
         lane->asked = lane->stale = false;
     lane->fresh = false;
     sched_lane_changed(s, lane);

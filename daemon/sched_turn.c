@@ -120,7 +120,9 @@ static void lane_settle(struct sched *s, struct sched_lane *lane) {
     const struct sched_host *h = lane->host;
 
     lane_place(lane, has && h->open);
-    lane_wait(lane, !has || h->open ? LANE_WAITS_NOT : h->away ? LANE_WAITS_LONG : LANE_WAITS_SHORT);
+    lane_wait(lane, !has || h->open ? LANE_WAITS_NOT
+                    : h->away       ? LANE_WAITS_LONG
+                                    : LANE_WAITS_SHORT);
     lane_feed(s, lane);
     if (lane->in_window && !lane->jobs && !sched_cursor_pending(&lane->queue))
         sched_lane_leave(s, lane);
@@ -197,8 +199,7 @@ static bool host_is_idle(const struct sched_host *h) {
     return h->n_structs == 0 && h->n_active == 0 && h->n_refused == 0;
 }
 
-/* Two at a time: more are forgotten than come. */
-static void forget_hosts(struct sched *s) {
+void sched_hosts_forget(struct sched *s) {
     for (int i = 0; i < 2 && s->idle; i++) {
         struct sched_host *h = s->idle;
 
@@ -222,7 +223,7 @@ static void host_keep(struct sched *s, struct sched_host *h) {
     h->idle = idle;
     if (idle) {
         DL_APPEND2(s->idle, h, idle_prev, idle_next);
-        forget_hosts(s);
+        sched_hosts_forget(s);
     } else {
         DL_DELETE2(s->idle, h, idle_prev, idle_next);
     }
@@ -237,9 +238,11 @@ void sched_host_changed(struct sched *s, struct sched_host *h) {
     h->open = down || h->wake <= s->now;
     h->away = !h->open && h->wake < USEC_INFINITY && h->wake - s->now > AWAY_USEC;
     host_wait(s, h, down);
-    if (h->open != was_open || h->away != was_away)
-        DL_FOREACH_SAFE2(h->lanes, lane, tmp, host_next)
+    if (h->open != was_open || h->away != was_away) {
+        DL_FOREACH_SAFE2(h->lanes, lane, tmp, host_next) {
             lane_settle(s, lane);
+        }
+    }
     host_keep(s, h);
 }
 
@@ -262,7 +265,7 @@ static int size_class(size_t n) {
     int class = -1;
 
     for (n = n > 0 ? (n - 1) / LANE_JOBS_MIN : 0; n > 0 && class < SIZE_CLASSES - 1; n /= 2)
-        class++;
+        class ++;
     return class;
 }
 

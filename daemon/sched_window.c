@@ -104,6 +104,7 @@ static struct sched_host *host_new(struct sched *s, const char *name) {
     sched_health_init(&h->health, &h->policy);
     h->open = true;
     h->wake = USEC_INFINITY;
+    sched_hosts_forget(s);
     return h;
 }
 

@@ -107,9 +107,8 @@ static inline bool model_down(const struct model_host *h, uint64_t now) {
 static inline uint64_t model_opens(const struct model *m, int host) {
     const struct model_host *h = &m->hosts[host];
     unsigned active = m->seen.host_active[host];
-    uint64_t spaced = h->last_start < 0 || h->policy.delay == 0
-                          ? 0
-                          : (uint64_t)h->last_start + h->policy.delay;
+    uint64_t spaced =
+        h->last_start < 0 || h->policy.delay == 0 ? 0 : (uint64_t)h->last_start + h->policy.delay;
 
     switch (h->state) {
     case SCHED_HOST_OPEN:
@@ -290,8 +289,7 @@ static inline int model_choose_lane(const struct model *m, int user) {
             continue;
         key = model_key(m, l);
         best_key = best < 0 ? 0 : model_key(m, best);
-        if (best < 0 || key < best_key ||
-            (key == best_key && m->lanes[l].seq < m->lanes[best].seq))
+        if (best < 0 || key < best_key || (key == best_key && m->lanes[l].seq < m->lanes[best].seq))
             best = l;
     }
     return best;

@@ -89,10 +89,8 @@ struct lane {
     uint64_t entered; /* starts of its user when it entered the window; 0: it has started since */
 };
 
-#define TURNS (1u << 22)
-
 struct user {
-    struct bits line; /* turns */
+    struct bits line;  /* turns */
     uint32_t *lane_at; /* by turn */
     uint32_t next_turn;
     uint64_t starts;
@@ -103,6 +101,7 @@ struct store {
     struct lane *lanes;
     struct user *users;
     size_t n_rows, n_lanes, n_users;
+    uint32_t n_turns; /* for each user */
     struct bits live; /* rows stored, held or active */
 };
 
@@ -146,7 +145,7 @@ static inline void store_put_back(struct store *s, uint32_t lane) {
     l->parked = true;
     store_line(s, lane);
     l->turn = s->users[l->user].next_turn++;
-    if (l->turn >= TURNS)
+    if (l->turn >= s->n_turns)
         abort();
     l->parked = parked;
     store_line(s, lane);

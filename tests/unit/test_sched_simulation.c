@@ -73,6 +73,7 @@ struct world {
     size_t n_ended, n_active, n_starts, n_refused, n_again;
     size_t most_lanes, most_jobs, most_hosts, evicted, longest_wait;
     uint64_t now, order, random, turns;
+    uint64_t full; /* when all slots were taken */
     uint32_t check;
 };
 
@@ -127,7 +128,11 @@ static void make_hosts(struct world *w) {
         struct host *h = &w->hosts[i];
         uint32_t dice = pick(w, 100);
 
-        h->temper = dice < 4 ? DEAD : dice < 8 ? BUSY : dice < 14 ? SHAKY : dice < 18 ? PACED : FINE;
+        h->temper = dice < 4    ? DEAD
+                    : dice < 8  ? BUSY
+                    : dice < 14 ? SHAKY
+                    : dice < 18 ? PACED
+                                : FINE;
         h->connections = 1 + pick(w, 8);
         h->latency = 1 * MSEC + pick(w, 40 * MSEC);
         h->delay = h->temper == PACED ? 5 * MSEC + pick(w, 3000 * MSEC) : 0;
@@ -174,14 +179,15 @@ static void make_queue(struct world *w) {
     s->n_rows = w->size.jobs;
     s->n_lanes = (size_t)w->size.hosts * w->size.users;
     s->n_users = w->size.users;
+    s->n_turns = w->size.hosts + (uint32_t)(s->n_rows / 8) + 100000;
     s->rows = need(s->n_rows, sizeof(*s->rows));
     s->lanes = need(s->n_lanes, sizeof(*s->lanes));
     s->users = need(s->n_users, sizeof(*s->users));
     w->late = need(s->n_rows, sizeof(*w->late));
     bits_init(&s->live, s->n_rows);
     for (size_t u = 0; u < s->n_users; u++) {
-        bits_init(&s->users[u].line, TURNS);
-        s->users[u].lane_at = need(TURNS, sizeof(uint32_t));
+        bits_init(&s->users[u].line, s->n_turns);
+        s->users[u].lane_at = need(s->n_turns, sizeof(uint32_t));
         s->users[u].next_turn = w->size.hosts;
     }
     for (uint32_t lane = 0; lane < s->n_lanes; lane++) {
@@ -373,6 +379,8 @@ static void add_lane(struct world *w, uint32_t lane, size_t jobs_each) {
     if (r == -EEXIST)
         return;
     assert_int_equal(r, 0);
+    if (l->failures > 0) /* what the scheduler may take for the last trouble */
+        w->hosts[l->host].last_trouble = w->now;
     assert_true(jobs_each <= ELEMENTSOF(list));
     jobs.list = list;
     read_jobs(w, &jobs);
@@ -408,7 +416,8 @@ static void answer(struct world *w, struct event *e) {
 /* ---- running ---- */
 
 static uint64_t how_long(struct world *w, const struct host *h) {
-    return h->temper == DEAD ? 50 * MSEC + pick(w, 200 * MSEC) : 1 + pick(w, (uint32_t)h->latency * 2);
+    return h->temper == DEAD ? 50 * MSEC + pick(w, 200 * MSEC)
+                             : 1 + pick(w, (uint32_t)h->latency * 2);
 }
 
 static void check_wait(struct world *w, struct lane *l) {
@@ -560,8 +569,11 @@ static bool host_could(struct world *w, uint32_t host) {
 }
 
 /* Slots are free: no host that could start something has it in the window, or in the store for longer
- * than asking for it takes. */
+ * than asking for it takes; longer if users have to take turns in the window. */
 static void check_idle(struct world *w) {
+    bool users_wait = w->size.users > w->size.window.max_users;
+    uint64_t patience = users_wait ? 100 * SEC : 10 * SEC;
+
     w->check++;
     for (size_t i = 0; i < w->n_held; i++) {
         const struct row *r = &w->store.rows[w->held[i]->sched.id - 1];
@@ -581,7 +593,7 @@ static void check_idle(struct world *w) {
         h->seen = w->check;
         if (h->could_since == 0)
             h->could_since = w->now;
-        assert_true(w->now - h->could_since < 10 * SEC);
+        assert_true(w->now - MAX(h->could_since, w->full) < patience);
     }
     for (uint32_t i = 0; i < w->size.hosts; i++)
         if (w->hosts[i].seen != w->check)
@@ -609,9 +621,8 @@ static void turn(struct world *w) {
     evict(w);
     ask(w);
     check_bounds(w);
-    if (busy && w->turns % 16 == 0)
-        for (uint32_t i = 0; w->size.hosts < 1000 && i < w->size.hosts; i++)
-            w->hosts[i].could_since = 0;
+    if (busy)
+        w->full = w->now;
     if (!busy && ++w->turns % (w->size.hosts < 1000 ? 16 : 4096) == 0 && sched_n_queued(w->s) > 0) {
         if (!(job = sched_next(w->s, w->now, &refused)))
             check_idle(w);
@@ -699,7 +710,9 @@ static void test_small_windows(void **state) {
             .users = 1 + (uint32_t)(i % 7),
             .slots = 1 + (uint32_t)(i * 13 % 64),
             .jobs = 2000,
-            .window = {.max_lanes = 4 + i * 11 % 60, .max_jobs = 64 + i % 500, .max_users = 1 + i % 4},
+            .window = {.max_lanes = 4 + i * 11 % 60,
+                       .max_jobs = 64 + i % 500,
+                       .max_users = 1 + i % 4},
         };
 
         fprintf(stderr, "\rseed %" PRIu64 " ", i);
@@ -729,19 +742,69 @@ static void test_a_hundred_thousand_hosts(void **state) {
     (void)state;
     simulate(w, &size, seed);
     took = seconds() - began;
-    print_message("seed %" PRIu64 ": %zu jobs, %zu starts (%zu refused, %zu again) in %.0f s of virtual "
+    print_message("seed %" PRIu64
+                  ": %zu jobs, %zu starts (%zu refused, %zu again) in %.0f s of virtual "
                   "time; %.1f s, %.0f starts/s\n",
-                  seed, size.jobs, w->n_starts, w->n_refused, w->n_again, (double)w->now / 1e6, took,
-                  (double)w->n_starts / took);
-    print_message("at most %zu lanes, %zu jobs, %zu hosts in memory; %zu lanes evicted; longest wait %zu "
-                  "turns\n",
-                  w->most_lanes, w->most_jobs, w->most_hosts, w->evicted, w->longest_wait);
+                  seed, size.jobs, w->n_starts, w->n_refused, w->n_again, (double)w->now / 1e6,
+                  took, (double)w->n_starts / took);
+    print_message(
+        "at most %zu lanes, %zu jobs, %zu hosts in memory; %zu lanes evicted; longest wait %zu "
+        "turns\n",
+        w->most_lanes, w->most_jobs, w->most_hosts, w->evicted, w->longest_wait);
     world_done(w);
     free(w);
 }
 
+static void plain_policy(void *userdata, const char *name, struct sched_policy *ret) {
+    (void)userdata;
+    (void)name;
+    *ret = (struct sched_policy){.connections = 2, .base = SEC, .max = SEC, .patience = 3};
+}
+
+/* In a full window; each job comes back when it has ended. */
+static double cost_of_a_turn(uint32_t lanes, uint32_t jobs, uint32_t turns) {
+    const struct sched_settings settings = {
+        .max_lanes = lanes, .max_jobs = jobs, .max_users = 64, .policy = plain_policy};
+    struct sched *s = sched_new(&settings);
+    struct sched_job *job = need(jobs, sizeof(*job)), *next;
+    bool refused;
+    double began;
+
+    for (uint32_t i = 0; i < jobs; i++) {
+        uint32_t lane = i % lanes;
+        char name[16];
+        int r;
+
+        host_name(lane, name);
+        r = sched_lane_add(s, lane % 4, lane + 1, lane, name, 0, 0, 1);
+        job[i] = (struct sched_job){.id = i + 1, .rank = i, .priority = (int)(i % 5) * 25 - 50};
+        assert_int_equal(sched_add(s, lane + 1, &job[i]), 0);
+        if (r == 0)
+            sched_filled(s, lane + 1, false, 0, 0);
+    }
+    began = seconds();
+    for (uint32_t i = 0; i < turns; i++) {
+        next = sched_next(s, i, &refused);
+        assert_non_null(next);
+        sched_ended(s, next, SCHED_SAYS_FINE, 0, 0, i);
+        next->rank = (int64_t)jobs + i;
+        assert_int_equal(sched_add(s, (next->id - 1) % lanes + 1, next), 0);
+    }
+    began = (seconds() - began) / turns;
+    sched_free(s);
+    free(job);
+    return began * 1e9;
+}
+
+static void test_cost_of_a_turn(void **state) {
+    (void)state;
+    print_message("start, end and a new job: %.0f ns at 64 lanes, %.0f ns at 4,096\n",
+                  cost_of_a_turn(64, 1024, 300000), cost_of_a_turn(4096, 16384, 300000));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cost_of_a_turn),
         cmocka_unit_test(test_small_windows),
         cmocka_unit_test(test_a_hundred_thousand_hosts),
     };
