@@ -127,7 +127,8 @@ typedef void store_done_fn(void *userdata, int error);
 /* Records where the job stands: DONE, FAILED, CANCELLED (its end), WAITING (the attempt in result
  * failed, next at due, of what url and host say then: another host is another lane), QUEUED (with its
  * attempts and crashes), or PAUSED (with these and what is kept; where due is still to come when it is
- * resumed it waits for that). The job must stay as it is until the callback. -EALREADY: the row has ended (cancelled meanwhile). */
+ * resumed it waits for that). The job must stay as it is until the callback. -EALREADY: the row has ended
+ * (cancelled meanwhile). */
 int store_put(struct store *s, const struct job *job, store_done_fn *fn, void *userdata);
 
 /* Records what of the file is on disk while its transfer goes on; takes over *kept's strings.
