@@ -164,8 +164,9 @@ static void test_log_is_bounded_under_load(void **state) {
         assert_return_code(sd_event_run(f->event, USEC_PER_SEC), 0);
         largest = MAX(largest, size_of(f, "queue.db-wal"));
     }
-    assert_true(size_of(f, "queue.db") > 60 * MIB);
     assert_true(largest < 100 * MIB);
+    fixture_reopen(f); /* which moves what is left of it */
+    assert_true(size_of(f, "queue.db") > largest);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
