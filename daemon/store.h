@@ -9,7 +9,8 @@
  * calls themselves return 0 or -ENOMEM, in which case the callback won't run.
  *
  * Requests scan at most STORE_STEP rows each; those that may have to scan more give a cursor to go
- * on from.
+ * on from. Rows are found by an index, but for lists and changes of all jobs, and of those of a host
+ * that have ended, which go through the table step by step.
  *
  * Numbers of jobs by state and by batch are rows, kept by every change, never counted.
  */
@@ -49,7 +50,8 @@ struct store_lane {
     bool more;
 };
 
-/* A lane got queued jobs that it did not have before, the first of them at rank; or it is due. */
+/* A lane that isn't parked got queued jobs that it did not have before, the first of them at rank, or
+ * they got other ranks; or it is due and has some. At most one for each lane and transaction. */
 struct store_ready {
     int64_t lane;
     uid_t uid;
@@ -123,8 +125,10 @@ int store_submit(struct store *s, struct store_chunk *chunk, store_submit_fn *fn
 typedef void store_done_fn(void *userdata, int error);
 
 /* Records where the job stands: DONE, FAILED, CANCELLED (its end), WAITING (the attempt in result
- * failed, next at due), or QUEUED (with its attempts and crashes). The job must stay as it is until
- * the callback. -EALREADY: the row has ended (cancelled meanwhile). */
+ * failed, next at due, of what url and host say then: another host is another lane), QUEUED (with its
+ * attempts and crashes), or PAUSED (with these and what is kept; where due is still to come when it is
+ * resumed it waits for that). The job must stay as it is until the callback. -EALREADY: the row has ended
+ * (cancelled meanwhile). */
 int store_put(struct store *s, const struct job *job, store_done_fn *fn, void *userdata);
 
 /* Records what of the file is on disk while its transfer goes on; takes over *kept's strings.
@@ -161,7 +165,8 @@ int store_users(struct store *s, int64_t after_uid, size_t limit, store_users_fn
  * -ENOMEM. */
 int store_lane_put(struct store *s, int64_t lane, int64_t turn, uint64_t due, unsigned failures);
 
-/* All lanes of a host (NULL: of any) in order of id above the one given, without jobs. */
+/* All lanes of a host (NULL: of any) in order of id above the one given, without jobs. One whose jobs
+ * are all STAGED has none in its numbers. */
 int store_hosts(struct store *s, const char *host, int64_t after_lane, size_t limit,
                 store_lanes_fn *fn, void *userdata);
 
@@ -171,7 +176,9 @@ struct store_filter {
     int64_t batch; /* 0: any */
     int state; /* enum job_state, -1: any; QUEUED includes the STAGED ones of complete batches */
     const char *tag;       /* NULL: any; copied */
-    const char *host;      /* NULL: any; "host:port", those that have not ended only; copied */
+    /* NULL: any; "host:port"; copied. Those that have not ended, unless only ended ones are asked for,
+     * by state or because the change is for no others: they are found by looking at all. */
+    const char *host;
     const int64_t *ids;    /* NULL: any; else only these; copied */
     size_t n_ids;          /* at most STORE_STEP */
     int64_t after;         /* only ids above this: the cursor */

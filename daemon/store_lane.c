@@ -191,8 +191,7 @@ static void delta_learn(struct lane_delta *d, sqlite3_stmt *st) {
     d->known = true;
     d->uid = (uid_t)sqlite3_column_int64(st, 0);
     d->turn = sqlite3_column_int64(st, 1);
-    d->in_line =
-        sqlite3_column_type(st, 2) == SQLITE_NULL && sqlite3_column_int64(st, 3) > 0;
+    d->in_line = sqlite3_column_type(st, 2) == SQLITE_NULL && sqlite3_column_int64(st, 3) > 0;
 }
 
 static int delta_write(struct db *db, struct lane_delta *d) {

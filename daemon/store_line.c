@@ -253,8 +253,8 @@ int store_lanes(struct store *s, uid_t uid, int64_t after_turn, int64_t after_la
 
     if (!q)
         return -ENOMEM;
-    *q = (struct lanes){{.kind = &line_kind}, .uid = uid, .after_turn = after_turn,
-                        .after_lane = after_lane, .fn = fn, .userdata = userdata};
+    *q = (struct lanes){{.kind = &line_kind},     .uid = uid, .after_turn = after_turn,
+                        .after_lane = after_lane, .fn = fn,   .userdata = userdata};
     q->limit = MIN(limit, STORE_STEP);
     q->jobs_each = MIN(jobs_each, STORE_STEP / MAX(q->limit, 1u));
     store_enqueue(s, &q->request);
@@ -378,8 +378,7 @@ int store_users(struct store *s, int64_t after_uid, size_t limit, store_users_fn
 
     if (!q)
         return -ENOMEM;
-    *q = (struct users){
-        {.kind = &users_kind}, .after = after_uid, .fn = fn, .userdata = userdata};
+    *q = (struct users){{.kind = &users_kind}, .after = after_uid, .fn = fn, .userdata = userdata};
     q->limit = MIN(limit, STORE_STEP);
     store_enqueue(s, &q->request);
     return 0;

@@ -284,7 +284,8 @@ static int host_walk(struct walk *w) {
         if (r < 0)
             return r;
     }
-    qsort(out->found, out->n, sizeof(*out->found), found_compare);
+    if (out->n > 1)
+        qsort(out->found, out->n, sizeof(*out->found), found_compare);
     while (kept < out->n && out->found[kept].id <= end && kept < w->f->limit)
         kept++;
     if (kept < out->n && kept == w->f->limit)

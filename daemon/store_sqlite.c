@@ -15,7 +15,7 @@
 
 /* Pages in the log (of 4 KiB) at which it is moved into the database: each page is moved once
  * however often it was written to the log, and a start after a crash reads all of it. */
-#define CHECKPOINT_FRAMES 8192
+#define CHECKPOINT_FRAMES 16384
 
 #define RESULT_PARAMETERS "?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20"
 
@@ -463,6 +463,8 @@ int db_open(struct db **ret, const char *dir, char **ret_why) {
     int r;
 
     *ret_why = NULL;
+    /* Counting its memory takes a lock for each piece of it. Too late once it is in use: no matter. */
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     if (!db || asprintf(&path, "%s/queue.db", dir) < 0)
         return -ENOMEM;
     r = db_load(db, path, ret_why);

@@ -1,7 +1,8 @@
 /*
  * bench_queue.c - how fast the durable queue is, and how large, with few and many jobs in it.
  *
- *     bench_queue [--quick] [DIRECTORY]      the database goes beneath it (default: /var/tmp)
+ *     bench_queue DIRECTORY                  all rows; the database goes beneath the directory
+ *     bench_queue DIRECTORY JOBS HOSTS       one row; HOSTS 0: as many as jobs
  *
  * Every row of the table is measured by a process of its own, so that memory is that of the row
  * alone.
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -33,6 +35,7 @@ struct scenario {
 
 struct figures {
     double submit, dispatch;         /* jobs a second */
+    double submit_cpu, dispatch_cpu; /* usec of all threads, per job */
     double open_ms;                  /* until the first jobs are there */
     double submit_rss, dispatch_rss; /* MiB, at most */
     double file_bytes;               /* per job */
@@ -64,6 +67,14 @@ static double now(void) {
 
 static void turn(struct bench *b) {
     check(sd_event_run(b->event, UINT64_MAX), "event loop");
+}
+
+static double cpu(void) {
+    struct rusage u;
+
+    getrusage(RUSAGE_SELF, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * USEC_PER_SEC +
+           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
 }
 
 /* A line of /proc/self/status in MiB. */
@@ -231,7 +242,8 @@ static double dispatch_many(struct bench *b, uint64_t n) {
 enum stage { FILL, SUBMIT, OPEN_AND_DISPATCH };
 
 static void stage_run(struct bench *b, enum stage stage, struct figures *f) {
-    double start = now();
+    double start = now(), used;
+    uint64_t n;
 
     bench_open(b);
     const uint64_t *counts = store_counts(b->store);
@@ -241,7 +253,9 @@ static void stage_run(struct bench *b, enum stage stage, struct figures *f) {
         submit_many(b, b->scenario->jobs - MIN(counts[JOB_QUEUED], b->scenario->jobs), &f->wal_mib);
         break;
     case SUBMIT:
+        used = cpu();
         f->submit = submit_many(b, SUBMIT_JOBS, &f->wal_mib);
+        f->submit_cpu = (cpu() - used) / SUBMIT_JOBS;
         f->wal_mib /= 1 << 20;
         f->submit_rss = memory("VmHWM:");
         break;
@@ -250,7 +264,10 @@ static void stage_run(struct bench *b, enum stage stage, struct figures *f) {
         f->open_ms = (now() - start) * 1000;
         for (size_t i = 0; i < b->n_jobs; i++)
             job_free(b->jobs[i]);
-        f->dispatch = dispatch_many(b, MIN(DISPATCH_JOBS, b->scenario->jobs));
+        n = MIN(DISPATCH_JOBS, b->scenario->jobs);
+        used = cpu();
+        f->dispatch = dispatch_many(b, n);
+        f->dispatch_cpu = (cpu() - used) / (double)n;
         f->dispatch_rss = memory("VmHWM:");
     }
     b->store = store_close(b->store);
@@ -290,8 +307,9 @@ static void row(const struct scenario *s) {
     stage_fork(s, SUBMIT, &f);
     if (s->hosts > 0)
         snprintf(hosts, sizeof(hosts), "%" PRIu64, s->hosts);
-    printf("%10" PRIu64 " %9s %10.0f %8.1f %8.1f %8.0f %10.0f %8.1f %8.0f\n", s->jobs, hosts,
-           f.submit, f.submit_rss, f.wal_mib, f.open_ms, f.dispatch, f.dispatch_rss, f.file_bytes);
+    printf("%10" PRIu64 " %9s %10.0f %8.1f %8.1f %8.1f %8.0f %10.0f %8.1f %8.1f %8.0f\n", s->jobs,
+           hosts, f.submit, f.submit_cpu, f.submit_rss, f.wal_mib, f.open_ms, f.dispatch,
+           f.dispatch_cpu, f.dispatch_rss, f.file_bytes);
     fflush(stdout);
 }
 
@@ -302,31 +320,35 @@ static int remove_one(const char *path, const struct stat *st, int flag, struct 
     return remove(path);
 }
 
-static void table(const char *base, bool quick, bool many_hosts) {
-    static const uint64_t sizes[] = {10000, 1000000, 10000000};
-    size_t n = quick || many_hosts ? 2 : ELEMENTSOF(sizes);
+static void row_in(const char *base, uint64_t jobs, uint64_t hosts) {
     char dir[256];
+    struct scenario s = {.dir = dir, .jobs = jobs, .hosts = hosts};
 
-    for (size_t i = 0; i < n; i++) {
-        struct scenario s = {.dir = dir, .jobs = sizes[i], .hosts = many_hosts ? 0 : 1000};
-
-        snprintf(dir, sizeof(dir), "%s/bench_queue.XXXXXX", base);
-        check(mkdtemp(dir) ? 0 : -errno, dir);
-        row(&s);
-        nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-    }
+    snprintf(dir, sizeof(dir), "%s/bench_queue.XXXXXX", base);
+    check(mkdtemp(dir) ? 0 : -errno, dir);
+    row(&s);
+    nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 int main(int argc, char **argv) {
-    bool quick = argc > 1 && streq(argv[1], "--quick");
-    const char *base = argc > 1 + quick ? argv[1 + quick] : "/var/tmp";
+    static const uint64_t rows[][2] = {
+        {10000, 1000}, {1000000, 1000}, {10000000, 1000}, {10000, 0}, {1000000, 0},
+    };
 
+    if (argc != 2 && argc != 4) {
+        fprintf(stderr, "usage: bench_queue DIRECTORY [JOBS HOSTS]\n");
+        return 2;
+    }
     printf("The queue: batches of %d jobs, %d in flight; %d jobs fetched and put at a time.\n\n"
-           "%10s %9s %10s %8s %8s %8s %10s %8s %8s\n%10s %9s %10s %8s %8s %8s %10s %8s %8s\n",
-           CHUNK, IN_FLIGHT, WINDOW, "queued", "hosts", "submitted", "RSS", "WAL", "open to",
-           "dispatched", "RSS", "file", "", "", "jobs/s", "MiB", "MiB", "jobs ms", "jobs/s", "MiB",
-           "bytes/job");
-    table(base, quick, false);
-    table(base, quick, true);
+           "%10s %9s %10s %8s %8s %8s %8s %10s %8s %8s %8s\n"
+           "%10s %9s %10s %8s %8s %8s %8s %10s %8s %8s %8s\n",
+           CHUNK, IN_FLIGHT, WINDOW, "queued", "hosts", "submitted", "CPU", "RSS", "WAL", "open to",
+           "dispatched", "CPU", "RSS", "file", "", "", "jobs/s", "us/job", "MiB", "MiB", "jobs ms",
+           "jobs/s", "us/job", "MiB", "byte/job");
+    if (argc == 4)
+        row_in(argv[1], strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10));
+    else
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++)
+            row_in(argv[1], rows[i][0], rows[i][1]);
     return 0;
 }
