@@ -2,6 +2,7 @@
 # make demo            install what is missing, build, show it at work
 # make check           install what is missing, build, run all tests, again under ASan and UBSan
 # make bench           compare with other programs; bench-quick: in a minute
+# make bench-queue     measure the queue with up to ten million jobs (BENCH_DIR=: where, some GB)
 # make install         DESTDIR= prefix=/usr/local sysconfdir=/etc
 # make SANITIZE=1 ...  with AddressSanitizer and UndefinedBehaviorSanitizer, into .build-sanitize/
 # make CC=clang ...    with another compiler (make clean first)
@@ -42,7 +43,7 @@ CLIENT_LIBS := -ljansson -lm
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all unit-tests check test demo bench bench-quick install clean
+.PHONY: all unit-tests check test demo bench bench-quick bench-queue install clean
 
 all: $(programs)
 	@:
@@ -95,6 +96,14 @@ bench bench-quick:
 	@tests/setup.sh bench
 	@$(MAKE) --no-print-directory all
 	@$(PYTHON) tests/bench/bench.py $(if $(filter bench-quick,$@),--quick)
+
+BENCH_DIR ?= /var/tmp
+
+$(BUILD)/bench_queue: $(BUILD)/tests/bench/bench_queue.o $(BUILD)/lib.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(MASTER_LIBS)
+
+bench-queue: $(BUILD)/bench_queue
+	@$< $(BENCH_DIR)
 
 # ---- installing ----
 

@@ -43,21 +43,21 @@ static int change_report(const struct dlctl *c, const struct change *change, con
 }
 
 static int change_run(struct dlctl *c, const struct change *change, int argc, char **argv) {
-    uint64_t batch = 0;
-    bool all = false;
+    _cleanup_(selection_done) struct selection jobs = {0};
     const struct option_spec specs[] = {
-        {"--batch", OPTION_NUMBER, &batch, "B", "the jobs of batch B"},
-        {"--all", OPTION_FLAG, &all, NULL, change->all},
+        {"--batch", OPTION_NUMBER, &jobs.batch, "B", "the jobs of batch B"},
+        {"--tag", OPTION_TEXT, &jobs.tag, "T", "those with this tag"},
+        {"--host", OPTION_TEXT, &jobs.host, "H:P", "those for this host and port"},
+        {"--all", OPTION_FLAG, &jobs.all, NULL, change->all},
         {0},
     };
-    _cleanup_(selection_done) struct selection jobs = {0};
     _cleanup_(rpc_close) struct rpc rpc = RPC_INIT(NULL);
     _cleanup_(buf_done) struct buf b = BUF_INIT(MIB);
     json_t *result = NULL;
     int r = options_parse(c, &change->usage, specs, &argc, argv);
 
     if (r == 0)
-        r = selection_make(change->usage.verb, argc, argv, batch, all, &jobs);
+        r = selection_make(change->usage.verb, argc, argv, &jobs);
     if (r != 0)
         return options_status(r);
     json_begin(&b, NULL, '{');
@@ -72,8 +72,9 @@ static int change_run(struct dlctl *c, const struct change *change, int argc, ch
 
 int verb_cancel(struct dlctl *c, int argc, char **argv) {
     static const struct change cancel = {
-        .usage = {"cancel", "ID... | --batch B | --all",
-                  "Cancel jobs that have not ended. A job that has ended stays as it is.\n"},
+        .usage = {"cancel", "ID... | OPTION",
+                  "Cancel jobs that have not ended. What they have fetched is removed. A job that\n"
+                  "has ended stays as it is.\n"},
         .all = "all jobs that have not ended",
         .moved = "cancelled",
         .before = "Cancelled",
@@ -85,10 +86,39 @@ int verb_cancel(struct dlctl *c, int argc, char **argv) {
     return change_run(c, &cancel, argc, argv);
 }
 
+int verb_pause(struct dlctl *c, int argc, char **argv) {
+    static const struct change pause = {
+        .usage = {"pause", "ID... | OPTION",
+                  "Pause jobs that have not ended, until dlctl resume. What they have fetched is\n"
+                  "kept, and they go on from there. Jobs that are submitted later are not paused.\n"},
+        .all = "all jobs that have not ended",
+        .moved = "paused",
+        .before = "Paused",
+        .after = "",
+        .unfit = "ended",
+        .reason = "has ended, or is paused already",
+    };
+
+    return change_run(c, &pause, argc, argv);
+}
+
+int verb_resume(struct dlctl *c, int argc, char **argv) {
+    static const struct change resume = {
+        .usage = {"resume", "ID... | OPTION", "Let paused jobs go on.\n"},
+        .all = "all jobs that are paused",
+        .moved = "resumed",
+        .before = "Resumed",
+        .after = "",
+        .unfit = "unpaused",
+        .reason = "is not paused",
+    };
+
+    return change_run(c, &resume, argc, argv);
+}
+
 int verb_retry(struct dlctl *c, int argc, char **argv) {
     static const struct change retry = {
-        .usage = {"retry", "ID... | --batch B | --all",
-                  "Queue jobs again that failed or were cancelled.\n"},
+        .usage = {"retry", "ID... | OPTION", "Queue jobs again that failed or were cancelled.\n"},
         .all = "all jobs that failed",
         .moved = "retried",
         .before = "Queued",

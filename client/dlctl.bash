@@ -19,7 +19,7 @@ _dlctl() {
         esac
     done
     case $verb in
-    '') COMPREPLY=($(compgen -W "submit list show wait status cancel retry $global --version" -- "$cur")) ;;
+    '') COMPREPLY=($(compgen -W "submit list show wait status cancel retry set $global --version" -- "$cur")) ;;
     submit)
         if [[ $cur == -* ]]; then
             COMPREPLY=($(compgen -W "--wait --output --on-conflict --header --tag --priority --retries --timeout --max-size $global" -- "$cur"))
@@ -29,6 +29,7 @@ _dlctl() {
         fi ;;
     list) COMPREPLY=($(compgen -W "--state --batch --limit $global" -- "$cur")) ;;
     wait | cancel | retry) COMPREPLY=($(compgen -W "--batch --all $global" -- "$cur")) ;;
+    set) COMPREPLY=($(compgen -W "rate= rate=none rate=default $global" -- "$cur")) ;;
     status) COMPREPLY=($(compgen -W "--batch $global" -- "$cur")) ;;
     show) COMPREPLY=($(compgen -W "$global" -- "$cur")) ;;
     esac

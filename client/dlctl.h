@@ -25,7 +25,13 @@ int verb_list(struct dlctl *c, int argc, char **argv);
 int verb_show(struct dlctl *c, int argc, char **argv);
 int verb_wait(struct dlctl *c, int argc, char **argv);
 int verb_status(struct dlctl *c, int argc, char **argv);
+int verb_hosts(struct dlctl *c, int argc, char **argv);
 int verb_cancel(struct dlctl *c, int argc, char **argv);
+int verb_pause(struct dlctl *c, int argc, char **argv);
+int verb_resume(struct dlctl *c, int argc, char **argv);
 int verb_retry(struct dlctl *c, int argc, char **argv);
+int verb_set(struct dlctl *c, int argc, char **argv);
+int verb_purge(struct dlctl *c, int argc, char **argv);
+int verb_drain(struct dlctl *c, int argc, char **argv);
 
 #endif

@@ -16,6 +16,7 @@
 struct list {
     struct dlctl *c;
     const char *state;     /* NULL: any */
+    const char *tag;       /* NULL: any */
     uint64_t batch, limit; /* 0: any, no limit */
     uint64_t shown;
     int64_t after;  /* the ID that the next page starts behind */
@@ -33,6 +34,8 @@ static int list_ask(const struct list *l, struct rpc *rpc, json_t **ret) {
         json_str(&b, "state", l->state);
     if (l->batch > 0)
         json_int(&b, "batch", (int64_t)l->batch);
+    if (l->tag)
+        json_str(&b, "tag", l->tag);
     json_int(&b, "after", l->after);
     json_int(&b, "limit", (int64_t)limit);
     json_end(&b, '}');
@@ -87,6 +90,7 @@ int verb_list(struct dlctl *c, int argc, char **argv) {
         {"--state", OPTION_TEXT, &l.state, "S",
          "those that are queued, waiting, paused, active, done,\nfailed or cancelled"},
         {"--batch", OPTION_NUMBER, &l.batch, "B", "the jobs of batch B"},
+        {"--tag", OPTION_TEXT, &l.tag, "T", "those with this tag"},
         {"--limit", OPTION_NUMBER, &l.limit, "N", "N of them at most"},
         {0},
     };

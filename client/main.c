@@ -9,7 +9,11 @@
  *   show.c      show
  *   wait.c      wait
  *   status.c    status
- *   change.c    cancel, retry
+ *   hosts.c     hosts
+ *   change.c    cancel, pause, resume, retry
+ *   set.c       set
+ *   purge.c     purge
+ *   drain.c     drain
  *   upload.c    a batch in chunks, pipelined, sent again when the connection breaks
  *   waiter.c    prints each job once as it ends, then the sum
  *   connect.c   which daemon, and a request with its answer
@@ -45,8 +49,14 @@ static const struct verb verbs[] = {
     {"show", verb_show, "show all that is known of a job"},
     {"wait", verb_wait, "wait until jobs have ended"},
     {"status", verb_status, "how the daemon and its workers are doing"},
+    {"hosts", verb_hosts, "list the hosts that jobs are for, and how they are doing"},
     {"cancel", verb_cancel, "cancel jobs"},
+    {"pause", verb_pause, "pause jobs"},
+    {"resume", verb_resume, "let paused jobs go on"},
     {"retry", verb_retry, "queue jobs again that failed or were cancelled"},
+    {"set", verb_set, "change limits on speed, and priorities"},
+    {"purge", verb_purge, "forget jobs that have ended"},
+    {"drain", verb_drain, "start nothing new"},
 };
 
 static void print_help(void) {

@@ -245,31 +245,30 @@ void selection_done(struct selection *s) {
     *s = (struct selection){0};
 }
 
-int selection_make(const char *verb, int argc, char **argv, uint64_t batch, bool all,
-                   struct selection *ret) {
-    _cleanup_free_ int64_t *ids = NULL;
-
-    if ((argc > 0) + (batch > 0) + all != 1) {
-        complain("%s needs one of: IDs of jobs, --batch B, --all", verb);
+int selection_make(const char *verb, int argc, char **argv, struct selection *io) {
+    if ((argc > 0) + (io->batch > 0) + (io->tag != NULL) + (io->host != NULL) + io->all != 1) {
+        complain("%s needs IDs of jobs, or one option that says which jobs: see dlctl %s --help",
+                 verb, verb);
         return -EINVAL;
     }
-    ids = calloc((size_t)argc + 1, sizeof(*ids));
-    if (!ids) {
+    io->ids = calloc((size_t)argc + 1, sizeof(*io->ids));
+    if (!io->ids) {
         complain_memory();
         return -ENOMEM;
     }
-    if (options_ids(argc, argv, ids) < 0)
-        return -EINVAL;
-    *ret = (struct selection){.n_ids = (size_t)argc, .batch = (int64_t)batch, .all = all};
-    ret->ids = TAKE_PTR(ids);
-    return 0;
+    io->n_ids = (size_t)argc;
+    return options_ids(argc, argv, io->ids);
 }
 
 void selection_to_json(struct buf *b, const struct selection *s) {
     if (s->all) {
         json_bool(b, "all", true);
     } else if (s->batch > 0) {
-        json_int(b, "batch", s->batch);
+        json_int(b, "batch", (int64_t)s->batch);
+    } else if (s->tag) {
+        json_str(b, "tag", s->tag);
+    } else if (s->host) {
+        json_str(b, "host", s->host);
     } else {
         json_begin(b, "ids", '[');
         for (size_t i = 0; i < s->n_ids; i++)

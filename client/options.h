@@ -64,19 +64,20 @@ int options_status(int r);
  * returns -EINVAL otherwise. */
 int options_ids(int argc, char **argv, int64_t *ret);
 
-/* Which jobs a verb is about, for those that take IDs, a batch, or all. */
+/* Which jobs a verb is about: the words that are IDs, or what one of the options says. */
 struct selection {
     int64_t *ids; /* owned */
     size_t n_ids;
-    int64_t batch; /* 0: none */
-    bool all;
+    uint64_t batch;   /* --batch, 0: not given */
+    const char *tag;  /* --tag, NULL: not given; a view, as host */
+    const char *host; /* --host */
+    bool all;         /* --all */
 };
 void selection_done(struct selection *s);
 
-/* Makes a selection of the words and of --batch (0: not given) and --all; exactly one of the three
- * must be there. Complains and returns -EINVAL otherwise, -ENOMEM. */
-int selection_make(const char *verb, int argc, char **argv, uint64_t batch, bool all,
-                   struct selection *ret);
+/* Completes a selection, whose options have been read, with the IDs in words; exactly one way to say
+ * which must have been used. Complains and returns -EINVAL otherwise, -ENOMEM. */
+int selection_make(const char *verb, int argc, char **argv, struct selection *io);
 
 struct buf;
 /* Its members of a request's params, written into an object that the caller began. */

@@ -29,6 +29,31 @@ static void status_head(struct buf *b, const json_t *status) {
     print_line(b);
 }
 
+/* `Rate: 2 MB/s, by [rate "day"] until 2026-11-22 07:00:00`; nothing where there never is a limit. */
+static void status_rate(struct buf *b, const json_t *rate) {
+    const char *by = get_text(rate, "by"), *window = get_text(rate, "window");
+    double until = get_number(rate, "until", 0);
+    int64_t limit = get_int(rate, "limit", 0);
+    char text[FORMAT_MAX];
+
+    if (!by || (limit <= 0 && streq(by, "config") && until <= 0))
+        return;
+    if (limit > 0)
+        buf_addf(b, "Rate: %s/s, ", format_bytes((uint64_t)limit, text));
+    else
+        buf_adds(b, "Rate: no limit, ");
+    if (window) {
+        buf_adds(b, "by [rate \"");
+        format_printable(b, window);
+        buf_adds(b, "\"]");
+    } else {
+        buf_adds(b, streq(by, "set") ? "as set by dlctl set" : "by [rate] limit");
+    }
+    if (until > 0)
+        buf_addf(b, " until %s", format_time(until, text));
+    print_line(b);
+}
+
 /* `Jobs: 10 queued, 0 waiting, ...` */
 static void status_jobs(struct buf *b, json_t *jobs) {
     const char *state, *comma = " ";
@@ -88,6 +113,7 @@ static void status_print(const json_t *status) {
         return;
     }
     status_head(&b, status);
+    status_rate(&b, json_object_get(status, "rate"));
     status_jobs(&b, json_object_get(status, "jobs"));
     status_workers(&b, json_object_get(status, "workers"));
 }

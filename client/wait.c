@@ -10,21 +10,19 @@ int verb_wait(struct dlctl *c, int argc, char **argv) {
         "Wait until the jobs have ended. Each is printed as it ends, those that had ended\n"
         "before at once, and then the sum. --all waits for the jobs there are now.\n"
         "Exits with 1 if a job failed or was cancelled.\n"};
-    uint64_t batch = 0;
-    bool all = false;
+    _cleanup_(selection_done) struct selection jobs = {0};
     const struct option_spec specs[] = {
-        {"--batch", OPTION_NUMBER, &batch, "B", "the jobs of batch B"},
-        {"--all", OPTION_FLAG, &all, NULL, "all jobs that have not ended"},
+        {"--batch", OPTION_NUMBER, &jobs.batch, "B", "the jobs of batch B"},
+        {"--all", OPTION_FLAG, &jobs.all, NULL, "all jobs that have not ended"},
         {0},
     };
-    _cleanup_(selection_done) struct selection jobs = {0};
     _cleanup_(rpc_close) struct rpc rpc = RPC_INIT(NULL);
     _cleanup_(waiter_done) struct waiter w = {0};
     int r = options_parse(c, &usage, specs, &argc, argv);
 
     if (r != 0)
         return options_status(r);
-    r = selection_make("wait", argc, argv, batch, all, &jobs);
+    r = selection_make("wait", argc, argv, &jobs);
     if (r < 0)
         return options_status(r);
     r = client_connect(c, &rpc);

@@ -112,6 +112,9 @@ int wire_put_job(struct buf *b, const struct wire_job *m) {
     put_u8(b, m->maybe_published);
     put_u64(b, m->max_size);
     put_u64(b, m->timeout_usec);
+    put_u64(b, m->deadline_usec);
+    put_u64(b, m->rate);
+    put_u32(b, m->host_bucket);
     put_str(b, m->url);
     put_str(b, m->output);
     put_str(b, m->user_agent);
@@ -156,6 +159,21 @@ int wire_put_discarded(struct buf *b, int64_t id) {
     size_t at = record_open(b, WIRE_DISCARDED);
 
     put_u64(b, (uint64_t)id);
+    return record_close(b, at);
+}
+
+int wire_put_release(struct buf *b, int64_t id) {
+    size_t at = record_open(b, WIRE_RELEASE);
+
+    put_u64(b, (uint64_t)id);
+    return record_close(b, at);
+}
+
+int wire_put_rate(struct buf *b, const struct wire_rate *m) {
+    size_t at = record_open(b, WIRE_RATE);
+
+    put_u64(b, (uint64_t)m->id);
+    put_u64(b, m->rate);
     return record_close(b, at);
 }
 
@@ -351,6 +369,9 @@ int wire_get_job(const void *p, size_t n, struct wire_job *ret) {
     ret->maybe_published = get_bool(&c);
     ret->max_size = get_u64(&c);
     ret->timeout_usec = get_u64(&c);
+    ret->deadline_usec = get_u64(&c);
+    ret->rate = get_u64(&c);
+    ret->host_bucket = get_u32(&c);
     ret->url = get_str(&c);
     ret->output = get_str(&c);
     ret->user_agent = get_str_or_null(&c);
@@ -376,6 +397,14 @@ int wire_get_id(const void *p, size_t n, int64_t *ret) {
     struct cursor c = {.p = p, .left = n};
 
     *ret = (int64_t)get_u64(&c);
+    return cursor_end(&c);
+}
+
+int wire_get_rate(const void *p, size_t n, struct wire_rate *ret) {
+    struct cursor c = {.p = p, .left = n};
+
+    ret->id = (int64_t)get_u64(&c);
+    ret->rate = get_u64(&c);
     return cursor_end(&c);
 }
 

@@ -31,7 +31,8 @@ enum {
     WORKER_FD_SCOREBOARD = 4, /* memfd, see scoreboard.h */
     WORKER_FD_ROOT = 5,       /* the output root, O_PATH | O_DIRECTORY */
     WORKER_FD_LOCK = 6,       /* the state directory's lock: held while any worker lives */
-    WORKER_FD_MAX_ = 7
+    WORKER_FD_RATES = 7,      /* memfd, see ratelimit.h */
+    WORKER_FD_MAX_ = 8
 };
 
 enum wire_type {
@@ -40,12 +41,15 @@ enum wire_type {
     WIRE_JOB = 3,    /* to the worker: fetch this */
     WIRE_CANCEL =
         4, /* to the worker: drop this job, answer with a RESULT (CANCELLED, or what it came to) */
+    WIRE_RELEASE = 11, /* to the worker: give up this job, keep what it has of the file; answer with a
+                          RESULT (RELEASED, or what it came to) */
     WIRE_STOP = 5,    /* to the worker: give up all jobs (RESULT RELEASED each), then exit with 0 */
     WIRE_FETCHED = 6, /* from the worker: body complete, slot free; the RESULT follows */
     WIRE_CHECKPOINT = 8, /* from the worker: so much of a transfer that runs is on disk */
     WIRE_RESULT = 7,     /* from the worker: the job is out of its hands */
     WIRE_DISCARD = 9,    /* to the worker: remove the part file of a job that nobody has */
     WIRE_DISCARDED = 10, /* from the worker: it is not there any more */
+    WIRE_RATE = 12,      /* to the worker: the job's own rate limit from now on */
     WIRE_MAX_
 };
 
@@ -92,6 +96,11 @@ struct wire_discard {
     const char *output; /* path beneath the root, as in the job */
 };
 
+struct wire_rate {
+    int64_t id;
+    uint64_t rate; /* bytes a second, 0: none */
+};
+
 struct wire_checkpoint {
     int64_t id;
     struct wire_kept kept;
@@ -114,6 +123,9 @@ struct wire_job {
     bool maybe_published;      /* an earlier attempt may have published it without being recorded */
     uint64_t max_size;         /* bytes, 0: no limit */
     uint64_t timeout_usec;     /* for this attempt, 0: none */
+    uint64_t deadline_usec;    /* CLOCK_REALTIME; no attempt goes on behind it, 0: none */
+    uint64_t rate;             /* bytes a second for this job alone, 0: no such limit */
+    uint32_t host_bucket;      /* that of its host's limit (ratelimit.h), 0: none */
     const char *url;           /* canonical */
     const char *output;        /* path beneath the root */
     const char *user_agent;    /* NULL: dld's own */
@@ -173,6 +185,8 @@ int wire_put_job(struct buf *b, const struct wire_job *m);
 int wire_put_cancel(struct buf *b, int64_t id);
 int wire_put_discard(struct buf *b, const struct wire_discard *m);
 int wire_put_discarded(struct buf *b, int64_t id);
+int wire_put_release(struct buf *b, int64_t id);
+int wire_put_rate(struct buf *b, const struct wire_rate *m);
 int wire_put_stop(struct buf *b);
 int wire_put_fetched(struct buf *b, int64_t id);
 int wire_put_checkpoint(struct buf *b, const struct wire_checkpoint *m);
@@ -182,7 +196,8 @@ int wire_put_result(struct buf *b, const struct wire_result *m);
 int wire_get_hello(const void *p, size_t n, struct wire_hello *ret);
 int wire_get_config(const void *p, size_t n, struct wire_config *ret);
 int wire_get_job(const void *p, size_t n, struct wire_job *ret);
-int wire_get_id(const void *p, size_t n, int64_t *ret); /* CANCEL, FETCHED, DISCARDED */
+int wire_get_id(const void *p, size_t n, int64_t *ret); /* CANCEL, RELEASE, FETCHED, DISCARDED */
+int wire_get_rate(const void *p, size_t n, struct wire_rate *ret);
 int wire_get_empty(const void *p, size_t n);            /* STOP */
 int wire_get_discard(const void *p, size_t n, struct wire_discard *ret);
 int wire_get_checkpoint(const void *p, size_t n, struct wire_checkpoint *ret);

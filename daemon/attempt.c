@@ -265,6 +265,22 @@ bool attempt_may_go_on(const struct job *job) {
            job->result.error != ERR_CRASH;
 }
 
+enum sched_says attempt_says(const struct wire_result *result) {
+    if (result->outcome == OUTCOME_DONE)
+        return SCHED_SAYS_FINE;
+    if (result->outcome != OUTCOME_FAILED)
+        return SCHED_SAYS_NOTHING;
+    if (result->error == ERR_HTTP && (result->http_status == 429 || result->http_status == 503))
+        return SCHED_SAYS_BUSY;
+    if (result->http_status > 0 || result->bytes > 0)
+        return SCHED_SAYS_FINE;
+    if (result->error == ERR_DNS || result->error == ERR_CONNECT)
+        return SCHED_SAYS_UNREACHED;
+    if (result->error == ERR_TIMEOUT || result->error == ERR_STALLED)
+        return SCHED_SAYS_SLOW;
+    return SCHED_SAYS_NOTHING;
+}
+
 uint64_t attempt_timeout(const struct job_spec *spec, uint64_t now) {
     uint64_t left;
 

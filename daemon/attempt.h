@@ -6,6 +6,7 @@
 
 #include "common/wire.h"
 #include "daemon/job.h"
+#include "daemon/sched.h"
 
 struct attempt_policy {
     unsigned retries;   /* further attempts after the first, where the job doesn't say */
@@ -53,6 +54,9 @@ void attempt_failed(struct job *job, const struct job_spec *spec,
 /* Is what is kept of a job that has ended worth keeping, for someone to try it once more? Only after
  * a failure that may pass. */
 bool attempt_may_go_on(const struct job *job);
+
+/* What the end of an attempt says of its host's health. */
+enum sched_says attempt_says(const struct wire_result *result);
 
 /* The time that an attempt may take, usec, with what is left until the deadline; 0: any. */
 uint64_t attempt_timeout(const struct job_spec *spec, uint64_t now);

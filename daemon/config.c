@@ -9,6 +9,7 @@
 #include "common/util.h"
 #include "daemon/config_file.h"
 #include "daemon/config_keys.h"
+#include "daemon/config_named.h"
 #include "daemon/config_options.h"
 
 struct load {
@@ -35,6 +36,7 @@ void config_done(struct config *c) {
     free(c->network.proxy);
     free(c->network.proxy_auth);
     free(c->credentials.dir);
+    config_named_done(c);
     *c = (struct config){0};
 }
 
@@ -281,6 +283,7 @@ static int sources_apply(struct load *l) {
     root_finish(l);
     credentials_finish(l);
     workers_finish(l);
+    config_named_finish(&l->config, &l->errors);
     return 0;
 }
 

@@ -14,6 +14,39 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+#include "daemon/timetable.h"
+
+/* Which ended jobs are kept: those that are not older, and not more of them. */
+struct config_keep {
+    uint64_t age;   /* usec, 0: of any age */
+    uint64_t count; /* 0: any number */
+};
+
+/* How a host is treated. */
+struct config_host {
+    unsigned connections; /* at once */
+    uint64_t delay;       /* usec between the starts of two transfers */
+    uint64_t rate;        /* bytes a second, 0: no limit */
+};
+
+/* A section [host "PATTERN"]: what is given in it beats [host]. */
+struct config_host_rule {
+    char *pattern;
+    unsigned given; /* HOST_GIVEN_... */
+    struct config_host values;
+};
+enum config_host_given {
+    HOST_GIVEN_CONNECTIONS = 1,
+    HOST_GIVEN_DELAY = 2,
+    HOST_GIVEN_RATE = 4,
+};
+
+/* A section [rate "NAME"]. */
+struct config_window {
+    struct rate_window window;
+    unsigned given;
+};
+
 struct config {
     char *socket_path; /* --socket, DLD_SOCKET */
     char *state_dir;   /* --state-dir, DLD_STATE_DIR, $STATE_DIRECTORY of systemd */
@@ -45,9 +78,14 @@ struct config {
         unsigned count;
         uint64_t base, max;
     } retry;
+    struct config_host host;
+    struct config_host_rule *host_rules; /* in the order of the files */
+    size_t n_host_rules;
     struct {
-        unsigned connections; /* at once to one host */
-    } host;
+        uint64_t limit; /* bytes a second of all transfers together, 0: none */
+    } rate;
+    struct config_window *windows; /* likewise */
+    size_t n_windows;
     struct {
         char *deny, *allow; /* networks with blanks between them */
         char *schemes;      /* with blanks between them */
@@ -57,6 +95,9 @@ struct config {
     struct {
         char *dir; /* NULL: none is known, without a home directory */
     } credentials;
+    struct {
+        struct config_keep keep;
+    } history;
     struct {
         unsigned mode;     /* of the socket */
         char *group;       /* of the socket, "" for the process's own */
@@ -74,6 +115,11 @@ struct config {
  * or opened there, except that ca_file is looked into. Not for use beside other threads. */
 int config_load(struct config *ret, int argc, char **argv, FILE *out, FILE *err);
 void config_done(struct config *c);
+
+/* What holds for a host ("name:port"): [host], and the last section [host "PATTERN"] that is for
+ * it. Patterns are compared without case, '*' and '?' as in a shell; one with a port is for that
+ * port alone. */
+void config_host(const struct config *c, const char *host, struct config_host *ret);
 
 /* The documented default file. */
 void config_print(FILE *out);

@@ -7,6 +7,7 @@
 
 #include "common/paths.h"
 #include "common/util.h"
+#include "daemon/config_named.h"
 
 #define BLANKS " \t\r\n\f\v"
 
@@ -23,6 +24,9 @@ struct file {
     bool wants_key;                  /* libinih has a line that must be "key = value" */
     bool skip;                       /* in a section that was reported */
     unsigned given[CONFIG_KEYS_MAX]; /* line of each key, 0: not given */
+    bool in_named;                   /* in a section with a name: */
+    struct config_named named;
+    unsigned named_given[CONFIG_NAMED_KEYS_MAX];
 };
 
 static void file_error(struct file *f, const char *text) {
@@ -56,6 +60,35 @@ static void key_unknown(struct file *f, const char *section, const char *name) {
                      f->line, section, name);
 }
 
+static void key_repeated(struct file *f, const char *section, const char *name, unsigned line) {
+    config_error(f->errors, "%s:%u: [%s] %s: given already in line %u; remove one", f->path,
+                 f->line, section, name, line);
+}
+
+/* A key of a section with a name. */
+static void named_key_seen(struct file *f, const char *name, const char *value) {
+    const char *names[CONFIG_NAMED_KEYS_MAX + 1] = {NULL};
+    const char *kind = f->named.keys[0].section, *meant;
+    char place[512];
+    size_t i = 0;
+
+    for (; i < f->named.n_keys && !streq(f->named.keys[i].name, name); i++)
+        names[i] = f->named.keys[i].name;
+    snprintf(place, sizeof(place), "%.400s:%u: [%s] %.60s", f->path, f->line, kind, name);
+    if (i == f->named.n_keys) {
+        meant = nearest(name, names);
+        config_error(f->errors, "%s: unknown key in a section with a name; %s%s%s", place,
+                     meant ? "did you mean \"" : "dld.conf(5) lists them", meant ? meant : "",
+                     meant ? "\"?" : "");
+    } else if (f->named_given[i] > 0) {
+        key_repeated(f, kind, name, f->named_given[i]);
+    } else {
+        f->named_given[i] = f->line;
+        *f->named.given |= 1u << i;
+        config_key_assign(&f->named.keys[i], value, f->named.base, place, f->errors);
+    }
+}
+
 static void key_assign(struct file *f, const struct config_key *k, const char *value) {
     _cleanup_free_ char *place = NULL;
 
@@ -82,14 +115,17 @@ static int key_seen(void *userdata, const char *section, const char *name, const
     f->wants_key = false;
     if (f->skip)
         return 1;
+    if (f->in_named) {
+        named_key_seen(f, name, value);
+        return 1;
+    }
     if (!k) {
         key_unknown(f, section, name);
         return 1;
     }
     unsigned *given = &f->given[k - config_keys];
     if (*given > 0) {
-        config_error(f->errors, "%s:%u: [%s] %s: given already in line %u; remove one", f->path,
-                     f->line, section, name, *given);
+        key_repeated(f, section, name, *given);
     } else {
         *given = f->line;
         key_assign(f, k, value);
@@ -110,17 +146,53 @@ static bool section_known(const char *section, const char **ret_meant) {
     return false;
 }
 
+static bool ends_line(const char *rest) {
+    rest += strspn(rest, BLANKS);
+    return !*rest || *rest == ';' || *rest == '#';
+}
+
+/* [kind "name"]; libinih is given another line for it, as it would look for the first ']'. */
+static void named_section_check(struct file *f, char *line, char *quote) {
+    _cleanup_(buf_done) struct buf why = BUF_INIT(4096);
+    char *end = strstr(quote + 1, "\"]"), *kind = line + 1;
+    size_t n = strcspn(kind, BLANKS "\"");
+    int r;
+
+    if (!end || !ends_line(end + 2)) {
+        file_error(f, "a section with a name ends with '\"]', as [host \"*.example.com\"]");
+    } else {
+        *end = '\0';
+        kind[n] = '\0';
+        r = config_named_open(f->config, kind, quote + 1, &f->named, &why);
+        f->skip = r < 0;
+        f->in_named = r == 0;
+        memset(f->named_given, 0, sizeof(f->named_given));
+        if (r == -ENOENT)
+            config_error(f->errors, "%s:%u: [%s \"%s\"]: only [host] and [rate] go with a name",
+                         f->path, f->line, kind, quote + 1);
+        else if (r < 0)
+            config_error(f->errors, "%s:%u: [%s \"%s\"]: %s", f->path, f->line, kind, quote + 1,
+                         r == -EINVAL ? buf_cstr(&why) : strerror(-r));
+    }
+    memcpy(line, "[]", 3);
+}
+
 /* A line that starts with '['. */
-static void section_check(struct file *f, const char *line) {
-    const char *end = strchr(line, ']'), *rest, *meant = NULL;
+static void section_check(struct file *f, char *line) {
+    char *end = strchr(line, ']'), *quote = strchr(line, '"');
+    const char *meant = NULL;
 
     f->skip = true;
+    f->in_named = false;
+    if (quote && (!end || quote < end)) {
+        named_section_check(f, line, quote);
+        return;
+    }
     if (!end) {
         file_error(f, "a section ends with ']', as [retry]");
         return;
     }
-    rest = end + 1 + strspn(end + 1, BLANKS);
-    if (*rest && *rest != ';' && *rest != '#') {
+    if (!ends_line(end + 1)) {
         file_error(f, "nothing may follow the ']' of a section; write keys in lines of their own");
         return;
     }

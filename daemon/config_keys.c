@@ -11,6 +11,7 @@
 #include "common/util.h"
 #include "common/wire.h"
 #include "daemon/config_network.h"
+#include "daemon/config_rate.h"
 
 #define MSEC USEC_PER_MSEC
 #define SEC USEC_PER_SEC
@@ -100,7 +101,18 @@ const struct config_key config_keys[] = {
      .help = "The longest wait, also where base is longer."},
 
     {KEY(host, connections, COUNT), .min = 1, .max = 4096, .standard = "8",
-     .help = "Transfers at once from one host (name and port), over all workers."},
+     .help = "Transfers at once from one host (name and port), over all workers. This and the "
+             "following are for each host; for some alone they stand in a section as "
+             "[host \"*.example.com\"], of which the last that fits counts."},
+    {KEY(host, delay, DURATION), .min = 0, .max = 1 * HOUR, .standard = "0s",
+     .help = "The least time between the starts of two transfers from one host."},
+    {KEY(host, rate, RATE), .standard = "none",
+     .help = "Bytes a second that all transfers from one host may take together."},
+
+    {KEY(rate, limit, RATE), .standard = "none",
+     .help = "Bytes a second that all transfers may take together. Other limits for some hours "
+             "stand in sections as [rate \"night\"], with the keys from, to, limit and days "
+             "(dld.conf(5)); `dlctl set rate=20M` beats both until dld is started again."},
 
     {KEY(network, deny, NETWORKS),
      .standard = "169.254.0.0/16 fe80::/10 0.0.0.0/8 ::/128 224.0.0.0/4 ff00::/8 "
@@ -125,6 +137,10 @@ const struct config_key config_keys[] = {
      .help = "The directory of the files that hold passwords, tokens, certificates and keys, which "
              "jobs name. Where systemd gives a directory (LoadCredential=), it is the default. "
              "(~/.config/dld/credentials for a user's own daemon.)"},
+
+    {KEY(history, keep, KEEP), .standard = "90d 1000000",
+     .help = "What is kept of jobs that have ended: for how long, and how many at most. The oldest "
+             "are forgotten first, little by little. all: everything, until dlctl purge."},
 
     {KEY(control, mode, MODE), .min = 0600, .max = 0666, .standard = "0660",
      .standard_user = "0600",
@@ -195,6 +211,8 @@ static void describe_limits(const struct config_key *k, const char *between, str
 }
 
 void config_key_describe(const struct config_key *k, struct buf *b) {
+    if (config_rate_describe(k->type, b))
+        return;
     switch (k->type) {
     case CONFIG_COUNT:
         buf_addf(b, "a number from %" PRIu64 " to %" PRIu64, k->min, k->max);
@@ -213,6 +231,9 @@ void config_key_describe(const struct config_key *k, struct buf *b) {
         break;
     case CONFIG_CHOICE:
         describe_choices(k->choices, b);
+        break;
+    case CONFIG_KEEP:
+        buf_adds(b, "a duration (s, min, h, d), a number of jobs, or both; or all");
         break;
     case CONFIG_PATH:
         buf_adds(b, "an absolute path, or one that starts with ~/");
@@ -284,7 +305,9 @@ static int read_unsigned(const struct config_key *k, const char *value, unsigned
     uint64_t n = 0;
     int r;
 
-    if (k->type == CONFIG_CHOICE) {
+    if (k->type == CONFIG_CLOCK || k->type == CONFIG_DAYS) {
+        r = config_rate_read(k->type, value, &n);
+    } else if (k->type == CONFIG_CHOICE) {
         r = parse_choice(k->choices, value, &n);
     } else if (k->type == CONFIG_MODE) {
         r = parse_mode(value, &n);
@@ -298,6 +321,32 @@ static int read_unsigned(const struct config_key *k, const char *value, unsigned
     if (r < 0)
         return refuse(k, value, why);
     *ret = (unsigned)n;
+    return 0;
+}
+
+/* Its words in any order: each is a number, or with a unit a duration. */
+static int read_keep(const struct config_key *k, const char *value, struct config_keep *ret,
+                     struct buf *why) {
+    struct config_keep keep = {0};
+    char word[64];
+    int used;
+
+    for (const char *s = value; sscanf(s, " %63s%n", word, &used) == 1; s += used) {
+        uint64_t n = 0;
+        bool number = parse_u64(word, &n) == 0;
+        uint64_t *field = number ? &keep.count : &keep.age;
+
+        if (streq(word, "all") && streq(value, word)) {
+            *ret = keep;
+            return 0;
+        }
+        if (*field > 0 || (!number && parse_duration(word, &n) < 0) || n == 0)
+            return refuse(k, value, why);
+        *field = n;
+    }
+    if (keep.age == 0 && keep.count == 0)
+        return refuse(k, value, why);
+    *ret = keep;
     return 0;
 }
 
@@ -323,12 +372,16 @@ static int read_string(const struct config_key *k, const char *value, char **ret
     return 0;
 }
 
-int config_key_set(const struct config_key *k, const char *value, struct config *c,
+int config_key_set(const struct config_key *k, const char *value, void *c,
                    struct buf *why) {
     void *field = (char *)c + k->offset;
 
+    if (k->type == CONFIG_RATE)
+        return config_rate_read(k->type, value, field) < 0 ? refuse(k, value, why) : 0;
     if (k->type == CONFIG_DURATION || k->type == CONFIG_SIZE)
         return read_unit(k, value, field, why);
+    if (k->type == CONFIG_KEEP)
+        return read_keep(k, value, field, why);
     if (k->type < CONFIG_PATH)
         return read_unsigned(k, value, field, why);
 
@@ -360,7 +413,7 @@ void config_error(struct config_errors *e, const char *fmt, ...) {
     fprintf(e->err, "\n");
 }
 
-void config_key_assign(const struct config_key *k, const char *value, struct config *c,
+void config_key_assign(const struct config_key *k, const char *value, void *c,
                        const char *place, struct config_errors *e) {
     _cleanup_(buf_done) struct buf why = BUF_INIT(64 * KIB);
     int r = config_key_set(k, value, c, &why);

@@ -20,6 +20,11 @@ enum config_type {
     CONFIG_SIZE,     /* uint64_t bytes: min..max */
     CONFIG_MODE,     /* unsigned, octal: min are bits it must have, max those it may have */
     CONFIG_CHOICE,   /* unsigned or int: the value of one of choices */
+    CONFIG_KEEP,     /* struct config_keep */
+    /* read by config_rate: */
+    CONFIG_RATE,  /* uint64_t bytes a second, 0: none */
+    CONFIG_CLOCK, /* unsigned: minutes since midnight */
+    CONFIG_DAYS,  /* unsigned: bits, as in struct rate_window */
     CONFIG_PATH,     /* char *: not empty; "~/" becomes the home directory, made absolute by
                         config_load() */
     CONFIG_GROUP,    /* char *: a group that exists, or "" */
@@ -61,9 +66,10 @@ const struct config_key *config_key_find(const char *section, const char *name);
 /* Appends what is allowed: "a number from 1 to 1024", "batch, always or never". */
 void config_key_describe(const struct config_key *k, struct buf *b);
 
-/* Reads value into k's field of c, and frees what was there. 0; -EINVAL with a sentence appended to
- * why that says what is allowed; -ENOMEM. c is untouched on failure. */
-int config_key_set(const struct config_key *k, const char *value, struct config *c,
+/* Reads value into k's field of c (a struct config, or what else its offset is in), and frees what
+ * was there. 0; -EINVAL with a sentence appended to why that says what is allowed; -ENOMEM. c is
+ * untouched on failure. */
+int config_key_set(const struct config_key *k, const char *value, void *c,
                    struct buf *why);
 
 /* Counts the errors of all sources, and stops printing when there are too many. */
@@ -78,7 +84,7 @@ struct config_errors {
 void config_error(struct config_errors *e, const char *fmt, ...) _printf_(2, 3);
 
 /* config_key_set(), its failure reported under place ("FILE:LINE: [section] key"). */
-void config_key_assign(const struct config_key *k, const char *value, struct config *c,
+void config_key_assign(const struct config_key *k, const char *value, void *c,
                        const char *place, struct config_errors *e);
 
 #endif

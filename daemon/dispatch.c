@@ -1,24 +1,51 @@
 #include "daemon/dispatch.h"
 
 #include <errno.h>
-#include <sys/random.h>
 
 #include "daemon/dispatch_live.h"
 
+/* Sleeps until a job may start for no other reason than that time went by. */
+static void wake_at(struct dispatch *d, uint64_t usec) {
+    if (usec == USEC_INFINITY)
+        sd_event_source_set_enabled(d->wake, SD_EVENT_OFF);
+    else if (sd_event_source_set_time(d->wake, usec) >= 0)
+        sd_event_source_set_enabled(d->wake, SD_EVENT_ONESHOT);
+}
+
+/* False: nothing may start for now. */
+static bool start_one(struct dispatch *d, uint64_t now) {
+    bool refused;
+    struct sched_job *job = sched_next(d->sched, now, &refused);
+
+    if (!job)
+        return false;
+    if (!refused)
+        return live_start(live_of(job, sched));
+    live_refuse(live_of(job, sched));
+    return true;
+}
+
 static int on_turn(sd_event_source *source, void *userdata) {
     struct dispatch *d = userdata;
+    uint64_t now = now_usec(CLOCK_MONOTONIC);
+    bool room;
 
     (void)source;
     if (!d->running)
         return 0;
-    while (pool_has_room(d->pool)) {
-        struct sched_job *job = sched_next(d->sched);
-
-        if (!job || !live_start(live_of(job, sched)))
-            break;
-    }
+    while ((room = pool_has_room(d->pool)) && !d->draining && start_one(d, now))
+        ;
+    evict_lanes(d, now);
     ask_store(d);
+    wake_at(d, room && !d->draining ? sched_wake(d->sched) : USEC_INFINITY);
     d->settings.moved(d->settings.userdata);
+    return 0;
+}
+
+static int on_wake(sd_event_source *source, uint64_t usec, void *userdata) {
+    (void)source;
+    (void)usec;
+    dispatch_turn(userdata);
     return 0;
 }
 
@@ -36,8 +63,10 @@ struct pool_job *dispatch_on_find(void *userdata, int64_t id) {
 }
 
 void dispatch_on_fetched(void *userdata, struct pool_job *job) {
+    static const struct live_says fine = {.says = SCHED_SAYS_FINE};
+
     (void)userdata;
-    live_leave_sched(live_of(job, pool));
+    live_leave_sched(live_of(job, pool), &fine);
 }
 
 void dispatch_on_checkpoint(void *userdata, struct pool_job *job, const struct wire_kept *kept) {
@@ -51,31 +80,25 @@ void dispatch_on_checkpoint(void *userdata, struct pool_job *job, const struct w
         job_kept_done(&copy);
 }
 
-static void result_failed(struct live_job *l, const struct wire_result *result) {
-    _cleanup_(job_spec_done) struct job_spec spec = JOB_SPEC_INIT;
-    struct attempt_end end = {
-        .transient = result->transient,
-        .retry_after = result->retry_after_usec,
-        .kept_before = l->kept_before,
-        .now = l->row->result.finished,
-    };
+/* What is said, as a state; the one that it would have otherwise if nothing is. */
+static enum job_state wished(const struct live_job *l, enum job_state otherwise) {
+    return l->wish == WISH_CANCEL ? JOB_CANCELLED : l->wish == WISH_PAUSE ? JOB_PAUSED : otherwise;
+}
 
-    (void)job_spec_parse(l->row->body, &spec); /* it was read when the attempt began */
-    if (getrandom(&end.random, sizeof(end.random), GRND_NONBLOCK) < 0)
-        end.random = UINT32_MAX / 2;
-    attempt_failed(l->row, &spec, &l->dispatch->settings.policy, &end);
-    if (l->cancelling)
-        l->row->state = JOB_CANCELLED;
+static void result_failed(struct live_job *l, const struct wire_result *result) {
+    attempt_ended(l, result->transient, result->retry_after_usec);
+    if (l->wish == WISH_CANCEL || l->row->state == JOB_WAITING)
+        l->row->state = wished(l, l->row->state);
     settle(l);
 }
 
 /* The attempt came to nothing and doesn't count. */
 static void attempt_void(struct live_job *l) {
     l->row->attempts--;
-    if (l->cancelling)
-        settle_cancelled(l);
-    else
+    if (l->wish == WISH_NONE)
         live_requeue(l);
+    else
+        settle_as(l, wished(l, JOB_QUEUED));
 }
 
 /* Given back; what it left of the file is known after a restart too. */
@@ -89,10 +112,15 @@ void dispatch_on_result(void *userdata, struct pool_job *job, const struct wire_
     struct live_job *l = live_of(job, pool);
     struct dispatch *d = userdata;
     unsigned worker = l->pool.last_worker;
+    struct live_says says = {
+        .says = attempt_says(result),
+        .retry_after = result->retry_after_usec,
+        .error = result->error,
+    };
 
-    live_leave_sched(l);
+    live_leave_sched(l, &says);
     if (result->outcome == OUTCOME_RELEASED ||
-        (result->outcome == OUTCOME_CANCELLED && !l->cancelling)) {
+        (result->outcome == OUTCOME_CANCELLED && l->wish != WISH_CANCEL)) {
         result_released(l, result);
     } else if (attempt_record(l->row, result, worker, now_usec(CLOCK_REALTIME)) < 0) {
         l->maybe_published = true;
@@ -107,13 +135,14 @@ void dispatch_on_result(void *userdata, struct pool_job *job, const struct wire_
 }
 
 void dispatch_on_lost(void *userdata, struct pool_job *job, bool to_blame) {
+    static const struct live_says nothing = {.says = SCHED_SAYS_NOTHING};
     struct live_job *l = live_of(job, pool);
     struct dispatch *d = userdata;
 
-    live_leave_sched(l);
+    live_leave_sched(l, &nothing);
     l->maybe_published = true;
     l->row->kept.leftover = true; /* if nothing durable is known of it */
-    if (to_blame && !l->cancelling) {
+    if (to_blame && l->wish == WISH_NONE) {
         l->row->attempts--;
         attempt_crashed(l->row, &d->settings.policy, now_usec(CLOCK_REALTIME));
         settle(l);
@@ -127,10 +156,10 @@ void dispatch_on_room(void *userdata) {
     dispatch_turn(userdata);
 }
 
-void dispatch_on_ready(void *userdata, const char *host, int64_t rank) {
+void dispatch_on_ready(void *userdata, const struct store_ready *ready) {
     struct dispatch *d = userdata;
 
-    sched_ready(d->sched, host, rank);
+    sched_ready(d->sched, ready->uid, ready->lane, ready->turn, ready->rank);
     dispatch_turn(d);
 }
 
@@ -145,7 +174,7 @@ int dispatch_new(struct dispatch **ret, sd_event *event, const struct dispatch_s
     d->event = event;
     d->settings = *settings;
     d->started = now_usec(CLOCK_REALTIME);
-    d->sched = sched_new(&settings->limits);
+    d->sched = sched_new(&settings->sched);
     if (d->sched)
         r = sd_event_add_defer(event, &d->turn, on_turn, d);
     if (r >= 0)
@@ -154,6 +183,10 @@ int dispatch_new(struct dispatch **ret, sd_event *event, const struct dispatch_s
         r = sd_event_add_time_relative(event, &d->retry, CLOCK_MONOTONIC, 0, 0, on_store_retry, d);
     if (r >= 0)
         r = sd_event_source_set_enabled(d->retry, SD_EVENT_OFF);
+    if (r >= 0)
+        r = sd_event_add_time(event, &d->wake, CLOCK_MONOTONIC, 0, USEC_PER_MSEC, on_wake, d);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(d->wake, SD_EVENT_OFF);
     if (r < 0) {
         dispatch_free(d);
         return r;
@@ -173,6 +206,7 @@ struct dispatch *dispatch_free(struct dispatch *d) {
     sched_free(d->sched);
     sd_event_source_disable_unref(d->turn);
     sd_event_source_disable_unref(d->retry);
+    sd_event_source_disable_unref(d->wake);
     free(d);
     return NULL;
 }
@@ -187,4 +221,13 @@ void dispatch_start(struct dispatch *d, struct store *store, struct pool *pool) 
 
 void dispatch_stop(struct dispatch *d) {
     d->running = false;
+}
+
+void dispatch_drain(struct dispatch *d, bool on) {
+    d->draining = on;
+    dispatch_turn(d);
+}
+
+bool dispatch_draining(const struct dispatch *d) {
+    return d->draining;
 }

@@ -7,17 +7,15 @@
 struct discard {
     int64_t id;
     unsigned worker; /* that was told to do it */
-    bool missed;     /* the job was to be started again in the meantime, */
-    int64_t rank;    /* where it stands then */
-    char *host;      /* owned, NULL unless missed */
+    bool missed;     /* the job was to be started again in the meantime, as this says */
+    struct store_ready ready;
     UT_hash_handle hh;
 };
 
 static void discard_end(struct dispatch *d, struct discard *x) {
     HASH_DEL(d->discards, x);
     if (x->missed)
-        dispatch_on_ready(d, x->host, x->rank);
-    free(x->host);
+        dispatch_on_ready(d, &x->ready);
     free(x);
 }
 
@@ -75,6 +73,10 @@ void discards_go_on(struct dispatch *d) {
         discards_look(d);
 }
 
+void dispatch_on_leftover(void *userdata) {
+    discards_look(userdata);
+}
+
 void dispatch_on_discarded(void *userdata, int64_t id) {
     struct dispatch *d = userdata;
     struct discard *x;
@@ -100,16 +102,14 @@ void dispatch_on_gone(void *userdata, unsigned worker) {
     }
 }
 
-bool discards_hold(struct dispatch *d, const struct job *row) {
+bool discards_hold(struct dispatch *d, const struct job *row, uid_t uid) {
     struct discard *x;
 
     HASH_FIND(hh, d->discards, &row->id, sizeof(row->id), x);
     if (!x)
         return false;
-    if (!x->missed)
-        x->host = strdup(row->host);
-    x->missed = x->host != NULL;
-    x->rank = row->rank;
+    x->missed = true;
+    x->ready = (struct store_ready){.lane = row->lane, .uid = uid, .turn = INT64_MIN, .rank = row->rank};
     return true;
 }
 
@@ -118,7 +118,6 @@ void discards_free(struct dispatch *d) {
 
     HASH_ITER(hh, d->discards, x, next) {
         HASH_DEL(d->discards, x);
-        free(x->host);
         free(x);
     }
 }

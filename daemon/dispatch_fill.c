@@ -1,88 +1,154 @@
 #include "daemon/dispatch_live.h"
 
 #include <errno.h>
-#include <string.h>
+#include <inttypes.h>
 
 struct fetch {
     struct dispatch *dispatch;
-    int64_t after_rank, after_id;
-    char host[];
+    struct sched_request request;
 };
 
-static void take_row(struct dispatch *d, struct job *row) {
-    struct live_job *l;
+static struct fetch *fetch_new(struct dispatch *d, const struct sched_request *q) {
+    struct fetch *f = malloc(sizeof(*f));
 
-    if (live_find(d, row->id) || discards_hold(d, row)) {
-        job_free(row);
-        return;
-    }
-    l = live_new(d, row);
+    if (f)
+        *f = (struct fetch){.dispatch = d, .request = *q};
+    return f;
+}
+
+/* The window may have become too full, and there is more to give out. */
+static void filled(struct dispatch *d) {
+    struct sched_job *surplus;
+
+    while ((surplus = sched_trim(d->sched)))
+        live_free(live_of(surplus, sched));
+    dispatch_turn(d);
+}
+
+static void take_row(struct dispatch *d, struct job *row, uid_t uid) {
+    bool is_here = live_find(d, row->id) || discards_hold(d, row, uid);
+    struct live_job *l = is_here ? NULL : live_new(d, row);
+
     if (!l) {
         job_free(row);
         return;
     }
-    l->in_sched = sched_add(d->sched, row->host, &l->sched) == 0;
+    l->in_sched = sched_add(d->sched, row->lane, &l->sched) == 0;
     if (!l->in_sched)
         live_free(l);
 }
 
+/* Takes the array too. */
+static void take_rows(struct dispatch *d, uid_t uid, int64_t lane, struct job **jobs, size_t n, bool more,
+                      int64_t after, int64_t after_id) {
+    if (n > 0) {
+        after = jobs[n - 1]->rank;
+        after_id = jobs[n - 1]->id;
+    }
+    for (size_t i = 0; i < n; i++)
+        take_row(d, jobs[i], uid);
+    free(jobs);
+    sched_filled(d->sched, lane, more, after, after_id);
+}
+
+/* ---- jobs of a lane ---- */
+
 static void on_jobs(void *userdata, int error, struct job **jobs, size_t n, bool more) {
     struct fetch *f = userdata;
     struct dispatch *d = f->dispatch;
-    struct sched_job *surplus;
 
-    if (error < 0) {
-        more = true;
+    if (error < 0)
         store_failed(d, error);
-    } else if (n > 0) {
-        f->after_rank = jobs[n - 1]->rank;
-        f->after_id = jobs[n - 1]->id;
-    }
-    for (size_t i = 0; i < n; i++)
-        take_row(d, jobs[i]);
-    free(jobs);
-    sched_filled(d->sched, f->host, more, f->after_rank, f->after_id);
-    while ((surplus = sched_trim(d->sched)))
-        live_free(live_of(surplus, sched));
+    take_rows(d, f->request.uid, f->request.lane, jobs, n, more || error < 0, f->request.after,
+              f->request.after_id);
     free(f);
-    dispatch_turn(d);
+    filled(d);
 }
 
 static int ask_jobs(struct dispatch *d, const struct sched_request *q) {
-    size_t n = strlen(q->host) + 1;
-    struct fetch *f = malloc(sizeof(*f) + n);
-    int r = -ENOMEM;
+    struct fetch *f = fetch_new(d, q);
+    int r = f ? store_fetch(d->store, q->lane, q->after, q->after_id, q->limit, on_jobs, f)
+              : -ENOMEM;
 
-    if (f) {
-        f->dispatch = d;
-        f->after_rank = q->after_rank;
-        f->after_id = q->after_id;
-        memcpy(f->host, q->host, n);
-        r = store_fetch(d->store, f->host, q->after_rank, q->after_id, q->limit, on_jobs, f);
-    }
     if (r < 0) {
-        sched_filled(d->sched, q->host, true, q->after_rank, q->after_id);
+        sched_filled(d->sched, q->lane, true, q->after, q->after_id);
         free(f);
     }
     return r;
 }
 
-static void on_hosts(void *userdata, int error, char *const *hosts, size_t n, bool more) {
-    struct dispatch *d = userdata;
+/* ---- lanes of a user ---- */
+
+static void take_lane(struct dispatch *d, struct store_lane *lane) {
+    uint64_t due = lane->due, real = now_usec(CLOCK_REALTIME);
+    struct job **jobs = TAKE_PTR(lane->jobs);
+    size_t n = lane->n_jobs;
+    int r = sched_lane_add(d->sched, lane->uid, lane->id, lane->turn, lane->host, lane->failures,
+                           due > real ? due - real : 0, now_usec(CLOCK_MONOTONIC));
+
+    lane->n_jobs = 0;
+    if (r < 0)
+        job_free_many(jobs, n);
+    else
+        take_rows(d, lane->uid, lane->id, jobs, n, lane->more, INT64_MIN, 0);
+}
+
+static void on_lanes(void *userdata, int error, struct store_lane *lanes, size_t n, bool more) {
+    struct fetch *f = userdata;
+    struct dispatch *d = f->dispatch;
+    int64_t turn = f->request.after, last = f->request.after_id;
 
     if (error < 0)
         store_failed(d, error);
-    for (size_t i = 0; i < n; i++)
-        sched_ready(d->sched, hosts[i], INT64_MAX);
-    sched_hosts_listed(d->sched, more || error<0, n> 0 ? hosts[n - 1] : "");
+    for (size_t i = 0; i < n; i++) {
+        turn = lanes[i].turn;
+        last = lanes[i].id;
+        take_lane(d, &lanes[i]);
+    }
+    sched_lanes_listed(d->sched, f->request.uid, more || error < 0, turn, last);
+    free(f);
+    filled(d);
+}
+
+static int ask_lanes(struct dispatch *d, const struct sched_request *q) {
+    struct fetch *f = fetch_new(d, q);
+    int r = f ? store_lanes(d->store, q->uid, q->after, q->after_id, q->limit, q->jobs_each,
+                            on_lanes, f)
+              : -ENOMEM;
+
+    if (r < 0) {
+        sched_lanes_listed(d->sched, q->uid, true, q->after, q->after_id);
+        free(f);
+    }
+    return r;
+}
+
+/* ---- users ---- */
+
+static void on_users(void *userdata, int error, const uid_t *uids, size_t n, bool more) {
+    struct fetch *f = userdata;
+    struct dispatch *d = f->dispatch;
+    int64_t last = f->request.after_id;
+
+    if (error < 0)
+        store_failed(d, error);
+    for (size_t i = 0; i < n; i++) {
+        last = uids[i];
+        sched_user_add(d->sched, uids[i]);
+    }
+    sched_users_listed(d->sched, more || error < 0, last);
+    free(f);
     dispatch_turn(d);
 }
 
-static int ask_hosts(struct dispatch *d, const struct sched_request *q) {
-    int r = store_hosts(d->store, q->host, q->limit, on_hosts, d);
+static int ask_users(struct dispatch *d, const struct sched_request *q) {
+    struct fetch *f = fetch_new(d, q);
+    int r = f ? store_users(d->store, q->after_id, q->limit, on_users, f) : -ENOMEM;
 
-    if (r < 0)
-        sched_hosts_listed(d->sched, true, "");
+    if (r < 0) {
+        sched_users_listed(d->sched, true, q->after_id);
+        free(f);
+    }
     return r;
 }
 
@@ -95,8 +161,41 @@ void ask_store(struct dispatch *d) {
         sched_wants(d->sched, &q);
         if (q.want == SCHED_WANT_NOTHING)
             return;
-        r = q.want == SCHED_WANT_JOBS ? ask_jobs(d, &q) : ask_hosts(d, &q);
+        r = q.want == SCHED_WANT_JOBS    ? ask_jobs(d, &q)
+            : q.want == SCHED_WANT_LANES ? ask_lanes(d, &q)
+                                         : ask_users(d, &q);
     }
     if (r < 0)
         store_failed(d, r);
+}
+
+/* ---- out of the window ---- */
+
+/* Where a lane goes that has had its turn: behind those that wait since before now, as a job that is
+ * submitted now would. */
+static void lane_put(struct dispatch *d, const struct sched_evicted *e) {
+    uint64_t real = now_usec(CLOCK_REALTIME);
+    int64_t turn = (int64_t)real - e->priority * (int64_t)JOB_PRIORITY_STEP;
+    int r = store_lane_put(d->store, e->lane, turn, e->wait > 0 ? real + e->wait : 0, e->failures);
+
+    if (r < 0)
+        store_failed(d, r); /* it keeps its place in the line and comes again too early */
+    if (e->wait == 0)
+        sched_ready(d->sched, e->uid, e->lane, turn, INT64_MAX);
+}
+
+void evict_lanes(struct dispatch *d, uint64_t now) {
+    struct sched_evicted e;
+
+    while (sched_evict(d->sched, now, &e)) {
+        while (e.jobs) {
+            struct live_job *l = live_of(e.jobs, sched);
+
+            e.jobs = e.jobs->next;
+            l->in_sched = false;
+            live_free(l);
+        }
+        if (!e.stays)
+            lane_put(d, &e);
+    }
 }

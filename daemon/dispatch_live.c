@@ -1,6 +1,8 @@
 #include "daemon/dispatch_live.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 struct live_job *live_find(const struct dispatch *d, int64_t id) {
     struct live_job *l;
@@ -16,6 +18,7 @@ struct live_job *live_new(struct dispatch *d, struct job *row) {
         return NULL;
     l->id = l->sched.id = l->pool.id = row->id;
     l->sched.rank = row->rank;
+    l->sched.priority = job_priority(row);
     l->dispatch = d;
     l->maybe_published = row->created <= d->started;
     HASH_ADD(hh, d->live, id, sizeof(l->id), l);
@@ -27,9 +30,15 @@ struct live_job *live_new(struct dispatch *d, struct job *row) {
     return l;
 }
 
+static void drop_bucket(struct live_job *l) {
+    rates_host_drop(l->dispatch->settings.rates, l->host_bucket);
+    l->host_bucket = 0;
+}
+
 void live_free(struct live_job *l) {
     struct dispatch *d = l->dispatch;
 
+    drop_bucket(l);
     if (l->stage != LIVE_QUEUED)
         d->n_active--;
     HASH_DEL(d->live, l);
@@ -37,22 +46,25 @@ void live_free(struct live_job *l) {
     free(l);
 }
 
-void live_leave_sched(struct live_job *l) {
+void live_leave_sched(struct live_job *l, const struct live_says *says) {
     if (!l->in_sched)
         return;
     l->in_sched = false;
+    drop_bucket(l);
     if (l->stage == LIVE_QUEUED)
         sched_remove(l->dispatch->sched, &l->sched);
     else
-        sched_ended(l->dispatch->sched, &l->sched);
+        sched_ended(l->dispatch->sched, &l->sched, says->says, says->retry_after, says->error,
+                    now_usec(CLOCK_MONOTONIC));
 }
 
 void live_requeue(struct live_job *l) {
     struct dispatch *d = l->dispatch;
 
-    live_leave_sched(l);
-    if (sched_add(d->sched, l->row->host, &l->sched) < 0) {
+    if (sched_add(d->sched, l->row->lane, &l->sched) < 0) {
+        sched_ready(d->sched, l->sched.uid, l->row->lane, INT64_MIN, l->row->rank);
         live_free(l); /* it is in the store */
+        dispatch_turn(d);
         return;
     }
     l->in_sched = true;
@@ -73,6 +85,9 @@ static void fill_message(const struct live_job *l, const struct job_spec *spec, 
         .maybe_published = l->maybe_published,
         .max_size = spec->max_size,
         .timeout_usec = attempt_timeout(spec, now),
+        .deadline_usec = spec->deadline,
+        .rate = l->row->rate_limit,
+        .host_bucket = l->host_bucket,
         .url = l->row->url,
         .output = output,
         .user_agent = spec->user_agent,
@@ -133,26 +148,32 @@ static int live_send(struct live_job *l, char why[CREDENTIAL_WHY_MAX]) {
         r = expand_output(l->row, &spec, &output);
     if (r < 0)
         return r;
-    fill_message(l, &spec, output, now, &message);
-    r = access_fill(&access, &l->dispatch->settings.access, &spec, &message, why);
+    r = rates_host_take(l->dispatch->settings.rates, l->row->host, &l->host_bucket);
     if (r < 0)
         return r;
-    return pool_start(l->dispatch->pool, &l->pool, l->row->host, &message);
+    fill_message(l, &spec, output, now, &message);
+    r = access_fill(&access, &l->dispatch->settings.access, &spec, &message, why);
+    if (r == 0)
+        r = pool_start(l->dispatch->pool, &l->pool, l->row->host, &message);
+    if (r < 0)
+        drop_bucket(l);
+    return r;
 }
 
 bool live_start(struct live_job *l) {
+    static const struct live_says nothing = {.says = SCHED_SAYS_NOTHING};
     struct dispatch *d = l->dispatch;
     char why[CREDENTIAL_WHY_MAX];
     int r = live_send(l, why);
 
-    if (r == -EAGAIN || r == -ENOMEM) {
+    if (r == -EAGAIN || r == -EBUSY || r == -ENOMEM) {
         sched_unstart(d->sched, &l->sched);
         return false;
     }
     l->stage = LIVE_ACTIVE;
     d->n_active++;
     if (r < 0) {
-        live_leave_sched(l);
+        live_leave_sched(l, &nothing);
         if (r == -ETIME)
             settle_error(l, ERR_DEADLINE, "the deadline had passed before an attempt could begin");
         else if (r == -ENOKEY)
@@ -168,10 +189,45 @@ bool live_start(struct live_job *l) {
     return true;
 }
 
-/* ---- cancelling ---- */
+/* As if a worker had tried and found the host as dead as those before it did. */
+void live_refuse(struct live_job *l) {
+    static const struct live_says nothing = {.says = SCHED_SAYS_NOTHING};
+    struct job_result *result = &l->row->result;
+    struct sched_host_info host = {.error = ERR_CONNECT};
+    uint64_t real = now_usec(CLOCK_REALTIME), now = now_usec(CLOCK_MONOTONIC), since;
+
+    sched_host_info(l->dispatch->sched, l->row->host, now, &host);
+    since = now - MIN(now, host.unreached_since);
+    l->stage = LIVE_ACTIVE;
+    l->dispatch->n_active++;
+    live_leave_sched(l, &nothing);
+    l->kept_before = l->row->kept.offset;
+    l->row->attempts++;
+    job_result_done(result);
+    *result = (struct job_result){
+        .size = -1, .error = host.error, .started = real, .finished = real};
+    if (asprintf(&result->message,
+                 "not tried: %s has not been reached for %" PRIu64 " s (%u failures in a row)",
+                 l->row->host, since / USEC_PER_SEC, host.failures) < 0)
+        result->message = NULL;
+    attempt_ended(l, true, 0);
+    settle(l);
+}
+
+/* ---- changes from outside ---- */
+
+static bool chosen_by_tag(const struct live_job *l, const char *tag) {
+    _cleanup_(job_spec_done) struct job_spec spec = JOB_SPEC_INIT;
+
+    return job_spec_parse(l->row->body, &spec) == 0 && spec.tag && streq(spec.tag, tag);
+}
 
 static bool chosen(const struct live_job *l, const struct dispatch_choice *c) {
     if (c->batch && l->row->batch != c->batch)
+        return false;
+    if (c->host && !streq(l->row->host, c->host))
+        return false;
+    if (c->tag && !chosen_by_tag(l, c->tag))
         return false;
     for (size_t i = 0; c->ids && i < c->n_ids; i++)
         if (c->ids[i] == l->id)
@@ -185,27 +241,37 @@ static int compare_ids(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-int64_t *dispatch_cancel(struct dispatch *d, const struct dispatch_choice *choice, size_t *ret_n) {
+/* Tells the worker, unless it has been told already. False: the wish is not for this one. */
+static bool live_wish(struct live_job *l, enum dispatch_wish wish) {
+    if (wish == WISH_NONE ? l->wish != WISH_PAUSE : wish < l->wish)
+        return false;
+    if (wish == WISH_CANCEL && l->wish != wish)
+        pool_cancel(l->dispatch->pool, &l->pool);
+    else if (wish == WISH_PAUSE && l->wish != wish)
+        pool_release(l->dispatch->pool, &l->pool);
+    l->wish = wish;
+    return true;
+}
+
+int64_t *dispatch_wish(struct dispatch *d, const struct dispatch_choice *choice,
+                       enum dispatch_wish wish, size_t *ret_n) {
     int64_t *ids = malloc((d->n_active + 1) * sizeof(*ids));
     struct live_job *l, *tmp;
     size_t n = 0;
 
     if (!ids)
         return NULL;
-    HASH_ITER(hh, d->live, l, tmp) {
-        if (l->stage != LIVE_ACTIVE || !chosen(l, choice))
-            continue;
-        if (!l->cancelling)
-            pool_cancel(d->pool, &l->pool);
-        l->cancelling = true;
+    HASH_ITER(hh, d->live, l, tmp)
+    if (l->stage == LIVE_ACTIVE && chosen(l, choice) && live_wish(l, wish))
         ids[n++] = l->id;
-    }
     qsort(ids, n, sizeof(*ids), compare_ids);
     *ret_n = n;
     return ids;
 }
 
-void dispatch_cancelled(struct dispatch *d, const int64_t *ids, size_t n) {
+void dispatch_changed(struct dispatch *d, const int64_t *ids, size_t n, enum dispatch_wish wish) {
+    static const struct live_says nothing = {.says = SCHED_SAYS_NOTHING};
+
     for (size_t i = 0; i < n; i++) {
         struct live_job *l = live_find(d, ids[i]);
 
@@ -213,16 +279,27 @@ void dispatch_cancelled(struct dispatch *d, const int64_t *ids, size_t n) {
             /* A worker that had it was lost sight of, in this life or an earlier one. */
             if (l->maybe_published)
                 store_leftover_put(d->store, l->id, true);
-            live_leave_sched(l);
+            live_leave_sched(l, &nothing);
             live_free(l);
-        } else if (l && l->stage == LIVE_ACTIVE && !l->cancelling) {
-            l->cancelling = true;
-            pool_cancel(d->pool, &l->pool);
+        } else if (l && l->stage == LIVE_ACTIVE && wish != WISH_NONE) {
+            live_wish(l, wish);
         }
     }
     if (n > 0)
         discards_look(d);
     dispatch_turn(d);
+}
+
+void dispatch_set_rate(struct dispatch *d, const int64_t *ids, size_t n, uint64_t rate) {
+    for (size_t i = 0; i < n; i++) {
+        struct live_job *l = live_find(d, ids[i]);
+
+        if (!l)
+            continue;
+        l->row->rate_limit = rate;
+        if (l->stage == LIVE_ACTIVE)
+            pool_set_rate(d->pool, &l->pool, rate); /* in want of memory: the next attempt's */
+    }
 }
 
 /* ---- for showing ---- */
@@ -271,4 +348,23 @@ unsigned dispatch_n_active(const struct dispatch *d, int64_t batch, uint64_t *re
             *ret_speed += p.speed;
     }
     return n;
+}
+
+bool dispatch_host_info(const struct dispatch *d, const char *host, struct sched_host_info *ret) {
+    return sched_host_info(d->sched, host, now_usec(CLOCK_MONOTONIC), ret);
+}
+
+int64_t *dispatch_active_lanes(const struct dispatch *d, size_t *ret_n) {
+    int64_t *lanes = malloc((d->n_active + 1) * sizeof(*lanes));
+    const struct live_job *l, *tmp;
+    size_t n = 0;
+
+    if (!lanes)
+        return NULL;
+    HASH_ITER(hh, d->live, l, tmp)
+    if (l->stage != LIVE_QUEUED)
+        lanes[n++] = l->row->lane;
+    qsort(lanes, n, sizeof(*lanes), compare_ids);
+    *ret_n = n;
+    return lanes;
 }

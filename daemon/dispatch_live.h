@@ -25,9 +25,10 @@ struct live_job {
     int64_t id;
     struct job *row; /* owned */
     enum live_stage stage;
-    bool in_sched;        /* counts for its host */
+    bool in_sched;        /* queued there, or active */
+    uint32_t host_bucket; /* ACTIVE, in_sched: of its host's rate limit, 0: none */
     bool maybe_published; /* an attempt was lost sight of: it may have published the file */
-    bool cancelling;
+    enum dispatch_wish wish;
     uint64_t kept_before; /* ACTIVE: row->kept.offset when the attempt began */
     struct sched_job sched;
     struct pool_job pool;
@@ -46,8 +47,9 @@ struct dispatch {
     struct live_job *unsaved; /* SETTLING ones that the store refused */
     unsigned n_active;        /* ACTIVE or SETTLING */
     uint64_t started;         /* CLOCK_REALTIME usec */
-    bool running;
+    bool running, draining;
     sd_event_source *turn;  /* defer source: give out jobs once in a turn of the loop */
+    sd_event_source *wake;  /* timer: a job may start because time went by */
     sd_event_source *retry; /* timer: ask the store again */
     bool store_failing;
     struct discard *discards; /* by id: part files that workers were told to remove */
@@ -64,8 +66,14 @@ struct live_job *live_find(const struct dispatch *d, int64_t id);
 struct live_job *live_new(struct dispatch *d, struct job *row);
 void live_free(struct live_job *l);
 
-/* Its host's connection is free again; or it leaves the window. */
-void live_leave_sched(struct live_job *l);
+/* It leaves the window, or its host's connection is free again, of which the attempt says that, with
+ * an error for people. */
+struct live_says {
+    enum sched_says says;
+    uint64_t retry_after; /* usec */
+    unsigned error;       /* enum dld_error */
+};
+void live_leave_sched(struct live_job *l, const struct live_says *says);
 
 /* Back into the window, as if it had never been given out. */
 void live_requeue(struct live_job *l);
@@ -74,12 +82,17 @@ void live_requeue(struct live_job *l);
  * window. */
 bool live_start(struct live_job *l);
 
+/* Its host is down: the attempt fails without being made. */
+void live_refuse(struct live_job *l);
+
 /* Something has changed: jobs are given out when this turn of the loop has come to its end. */
 void dispatch_turn(struct dispatch *d);
 
 /* dispatch_settle.c: writes where the job stands, as its row says, as often as it takes. */
 void settle(struct live_job *l);
-void settle_cancelled(struct live_job *l);
+void settle_as(struct live_job *l, enum job_state state);
+/* Its attempt has failed as row->result says: sets what becomes of it; settle() is to follow. */
+void attempt_ended(struct live_job *l, bool transient, uint64_t retry_after);
 void settle_error(struct live_job *l, enum dld_error error, const char *message);
 
 /* The store has refused something: it is asked again in a while (on_store_retry()). */
@@ -102,11 +115,12 @@ void discards_go_on(struct dispatch *d);
 
 /* Is the part file of this job, which someone wants to be done after all, just being removed? The
  * scheduler is told of it when that is over. */
-bool discards_hold(struct dispatch *d, const struct job *row);
+bool discards_hold(struct dispatch *d, const struct job *row, uid_t uid);
 
 void discards_free(struct dispatch *d);
 
-/* dispatch_fill.c: keeps the scheduler's window filled. */
+/* dispatch_fill.c: keeps the scheduler's window filled, and not too full. */
 void ask_store(struct dispatch *d);
+void evict_lanes(struct dispatch *d, uint64_t now);
 
 #endif

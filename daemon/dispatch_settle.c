@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/random.h>
 #include <utlist.h>
 
 #include "common/log.h"
@@ -104,10 +105,26 @@ void settle(struct live_job *l) {
         settle_failed(l, r);
 }
 
-void settle_cancelled(struct live_job *l) {
-    l->row->state = JOB_CANCELLED;
-    l->row->result.finished = now_usec(CLOCK_REALTIME);
+void settle_as(struct live_job *l, enum job_state state) {
+    l->row->state = state;
+    if (job_state_ended(state))
+        l->row->result.finished = now_usec(CLOCK_REALTIME);
     settle(l);
+}
+
+void attempt_ended(struct live_job *l, bool transient, uint64_t retry_after) {
+    _cleanup_(job_spec_done) struct job_spec spec = JOB_SPEC_INIT;
+    struct attempt_end end = {
+        .transient = transient,
+        .retry_after = retry_after,
+        .kept_before = l->kept_before,
+        .now = l->row->result.finished,
+    };
+
+    (void)job_spec_parse(l->row->body, &spec); /* it was read when the attempt began */
+    if (getrandom(&end.random, sizeof(end.random), GRND_NONBLOCK) < 0)
+        end.random = UINT32_MAX / 2;
+    attempt_failed(l->row, &spec, &l->dispatch->settings.policy, &end);
 }
 
 void settle_error(struct live_job *l, enum dld_error error, const char *message) {

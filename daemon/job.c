@@ -41,6 +41,10 @@ bool job_state_may(enum job_state from, enum job_state to) {
            states[from].next & 1u << to;
 }
 
+int job_priority(const struct job *j) {
+    return (int)(((int64_t)j->created - j->rank) / (int64_t)JOB_PRIORITY_STEP);
+}
+
 bool job_state_ended(enum job_state s) {
     return s == JOB_DONE || s == JOB_FAILED || s == JOB_CANCELLED;
 }

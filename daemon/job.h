@@ -89,6 +89,8 @@ struct job {
     uint64_t mirror_due[JOB_URLS_MAX]; /* usec since the epoch: a mirror that asked for patience is
                                           not asked again before; 0: it did not */
     uint64_t created;  /* usec since the epoch */
+    uint64_t rate_limit; /* bytes a second, 0: none of its own */
+    int64_t lane;      /* the store's number, while it has not ended */
     char *url;         /* canonical; owned */
     char *host;        /* "host:port"; owned */
     char *body;        /* JSON object of the job's other keys, NULL: none; owned */
@@ -122,6 +124,9 @@ enum job_auth {
 /* NULL for JOB_AUTH_NONE and what is none; -EINVAL. */
 const char *job_auth_name(enum job_auth a);
 int job_auth_parse(const char *s, enum job_auth *ret);
+
+/* As its rank says: what it was submitted with, or was given later. */
+int job_priority(const struct job *j);
 
 /* What was asked for, beyond the URL. */
 struct job_spec {

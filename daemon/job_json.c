@@ -13,6 +13,7 @@ void job_new_done(struct job_new *j) {
     free(j->url);
     free(j->host);
     free(j->body);
+    free(j->tag);
     *j = (struct job_new){0};
 }
 
@@ -108,6 +109,9 @@ static void write_value(struct buf *b, enum job_key k, const struct job_values *
     case KEY_SIZE:
         json_int(b, name, v->size);
         break;
+    case KEY_RATE_LIMIT:
+        json_int(b, name, (int64_t)v->rate_limit);
+        break;
     case KEY_CHECKSUM:
         json_str(b, name, v->checksum);
         break;
@@ -174,7 +178,13 @@ static int make_new(const struct job_values *v, struct url *url, const struct bu
         .body = TAKE_PTR(body.data),
         .priority = v->priority,
         .not_before = v->not_before_msec * USEC_PER_MSEC,
+        .rate_limit = v->rate_limit,
     };
+    if (v->text[KEY_TAG]) {
+        ret->tag = strdup(v->text[KEY_TAG]);
+        if (!ret->tag)
+            return -ENOMEM;
+    }
     if (v->deadline_msec > 0) /* that it can't be met is said when it has passed, not later */
         ret->not_before = MIN(ret->not_before, v->deadline_msec * USEC_PER_MSEC);
     return 0;

@@ -22,8 +22,10 @@ struct job_error {
 struct job_new {
     char *url, *host; /* canonical, "host:port" */
     char *body;       /* NULL when the job has no other keys */
+    char *tag;        /* NULL: none */
     int priority;
     uint64_t not_before; /* usec since the epoch, 0: at once */
+    uint64_t rate_limit; /* bytes a second, 0: none */
 };
 void job_new_done(struct job_new *j);
 

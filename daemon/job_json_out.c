@@ -37,7 +37,8 @@ static void put_error(struct buf *b, const struct job_result *r) {
     json_end(b, '}');
 }
 
-/* The body's other keys as they are, but those that the results have too. */
+/* The body's other keys as they are, but those that the results have too, or that may have been
+ * changed since. */
 static void put_body(struct buf *b, const json_t *body) {
     const char *name;
     json_t *value;
@@ -45,7 +46,8 @@ static void put_body(struct buf *b, const json_t *body) {
     json_object_foreach((json_t *)body, name, value) {
         _cleanup_free_ char *text = NULL;
 
-        if (streq(name, "output") || streq(name, "size"))
+        if (streq(name, "output") || streq(name, "size") || streq(name, "priority") ||
+            streq(name, "rate_limit"))
             continue;
         text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
         if (text)
@@ -97,5 +99,9 @@ void job_to_json(struct buf *b, const char *key, const struct job *j,
         json_str(b, "answer", r->answer);
     if (j->state == JOB_WAITING && j->due > 0)
         json_time(b, "due", j->due);
+    if (job_priority(j) != 0)
+        json_int(b, "priority", job_priority(j));
+    if (j->rate_limit > 0)
+        json_int(b, "rate_limit", (int64_t)j->rate_limit);
     put_body(b, body);
 }

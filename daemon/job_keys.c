@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/ratelimit.h"
 #include "common/text.h"
 #include "common/util.h"
 
@@ -45,6 +46,7 @@ const char *const job_key_names[KEY_MAX_ + 1] = {
     [KEY_CLIENT_CERTIFICATE] = "client_certificate",
     [KEY_PROXY] = "proxy",
     [KEY_PROXY_AUTH] = "proxy_auth",
+    [KEY_RATE_LIMIT] = "rate_limit",
 };
 
 /* Whether the key can stand behind a dot. */
@@ -228,6 +230,19 @@ static int check_size(const struct check *c, const json_t *v, struct job_values 
     return 0;
 }
 
+static int check_rate(const struct check *c, const json_t *v, uint64_t *ret) {
+    uint64_t n = RATE_MAX + 1;
+
+    if (json_is_integer(v) && json_integer_value(v) >= 0)
+        n = (uint64_t)json_integer_value(v);
+    else if (json_is_string(v) && rate_parse(json_string_value(v), &n) < 0)
+        n = RATE_MAX + 1;
+    if (n > RATE_MAX || (n != RATE_NONE && n < RATE_MIN))
+        return expected(c, "bytes a second from 1K to 1T, as 1000000 or \"1M\", or \"none\"", v);
+    *ret = n;
+    return 0;
+}
+
 static int check_checksum(const struct check *c, const json_t *v, struct job_values *ret) {
     const char *s = json_is_string(v) ? json_string_value(v) : "", *what;
 
@@ -338,6 +353,8 @@ static int check_value(const struct check *c, const json_t *v, struct job_values
         return check_max_size(c, v, &ret->max_decoded_size);
     case KEY_SIZE:
         return check_size(c, v, ret);
+    case KEY_RATE_LIMIT:
+        return check_rate(c, v, &ret->rate_limit);
     case KEY_CHECKSUM:
         return check_checksum(c, v, ret);
     case KEY_RETRY_ON:

@@ -40,6 +40,7 @@ enum job_key {
     KEY_CLIENT_CERTIFICATE,
     KEY_PROXY,
     KEY_PROXY_AUTH,
+    KEY_RATE_LIMIT,
     KEY_MAX_
 };
 
@@ -58,7 +59,7 @@ struct job_values {
                                    proxy, proxy_auth */
     enum on_conflict on_conflict;
     int priority, retries;
-    uint64_t timeout_msec, max_size, max_decoded_size;
+    uint64_t timeout_msec, max_size, max_decoded_size, rate_limit;
     uint64_t deadline_msec, not_before_msec; /* since the epoch */
     enum job_auth auth;
     const char *credential; /* of auth */

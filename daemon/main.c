@@ -13,6 +13,7 @@
  *   control*      the control socket: lines, JSON-RPC, clients
  *   sched         which job starts next (pure)
  *   pool*, spawn  the worker processes
+ *   rates         limits on speed; timetable: which one is in force when (pure)
  *   store*        the durable queue (SQLite, on a thread of its own)
  *   job, job_*    what a job is; JSON to jobs and back
  *   config*       keys, files, environment, options
@@ -20,7 +21,7 @@
  *   notify        the service manager
  *
  *   worker/       the program dld-worker, which does the downloading
- *   ../common/    what both share: messages (wire, chan), scoreboard, URLs, names, errors
+ *   ../common/    what both share: messages (wire, chan), scoreboard, ratelimit, URLs, names, errors
  */
 #include <signal.h>
 #include <stdio.h>

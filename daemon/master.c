@@ -16,13 +16,16 @@
 #include "daemon/methods.h"
 #include "daemon/notify.h"
 #include "daemon/pool.h"
+#include "daemon/rates.h"
 #include "daemon/state_dir.h"
 #include "daemon/store.h"
 #include "daemon/watch.h"
 
-#define WINDOW_HOSTS 4096
+#define WINDOW_LANES 4096
 #define WINDOW_JOBS 16384
+#define WINDOW_USERS 1024
 #define START_FAILURES 3
+#define HOST_BACKOFF_MAX (60 * USEC_PER_SEC) /* of hosts that don't say how long */
 #define DRAIN_TIMEOUT (5 * USEC_PER_SEC) /* for answers under way when stopping */
 #define STATUS_DELAY (1 * USEC_PER_SEC)
 
@@ -34,6 +37,7 @@ struct master {
     struct store *store;
     struct dispatch *dispatch;
     struct pool *pool;
+    struct rates *rates;
     struct watches *watches;
     struct control *control;
     struct methods methods;
@@ -169,9 +173,15 @@ static void on_client_gone(void *userdata, struct client *client) {
 /* ---- starting ---- */
 
 static int open_store(struct master *m) {
-    struct store_handlers handlers = {.ready = dispatch_on_ready, .userdata = m->dispatch};
+    struct store_settings settings = {
+        .ready = dispatch_on_ready,
+        .leftover = dispatch_on_leftover,
+        .userdata = m->dispatch,
+        .keep_age = m->config->history.keep.age,
+        .keep_count = m->config->history.keep.count,
+    };
     _cleanup_free_ char *why = NULL;
-    int r = store_open(&m->store, m->event, m->config->state_dir, &handlers, &why);
+    int r = store_open(&m->store, m->event, m->config->state_dir, &settings, &why);
 
     if (r < 0)
         log_error("%s", why ? why : strerror(-r));
@@ -184,6 +194,7 @@ static int start_pool(struct master *m) {
         .n_workers = c->master.workers,
         .root_fd = m->root_fd,
         .lock_fd = m->lock.workers,
+        .rates_fd = rates_fd(m->rates),
         .start_failures = START_FAILURES,
         .config =
             {
@@ -235,12 +246,39 @@ static int start_pool(struct master *m) {
     return r;
 }
 
+static void host_policy(void *userdata, const char *host, struct sched_policy *ret) {
+    const struct config *c = ((struct master *)userdata)->config;
+
+    struct config_host values;
+
+    config_host(c, host, &values);
+    *ret = (struct sched_policy){
+        .connections = values.connections,
+        .delay = values.delay,
+        .base = MIN(c->retry.base, HOST_BACKOFF_MAX),
+        .max = MIN(c->retry.max, HOST_BACKOFF_MAX),
+        .patience = c->retry.count + 1,
+    };
+}
+
+/* A worker has as many jobs as it has slots, and at most as many again ahead. */
+static int start_rates(struct master *m) {
+    const struct config *c = m->config;
+    int r = rates_new(&m->rates, m->event, c, 2 * c->master.workers * c->worker.transfers);
+
+    if (r < 0)
+        log_error("the memory for limits on speed can't be made: %s", strerror(-r));
+    return r;
+}
+
 static int start_dispatch(struct master *m) {
     const struct config *c = m->config;
     struct dispatch_settings settings = {
-        .limits = {.max_active = c->host.connections,
-                   .max_hosts = WINDOW_HOSTS,
-                   .max_jobs = WINDOW_JOBS},
+        .sched = {.max_lanes = WINDOW_LANES,
+                  .max_jobs = WINDOW_JOBS,
+                  .max_users = WINDOW_USERS,
+                  .policy = host_policy,
+                  .userdata = m},
         .policy = {.retries = c->retry.count,
                    .base = c->retry.base,
                    .max = c->retry.max,
@@ -248,6 +286,7 @@ static int start_dispatch(struct master *m) {
         .access = {.dir = c->credentials.dir,
                    .proxy = c->network.proxy,
                    .proxy_auth = c->network.proxy_auth},
+        .rates = m->rates,
         .ended = on_job_ended,
         .moved = on_job_moved,
         .userdata = m,
@@ -300,6 +339,7 @@ static int start_control(struct master *m) {
         .dispatch = m->dispatch,
         .pool = m->pool,
         .watches = m->watches,
+        .rates = m->rates,
         .started = now_usec(CLOCK_MONOTONIC),
     };
     r = control_new(&m->control, m->event, fd, &settings);
@@ -378,6 +418,8 @@ static int master_start(struct master *m) {
     if (r == 0)
         r = start_loop(m);
     if (r == 0)
+        r = start_rates(m);
+    if (r == 0)
         r = start_dispatch(m);
     if (r == 0)
         r = open_store(m);
@@ -399,6 +441,7 @@ static void master_done(struct master *m) {
     pool_free(m->pool);
     store_close(m->store);
     dispatch_free(m->dispatch);
+    rates_free(m->rates);
     sd_event_source_disable_unref(m->status);
     sd_event_source_disable_unref(m->watchdog);
     sd_event_unref(m->event);

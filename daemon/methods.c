@@ -4,10 +4,11 @@
 #include <string.h>
 
 const struct control_method methods_table[] = {
-    {"submit", method_submit}, {"wait", method_wait},
-    {"list", method_list},     {"show", method_show},
-    {"status", method_status}, {"cancel", method_cancel},
-    {"retry", method_retry},   {NULL, NULL},
+    {"submit", method_submit}, {"wait", method_wait},     {"list", method_list},
+    {"show", method_show},     {"status", method_status}, {"hosts", method_hosts},
+    {"cancel", method_cancel}, {"pause", method_pause},   {"resume", method_resume},
+    {"retry", method_retry},   {"set", method_set},       {"purge", method_purge},
+    {"drain", method_drain},   {NULL, NULL},
 };
 
 void request_fail_store(struct request *request, int error) {

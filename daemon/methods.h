@@ -2,7 +2,8 @@
  * methods.h - what clients can ask for: one function for each method of dld-control(7).
  *
  * They validate parameters, ask the store and the dispatcher, and write answers. methods_submit.c,
- * methods_query.c (list, show, status), methods_change.c (cancel, retry, wait).
+ * methods_query.c (list, show, status), methods_hosts.c (hosts, drain), methods_change.c (cancel,
+ * pause, resume, retry), methods_set.c, methods_purge.c, methods_wait.c.
  */
 #ifndef DLD_METHODS_H
 #define DLD_METHODS_H
@@ -10,6 +11,7 @@
 #include "daemon/control.h"
 #include "daemon/dispatch.h"
 #include "daemon/pool.h"
+#include "daemon/rates.h"
 #include "daemon/store.h"
 #include "daemon/watch.h"
 
@@ -19,6 +21,7 @@ struct methods {
     struct dispatch *dispatch;
     struct pool *pool;
     struct watches *watches;
+    struct rates *rates;
     uint64_t started; /* CLOCK_MONOTONIC usec */
     bool stopping;    /* nothing new is taken */
 };
@@ -30,8 +33,22 @@ void method_wait(struct request *request, const json_t *params, void *userdata);
 void method_list(struct request *request, const json_t *params, void *userdata);
 void method_show(struct request *request, const json_t *params, void *userdata);
 void method_status(struct request *request, const json_t *params, void *userdata);
+void method_hosts(struct request *request, const json_t *params, void *userdata);
 void method_cancel(struct request *request, const json_t *params, void *userdata);
+void method_pause(struct request *request, const json_t *params, void *userdata);
+void method_resume(struct request *request, const json_t *params, void *userdata);
 void method_retry(struct request *request, const json_t *params, void *userdata);
+void method_set(struct request *request, const json_t *params, void *userdata);
+void method_purge(struct request *request, const json_t *params, void *userdata);
+void method_drain(struct request *request, const json_t *params, void *userdata);
+
+/* The method set for jobs that have not ended, params says which: answers how many were changed. */
+void change_priority(struct request *request, const json_t *params, struct methods *m,
+                     int64_t priority);
+void change_rate(struct request *request, const json_t *params, struct methods *m, uint64_t rate);
+
+/* Appends "rate": the limit in force for all, and why. */
+void rate_to_json(struct buf *b, const struct rates *rates);
 
 /* Answers a request that the store refused: error is a negative errno. */
 void request_fail_store(struct request *request, int error);

@@ -5,13 +5,33 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A request that moves jobs to another state, in steps of the store. */
+/* The methods that change jobs. */
+struct change_kind {
+    enum store_change what;
+    enum dispatch_wish wish; /* what becomes of active ones */
+    bool to_active;          /* the wish is made to those that a worker has */
+    const char *changed;     /* key of the answer: how many were changed */
+    const char *unfit;       /* and which of those asked for by ids were not in a state for it */
+};
+
+static const struct change_kind cancel_kind = {STORE_CANCEL, WISH_CANCEL, true, "cancelled",
+                                               "ended"};
+static const struct change_kind pause_kind = {STORE_PAUSE, WISH_PAUSE, true, "paused", "ended"};
+static const struct change_kind resume_kind = {STORE_RESUME, WISH_NONE, true, "resumed",
+                                               "unpaused"};
+static const struct change_kind retry_kind = {STORE_RETRY, WISH_NONE, false, "retried", "unended"};
+static const struct change_kind priority_kind = {STORE_PRIORITY, WISH_NONE, false, "changed",
+                                                 "ended"};
+static const struct change_kind rate_kind = {STORE_RATE, WISH_NONE, false, "changed", "ended"};
+
+/* A request that changes jobs, in steps of the store. */
 struct change {
     struct methods *methods;
     struct request *request;
+    const struct change_kind *kind;
+    int64_t value; /* for the store */
     struct params_choice choice;
-    enum job_state to; /* CANCELLED or QUEUED */
-    int64_t *active;   /* ids that the workers were told to drop; in order */
+    int64_t *active; /* ids that the workers were told of; in order */
     size_t n_active;
     int64_t after; /* the store's cursor */
     uint64_t n_changed;
@@ -88,13 +108,12 @@ static void write_left(struct change *c, struct buf *b, const char *key,
 
 static void change_answer(struct change *c, const struct store_list *found) {
     struct buf *b = request_reply(c->request);
-    bool cancel = c->to == JOB_CANCELLED;
 
     json_begin(b, "result", '{');
-    json_int(b, cancel ? "cancelled" : "retried", (int64_t)(c->n_changed + c->n_active));
+    json_int(b, c->kind->changed, (int64_t)(c->n_changed + c->n_active));
     if (c->choice.ids) {
         write_left(c, b, "missing", found, false);
-        write_left(c, b, cancel ? "ended" : "unended", found, true);
+        write_left(c, b, c->kind->unfit, found, true);
     }
     json_end(b, '}');
     request_done(c->request);
@@ -146,10 +165,12 @@ static void on_changed(void *userdata, int error, const int64_t *ids, size_t n, 
     }
     c->n_changed += n;
     leave_out(c, ids, n);
-    if (c->to == JOB_CANCELLED) {
-        dispatch_cancelled(c->methods->dispatch, ids, n);
+    if (c->kind->what == STORE_RATE)
+        dispatch_set_rate(c->methods->dispatch, ids, n, (uint64_t)c->value);
+    else if (c->kind->what != STORE_RETRY && c->kind->what != STORE_RESUME)
+        dispatch_changed(c->methods->dispatch, ids, n, c->kind->wish);
+    if (c->kind->what == STORE_CANCEL)
         tell_watchers(c->methods, ids, n);
-    }
     c->after = next;
     if (next)
         change_step(c);
@@ -157,10 +178,17 @@ static void on_changed(void *userdata, int error, const int64_t *ids, size_t n, 
         change_done(c);
 }
 
+/* Of all jobs that could be, only those that failed are tried again. */
+static int state_wanted(const struct change *c) {
+    return c->kind->what == STORE_RETRY && !c->choice.ids && !c->choice.batch ? JOB_FAILED : -1;
+}
+
 static void change_step(struct change *c) {
     struct store_filter filter = {
         .batch = c->choice.batch,
-        .state = c->to == JOB_QUEUED && c->choice.all ? JOB_FAILED : -1,
+        .state = state_wanted(c),
+        .tag = c->choice.tag,
+        .host = c->choice.host,
         .ids = c->choice.ids,
         .n_ids = c->choice.n_ids,
         .after = c->after,
@@ -168,7 +196,7 @@ static void change_step(struct change *c) {
         .except = c->active,
         .n_except = c->n_active,
     };
-    int r = store_change(c->methods->store, &filter, c->to, on_changed, c);
+    int r = store_change(c->methods->store, &filter, c->kind->what, c->value, on_changed, c);
 
     if (r < 0)
         change_fail(c, r);
@@ -185,43 +213,53 @@ static void on_batch_known(void *userdata, int error, const struct store_batch *
         change_step(c);
 }
 
-/* What runs is the workers' to drop. */
-static int cancel_active(struct change *c) {
+/* What runs is the workers'. */
+static int tell_workers(struct change *c) {
     struct dispatch_choice choice = {
-        .ids = c->choice.ids, .n_ids = c->choice.n_ids, .batch = c->choice.batch};
+        .ids = c->choice.ids,
+        .n_ids = c->choice.n_ids,
+        .batch = c->choice.batch,
+        .tag = c->choice.tag,
+        .host = c->choice.host,
+    };
 
-    c->active = dispatch_cancel(c->methods->dispatch, &choice, &c->n_active);
+    c->active = dispatch_wish(c->methods->dispatch, &choice, c->kind->wish, &c->n_active);
     if (!c->active)
         return -ENOMEM;
     leave_out(c, c->active, c->n_active);
     return 0;
 }
 
+static int remember_ids(struct change *c) {
+    if (!c->choice.ids)
+        return 0;
+    c->left = malloc(c->choice.n_ids * sizeof(*c->left));
+    if (!c->left)
+        return -ENOMEM;
+    memcpy(c->left, c->choice.ids, c->choice.n_ids * sizeof(*c->left));
+    c->n_left = c->choice.n_ids;
+    return 0;
+}
+
 static void change_start(struct request *request, const json_t *params, struct methods *m,
-                         enum job_state to) {
+                         const struct change_kind *kind, int64_t value) {
     struct change *c = calloc(1, sizeof(*c));
     struct params_error err;
-    int r = 0;
+    int r;
 
     if (!c) {
         request_fail_memory(request);
         return;
     }
-    *c = (struct change){.methods = m, .request = request, .to = to};
+    *c = (struct change){.methods = m, .request = request, .kind = kind, .value = value};
     if (params_choice(params, &c->choice, &err) < 0) {
         request_fail(request, RPC_INVALID_PARAMS, "%s", err.text);
         change_free(c);
         return;
     }
-    if (c->choice.ids) {
-        c->left = malloc(c->choice.n_ids * sizeof(*c->left));
-        if (c->left)
-            memcpy(c->left, c->choice.ids, c->choice.n_ids * sizeof(*c->left));
-        c->n_left = c->left ? c->choice.n_ids : 0;
-        r = c->left ? 0 : -ENOMEM;
-    }
-    if (r == 0 && to == JOB_CANCELLED)
-        r = cancel_active(c);
+    r = remember_ids(c);
+    if (r == 0 && kind->to_active)
+        r = tell_workers(c);
     if (r == 0 && c->choice.batch)
         r = store_batch_get(m->store, c->choice.batch, on_batch_known, c);
     else if (r == 0)
@@ -230,26 +268,38 @@ static void change_start(struct request *request, const json_t *params, struct m
         change_fail(c, r);
 }
 
+static void change_by_choice(struct request *request, const json_t *params, struct methods *m,
+                             const struct change_kind *kind) {
+    static const char *const known[] = {"ids", "batch", "tag", "host", "all", NULL};
+    struct params_error err;
+
+    if (params_only(params, known, &err) < 0)
+        request_fail(request, RPC_INVALID_PARAMS, "%s", err.text);
+    else
+        change_start(request, params, m, kind, 0);
+}
+
 void method_cancel(struct request *request, const json_t *params, void *userdata) {
-    change_start(request, params, userdata, JOB_CANCELLED);
+    change_by_choice(request, params, userdata, &cancel_kind);
+}
+
+void method_pause(struct request *request, const json_t *params, void *userdata) {
+    change_by_choice(request, params, userdata, &pause_kind);
+}
+
+void method_resume(struct request *request, const json_t *params, void *userdata) {
+    change_by_choice(request, params, userdata, &resume_kind);
 }
 
 void method_retry(struct request *request, const json_t *params, void *userdata) {
-    change_start(request, params, userdata, JOB_QUEUED);
+    change_by_choice(request, params, userdata, &retry_kind);
 }
 
-void method_wait(struct request *request, const json_t *params, void *userdata) {
-    static const char *const known[] = {"ids", "batch", "all", "events", NULL};
-    struct methods *m = userdata;
-    struct params_choice choice;
-    struct params_error err;
-    bool events = false;
+void change_priority(struct request *request, const json_t *params, struct methods *m,
+                     int64_t priority) {
+    change_start(request, params, m, &priority_kind, priority);
+}
 
-    if (params_only(params, known, &err) < 0 || params_bool(params, "events", &events, &err) < 0 ||
-        params_choice(params, &choice, &err) < 0)
-        request_fail(request, RPC_INVALID_PARAMS, "%s", err.text);
-    else if (m->stopping)
-        request_fail(request, RPC_STOPPING, "the daemon is stopping; the jobs stay in the queue");
-    else
-        watches_wait(m->watches, request, &choice, events);
+void change_rate(struct request *request, const json_t *params, struct methods *m, uint64_t rate) {
+    change_start(request, params, m, &rate_kind, (int64_t)rate);
 }

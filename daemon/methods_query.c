@@ -89,7 +89,7 @@ static int choose_active(struct query *q, struct store_filter *filter) {
 
 static int list_params(const json_t *params, struct store_filter *filter,
                        struct params_error *err) {
-    static const char *const known[] = {"state", "batch", "after", "limit", NULL};
+    static const char *const known[] = {"state", "batch", "tag", "after", "limit", NULL};
     int64_t limit = LIST_MAX;
     const char *state = NULL;
     int r = params_only(params, known, err);
@@ -98,6 +98,8 @@ static int list_params(const json_t *params, struct store_filter *filter,
         r = params_str(params, "state", 32, &state, err);
     if (r == 0)
         r = params_int(params, "batch", 1, INT64_MAX, &filter->batch, err);
+    if (r == 0)
+        r = params_str(params, "tag", 1000, &filter->tag, err);
     if (r == 0)
         r = params_int(params, "after", 0, INT64_MAX, &filter->after, err);
     if (r == 0)
@@ -306,6 +308,8 @@ static void write_status(const struct methods *m, struct request *request,
     json_int(b, "pid", getpid());
     json_num(b, "uptime", (double)(now_usec(CLOCK_MONOTONIC) - m->started) / 1e6);
     json_int(b, "speed", (int64_t)speed);
+    json_bool(b, "draining", dispatch_draining(m->dispatch));
+    rate_to_json(b, m->rates);
     write_workers(m, b);
     write_counts(m, b, n_active);
     if (batch)

@@ -1,5 +1,6 @@
 #include "daemon/params.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -10,6 +11,8 @@
 #include "common/util.h"
 
 #define CHOICE_MAX_IDS 10000
+#define TAG_MAX_BYTES 1000
+#define HOST_MAX_BYTES 300
 
 static int _printf_(2, 3) refuse(struct params_error *err, const char *fmt, ...) {
     va_list ap;
@@ -115,6 +118,40 @@ static void sort_unique(struct params_choice *c) {
     c->n_ids = n;
 }
 
+static int choice_text(const json_t *params, const char *key, size_t max, char **ret,
+                       struct params_error *err) {
+    const char *text = NULL;
+    int r = params_str(params, key, max, &text, err);
+
+    if (r < 0 || !text)
+        return r;
+    *ret = strdup(text);
+    return *ret ? 0 : refuse(err, "out of memory; try again later");
+}
+
+/* As dlctl hosts shows them, in whatever case. */
+static int choice_host(const json_t *params, char **ret, struct params_error *err) {
+    int r = choice_text(params, "host", HOST_MAX_BYTES, ret, err);
+    const char *port = *ret ? strrchr(*ret, ':') : NULL;
+
+    if (r < 0 || !*ret)
+        return r;
+    if (!port || port == *ret || strspn(port + 1, "0123456789") != strlen(port + 1) || !port[1])
+        return refuse(err, "params.host: expected HOST:PORT, such as example.com:443");
+    for (char *c = *ret; *c; c++)
+        *c = (char)tolower((unsigned char)*c);
+    return 0;
+}
+
+bool params_has_choice(const json_t *params) {
+    static const char *const keys[] = {"ids", "batch", "tag", "host", "all"};
+
+    for (size_t i = 0; i < ELEMENTSOF(keys); i++)
+        if (json_object_get(params, keys[i]))
+            return true;
+    return false;
+}
+
 int params_choice(const json_t *params, struct params_choice *ret, struct params_error *err) {
     _cleanup_(params_choice_done) struct params_choice c = {.batch = 0};
     int r = params_ids(params, "ids", CHOICE_MAX_IDS, &c.ids, &c.n_ids, err);
@@ -123,18 +160,25 @@ int params_choice(const json_t *params, struct params_choice *ret, struct params
         r = params_int(params, "batch", 1, INT64_MAX, &c.batch, err);
     if (r == 0)
         r = params_bool(params, "all", &c.all, err);
+    if (r == 0)
+        r = choice_text(params, "tag", TAG_MAX_BYTES, &c.tag, err);
+    if (r == 0)
+        r = choice_host(params, &c.host, err);
     if (r < 0)
         return r;
-    if ((c.ids != NULL) + (c.batch > 0) + c.all != 1)
-        return refuse(err, "params: expected one of \"ids\", \"batch\" and \"all\": true");
+    if ((c.ids != NULL) + (c.batch > 0) + (c.tag != NULL) + (c.host != NULL) + c.all != 1)
+        return refuse(err, "params: expected one of \"ids\", \"batch\", \"tag\", \"host\" and"
+                           " \"all\": true");
     if (c.ids)
         sort_unique(&c);
     *ret = c;
-    c.ids = NULL;
+    c = (struct params_choice){.batch = 0};
     return 0;
 }
 
 void params_choice_done(struct params_choice *c) {
     free(c->ids);
+    free(c->tag);
+    free(c->host);
     *c = (struct params_choice){.batch = 0};
 }

@@ -318,6 +318,24 @@ int pool_discard(struct pool *p, const struct wire_discard *message, unsigned *r
     return 0;
 }
 
+void pool_release(struct pool *p, struct pool_job *job) {
+    (void)p;
+    if (wire_put_release(chan_buf(job->worker->chan), job->id) < 0)
+        worker_kill(job->worker);
+    else
+        chan_queued(job->worker->chan);
+}
+
+int pool_set_rate(struct pool *p, struct pool_job *job, uint64_t rate) {
+    struct wire_rate message = {.id = job->id, .rate = rate};
+    int r = wire_put_rate(chan_buf(job->worker->chan), &message);
+
+    (void)p;
+    if (r == 0)
+        chan_queued(job->worker->chan);
+    return r;
+}
+
 /* ---- stopping ---- */
 
 void pool_kill(struct pool *p) {

@@ -58,6 +58,7 @@ struct pool_settings {
     unsigned n_workers;
     struct wire_config config; /* store_id is copied */
     int root_fd, lock_fd;      /* the caller's, open as long as the pool is */
+    int rates_fd;              /* likewise: the shared memory of ratelimit.h */
     unsigned
         start_failures; /* of one worker in a row before the first HELLO of any: then failed() */
 };
@@ -85,6 +86,12 @@ void pool_cancel(struct pool *p, struct pool_job *job);
 /* Has a worker remove the part file of a job that none has; discarded() follows, or gone() of the
  * worker whose number is *ret_worker. 0; -EAGAIN: none is ready; -EMSGSIZE; -ENOMEM. */
 int pool_discard(struct pool *p, const struct wire_discard *message, unsigned *ret_worker);
+
+/* Has its worker give the job back, with what it has of the file. */
+void pool_release(struct pool *p, struct pool_job *job);
+
+/* Tells the worker the job's own rate limit, bytes a second, 0: none. 0 or -ENOMEM. */
+int pool_set_rate(struct pool *p, struct pool_job *job, uint64_t rate);
 
 /* Starts no more; workers give up their jobs (results RELEASED) and exit; what has not exited at
  * the end of grace_usec is killed. stopped() follows. */

@@ -195,7 +195,8 @@ int worker_start(struct pool_worker *w) {
     if (r == 0)
         r = worker_greet(w);
     if (r == 0) {
-        int fds[] = {theirs, board, p->settings.root_fd, p->settings.lock_fd};
+        int fds[] = {theirs, board, p->settings.root_fd, p->settings.lock_fd,
+                     p->settings.rates_fd};
 
         r = spawn_worker(p->program, fds, ELEMENTSOF(fds), &w->pid);
     }

@@ -76,7 +76,7 @@ static int set_attributes(posix_spawnattr_t *attr) {
 
 int spawn_worker(const char *path, const int *fds, int n, pid_t *ret) {
     char *argv[] = {(char *)"dld-worker", NULL};
-    int copies[WORKER_FD_MAX_] = {-1, -1, -1, -1, -1, -1, -1};
+    int copies[WORKER_FD_MAX_] = {-1, -1, -1, -1, -1, -1, -1, -1};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
     int r;

@@ -12,13 +12,17 @@
 #include "common/log.h"
 #include "common/util.h"
 #include "daemon/store_chores.h"
+#include "daemon/store_lane.h"
 #include "daemon/store_request.h"
 #include "daemon/store_sqlite.h"
 
 /* A transaction takes at most so many requests, and no more after so long: acknowledgements wait
  * for its end. */
 #define GROUP_MAX 2000
-#define GROUP_USEC (50 * USEC_PER_MSEC)
+#define GROUP_USEC (100 * USEC_PER_MSEC)
+
+/* So many notices that the loop has not delivered make the chores wait for it. */
+#define READY_MAX 20000
 
 /* How long the thread leaves its own chores after they failed; doubled each time. */
 #define CHORES_DELAY_MIN USEC_PER_SEC
@@ -27,16 +31,17 @@
 /* What the thread has finished and the loop hasn't delivered. */
 struct done {
     struct request *requests;
-    struct db_ready *ready;
+    struct store_ready *ready;
+    size_t n_ready, ready_room;
     uint64_t counts[JOB_STATE_MAX_];
-    bool wrote;
+    bool wrote, leftovers;
     int trouble; /* negative errno of the store itself, 0: none */
     char trouble_text[256];
 };
 
 struct store {
     /* The loop's. */
-    struct store_handlers handlers;
+    struct store_settings settings;
     sd_event_source *wake_source, *done_source;
     uint64_t counts[JOB_STATE_MAX_];
     int trouble; /* the last one logged and not over */
@@ -48,6 +53,7 @@ struct store {
     pthread_cond_t wake;
     struct request *pending;
     bool stop;
+    uint64_t keep_age, keep_count; /* what the thread is to go by */
     struct done done;
 
     /* The thread's. */
@@ -92,7 +98,8 @@ static int group_try(struct store *s, struct request **reqs, size_t n, size_t *r
         if (r >= 0)
             r = reqs[ran]->kind->run(s->db, reqs[ran]);
         ran++;
-    } while (r >= 0 && ran < n && now_usec(CLOCK_MONOTONIC) < end);
+    } while (r >= 0 && ran < n && now_usec(CLOCK_MONOTONIC) < end &&
+             lanes_met(s->db) < LANES_MET_MAX);
     *ret_ran = ran;
     if (r >= 0)
         r = db_commit(s->db);
@@ -104,17 +111,38 @@ static int group_try(struct store *s, struct request **reqs, size_t n, size_t *r
     return r;
 }
 
+/* Adds the notices to those that wait for the loop. Where there is no memory they go with the next
+ * ones. */
+static void ready_post(struct db *db, struct done *d) {
+    size_t n = d->n_ready + db->n_ready;
+
+    if (n > d->ready_room) {
+        size_t room = MAX(n, d->ready_room * 2);
+        void *p = reallocarray(d->ready, room, sizeof(*d->ready));
+
+        if (!p)
+            return;
+        d->ready = p;
+        d->ready_room = room;
+    }
+    if (db->n_ready > 0)
+        memcpy(d->ready + d->n_ready, db->ready, db->n_ready * sizeof(*d->ready));
+    d->n_ready = n;
+    db->n_ready = db->n_ready_sure = 0;
+}
+
 static void done_post(struct store *s, struct request **reqs, size_t n) {
-    struct db_ready *ready = db_take_ready(s->db);
     uint64_t one = 1;
 
     pthread_mutex_lock(&s->lock);
     for (size_t i = 0; i < n; i++)
         if (reqs[i] != &s->chores)
             DL_APPEND(s->done.requests, reqs[i]);
-    DL_CONCAT(s->done.ready, ready);
+    ready_post(s->db, &s->done);
     memcpy(s->done.counts, s->db->now.counts, sizeof(s->done.counts));
     s->done.wrote |= s->db->wrote;
+    s->done.leftovers |= s->db->leftovers;
+    s->db->leftovers = false;
     if (s->trouble_now < 0) {
         s->done.trouble = s->trouble_now;
         memcpy(s->done.trouble_text, s->trouble_text, sizeof(s->done.trouble_text));
@@ -161,22 +189,36 @@ static void group_run(struct store *s, struct request **reqs, size_t n) {
 
 /* ---- the thread: waiting ---- */
 
+static void keep_take(struct store *s) {
+    if (s->db->keep_age == s->keep_age && s->db->keep_count == s->keep_count)
+        return;
+    s->db->keep_age = s->keep_age;
+    s->db->keep_count = s->keep_count;
+    s->db->chores_at = 0;
+}
+
 static uint64_t chores_time(const struct store *s) {
+    if (s->done.n_ready > READY_MAX)
+        return USEC_INFINITY; /* on_done() will tell */
     return MAX(s->db->chores_at, s->chores_not_before);
 }
 
-/* Until a request is there, the store is closed, or it is time for the chores. */
-static void wait_for_work(struct store *s, uint64_t until) {
-    struct timespec ts = {
-        .tv_sec = (time_t)(until / USEC_PER_SEC),
-        .tv_nsec = (long)(until % USEC_PER_SEC * 1000),
-    };
+/* Until a request is there, the store is closed, or it is time for the chores: true. */
+static bool wait_for_work(struct store *s) {
+    for (;;) {
+        keep_take(s);
+        uint64_t until = chores_time(s);
+        struct timespec ts = {
+            .tv_sec = (time_t)(until / USEC_PER_SEC),
+            .tv_nsec = (long)(until % USEC_PER_SEC * 1000),
+        };
 
-    while (!s->pending && !s->stop) {
+        if (until != USEC_INFINITY && now_usec(CLOCK_REALTIME) >= until)
+            return !s->stop;
+        if (s->pending || s->stop)
+            return false;
         if (until == USEC_INFINITY)
             pthread_cond_wait(&s->wake, &s->lock);
-        else if (now_usec(CLOCK_REALTIME) >= until)
-            return;
         else
             pthread_cond_timedwait(&s->wake, &s->lock, &ts);
     }
@@ -185,21 +227,18 @@ static void wait_for_work(struct store *s, uint64_t until) {
 /* Takes the next requests; the chores are the last of them when it is time. 0: closed, and all is
  * done. */
 static size_t group_take(struct store *s, struct request **reqs) {
-    uint64_t until = chores_time(s);
     size_t n = 0;
-    bool stop;
+    bool chores;
 
     pthread_mutex_lock(&s->lock);
-    wait_for_work(s, until);
+    chores = wait_for_work(s);
     while (s->pending && n < GROUP_MAX) {
         reqs[n] = s->pending;
         DL_DELETE(s->pending, reqs[n]);
         n++;
     }
-    stop = s->stop;
     pthread_mutex_unlock(&s->lock);
-
-    if (!stop && now_usec(CLOCK_REALTIME) >= until)
+    if (chores)
         reqs[n++] = &s->chores;
     return n;
 }
@@ -261,13 +300,10 @@ static void trouble_log(struct store *s, const struct done *d) {
     }
 }
 
-static void ready_deliver(struct store *s, struct db_ready *list) {
-    struct db_ready *e;
-
-    DL_FOREACH(list, e) {
-        s->handlers.ready(s->handlers.userdata, e->host, e->rank);
-    }
-    db_ready_free(list);
+static void ready_deliver(struct store *s, struct done *d) {
+    for (size_t i = 0; i < d->n_ready; i++)
+        s->settings.ready(s->settings.userdata, &d->ready[i]);
+    free(d->ready);
 }
 
 static int on_done(sd_event_source *source, int fd, uint32_t events, void *userdata) {
@@ -283,11 +319,15 @@ static int on_done(sd_event_source *source, int fd, uint32_t events, void *userd
     pthread_mutex_lock(&s->lock);
     d = s->done;
     s->done = (struct done){0};
+    if (d.n_ready > READY_MAX)
+        pthread_cond_signal(&s->wake);
     pthread_mutex_unlock(&s->lock);
 
     memcpy(s->counts, d.counts, sizeof(s->counts));
     trouble_log(s, &d);
-    ready_deliver(s, d.ready);
+    ready_deliver(s, &d);
+    if (d.leftovers)
+        s->settings.leftover(s->settings.userdata);
     DL_FOREACH_SAFE(d.requests, r, next) {
         if (r->kind->deliver)
             r->kind->deliver(r);
@@ -298,6 +338,14 @@ static int on_done(sd_event_source *source, int fd, uint32_t events, void *userd
 
 const char *store_id(const struct store *s) {
     return s->db->id;
+}
+
+void store_set_keep(struct store *s, uint64_t age, uint64_t count) {
+    pthread_mutex_lock(&s->lock);
+    s->keep_age = age;
+    s->keep_count = count;
+    pthread_cond_signal(&s->wake);
+    pthread_mutex_unlock(&s->lock);
 }
 
 const uint64_t *store_counts(const struct store *s) {
@@ -345,7 +393,7 @@ static void store_closep(struct store **s) {
 }
 
 int store_open(struct store **ret, sd_event *event, const char *state_dir,
-               const struct store_handlers *handlers, char **ret_why) {
+               const struct store_settings *settings, char **ret_why) {
     _cleanup_(store_closep) struct store *s = calloc(1, sizeof(*s));
     char *why = NULL;
     int r;
@@ -353,7 +401,9 @@ int store_open(struct store **ret, sd_event *event, const char *state_dir,
     *ret_why = NULL;
     if (!s)
         return -ENOMEM;
-    s->handlers = *handlers;
+    s->settings = *settings;
+    s->keep_age = settings->keep_age;
+    s->keep_count = settings->keep_count;
     s->done_fd = -1;
     s->chores.kind = &chores_kind;
     pthread_mutex_init(&s->lock, NULL);
@@ -389,7 +439,7 @@ struct store *store_close(struct store *s) {
     sd_event_source_disable_unref(s->wake_source);
     sd_event_source_disable_unref(s->done_source);
     requests_free(s->done.requests);
-    db_ready_free(s->done.ready);
+    free(s->done.ready);
     db_close(s->db);
     close_fd(s->done_fd);
     pthread_cond_destroy(&s->wake);

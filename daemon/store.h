@@ -9,7 +9,8 @@
  * calls themselves return 0 or -ENOMEM, in which case the callback won't run.
  *
  * Requests scan at most STORE_STEP rows each; those that may have to scan more give a cursor to go
- * on from.
+ * on from. Rows are found by an index, but for lists and changes of all jobs, and of those of a host
+ * that have ended, which go through the table step by step.
  *
  * Numbers of jobs by state and by batch are rows, kept by every change, never counted.
  */
@@ -27,17 +28,54 @@
 
 struct store;
 
-struct store_handlers {
-    /* This host has queued jobs that it did not have before, the first of them at rank. */
-    void (*ready)(void *userdata, const char *host, int64_t rank);
+/*
+ * A lane is the jobs of one user (uid) for one host ("host:port") that have not ended; it has a row
+ * while there are any. Lanes with queued jobs stand in their user's line: in order of `turn`, which is
+ * the rank of a new lane's first job, and what store_lane_put() makes of it later. A lane that is
+ * parked stands in no line until it is due.
+ */
+struct store_lane {
+    int64_t id; /* never given twice */
+    uid_t uid;
+    char *host;
+    int64_t turn;
+    uint64_t queued;   /* jobs, the active ones among them */
+    uint64_t waiting;  /* jobs */
+    uint64_t paused;   /* jobs */
+    uint64_t due;      /* usec since the epoch, parked until then; 0: it isn't */
+    unsigned failures; /* as store_lane_put() was told */
+    /* store_lanes(): the first of its queued jobs; more: it has others behind these. */
+    struct job **jobs;
+    size_t n_jobs;
+    bool more;
+};
+
+/* A lane that isn't parked got queued jobs that it did not have before, the first of them at rank, or
+ * they got other ranks; or it is due and has some. At most one for each lane and transaction. */
+struct store_ready {
+    int64_t lane;
+    uid_t uid;
+    int64_t turn, rank;
+};
+
+struct store_settings {
+    void (*ready)(void *userdata, const struct store_ready *ready);
+    /* store_leftovers() has some that it had not before: jobs wait for it to be forgotten. */
+    void (*leftover)(void *userdata);
     void *userdata;
+    /* Ended jobs that are older (usec, 0: any age), or more than so many (0: any number), are purged
+     * by and by. */
+    uint64_t keep_age, keep_count;
 };
 
 /* Opens or makes state_dir/queue.db and starts the thread. Blocks; for start-up only. The directory
  * exists and is locked by the caller. On failure returns a negative errno (-ENOTSUP: written by a
  * newer dld) and in *ret_why a new string for the log. */
 int store_open(struct store **ret, sd_event *event, const char *state_dir,
-               const struct store_handlers *handlers, char **ret_why);
+               const struct store_settings *settings, char **ret_why);
+
+/* keep_age and keep_count from now on. */
+void store_set_keep(struct store *s, uint64_t age, uint64_t count);
 
 /* Finishes all requests, without running their callbacks, and closes. Takes NULL, returns NULL. */
 struct store *store_close(struct store *s);
@@ -89,8 +127,10 @@ int store_submit(struct store *s, struct store_chunk *chunk, store_submit_fn *fn
 typedef void store_done_fn(void *userdata, int error);
 
 /* Records where the job stands: DONE, FAILED, CANCELLED (its end), WAITING (the attempt in result
- * failed, next at due), or QUEUED (with its attempts and crashes). The job must stay as it is until
- * the callback. -EALREADY: the row has ended (cancelled meanwhile). */
+ * failed, next at due, of what url and host say then: another host is another lane), QUEUED (with its
+ * attempts and crashes), or PAUSED (with these and what is kept; where due is still to come when it is
+ * resumed it waits for that). The job must stay as it is until the callback. -EALREADY: the row has ended
+ * (cancelled meanwhile). */
 int store_put(struct store *s, const struct job *job, store_done_fn *fn, void *userdata);
 
 /* Records what of the file is on disk while its transfer goes on; takes over *kept's strings.
@@ -111,23 +151,46 @@ int store_leftover_put(struct store *s, int64_t id, bool there);
  * these. */
 typedef void store_fetch_fn(void *userdata, int error, struct job **jobs, size_t n, bool more);
 
-/* The queued jobs of a host in order of (rank, id) from just behind the one given (INT64_MIN, 0:
+/* The queued jobs of a lane in order of (rank, id) from just behind the one given (INT64_MIN, 0:
  * from the first). */
-int store_fetch(struct store *s, const char *host, int64_t after_rank, int64_t after_id,
-                size_t limit, store_fetch_fn *fn, void *userdata);
+int store_fetch(struct store *s, int64_t lane, int64_t after_rank, int64_t after_id, size_t limit,
+                store_fetch_fn *fn, void *userdata);
 
-typedef void store_hosts_fn(void *userdata, int error, char *const *hosts, size_t n, bool more);
+/* The lanes are the store's, but for jobs, which is the callee's to take (else it is freed). */
+typedef void store_lanes_fn(void *userdata, int error, struct store_lane *lanes, size_t n,
+                            bool more);
 
-/* The hosts that have queued jobs, in byte order from just behind the one given ("": from the
- * first). The strings are the store's. */
-int store_hosts(struct store *s, const char *after, size_t limit, store_hosts_fn *fn,
+/* The lanes of a user that have queued jobs and are not parked, in order of (turn, id) from just
+ * behind the one given (INT64_MIN, 0: from the first), each with its first jobs. limit x jobs_each is
+ * at most STORE_STEP. */
+int store_lanes(struct store *s, uid_t uid, int64_t after_turn, int64_t after_lane, size_t limit,
+                size_t jobs_each, store_lanes_fn *fn, void *userdata);
+
+typedef void store_users_fn(void *userdata, int error, const uid_t *uids, size_t n, bool more);
+
+/* The users that have such lanes, in order, above the one given (-1: all). */
+int store_users(struct store *s, int64_t after_uid, size_t limit, store_users_fn *fn,
                 void *userdata);
+
+/* Where a lane stands from now on: its turn; or, when due isn't 0, parked until then, and then at that
+ * turn. failures is kept for the caller. Nothing is reported; a lane that is gone stays gone. 0 or
+ * -ENOMEM. */
+int store_lane_put(struct store *s, int64_t lane, int64_t turn, uint64_t due, unsigned failures);
+
+/* All lanes of a host (NULL: of any) in order of id above the one given, without jobs. One whose jobs
+ * are all STAGED has none in its numbers. */
+int store_hosts(struct store *s, const char *host, int64_t after_lane, size_t limit,
+                store_lanes_fn *fn, void *userdata);
 
 /* ---- asking and changing ---- */
 
 struct store_filter {
     int64_t batch; /* 0: any */
     int state; /* enum job_state, -1: any; QUEUED includes the STAGED ones of complete batches */
+    const char *tag;       /* NULL: any; copied */
+    /* NULL: any; "host:port"; copied. Those that have not ended, unless only ended ones are asked for,
+     * by state or because the change is for no others: they are found by looking at all. */
+    const char *host;
     const int64_t *ids;    /* NULL: any; else only these; copied */
     size_t n_ids;          /* at most STORE_STEP */
     int64_t after;         /* only ids above this: the cursor */
@@ -157,10 +220,23 @@ int store_list(struct store *s, const struct store_filter *filter, store_list_fn
 
 typedef void store_change_fn(void *userdata, int error, const int64_t *ids, size_t n, int64_t next);
 
-/* Moves the jobs of the filter to a state: CANCELLED (those not ended), or QUEUED (those failed or
- * cancelled, with their attempts counted from 0 again). ids are those that moved. */
-int store_change(struct store *s, const struct store_filter *filter, enum job_state to,
-                 store_change_fn *fn, void *userdata);
+enum store_change {
+    STORE_CANCEL,   /* those not ended */
+    STORE_RETRY,    /* those failed or cancelled: queued, with their attempts counted from 0 again */
+    STORE_PAUSE,    /* those queued or waiting */
+    STORE_RESUME,   /* those paused: queued, or waiting where their due time is still to come */
+    STORE_PRIORITY, /* those not ended get this priority (value), as if they were submitted with it */
+    STORE_RATE,     /* those not ended get this rate_limit (value, bytes a second; 0: none) */
+};
+
+/* Changes the jobs of the filter that the change is for, in order of id. ids are those that were
+ * changed. */
+int store_change(struct store *s, const struct store_filter *filter, enum store_change what,
+                 int64_t value, store_change_fn *fn, void *userdata);
+
+/* Deletes the ended jobs of the filter, with their attempts; what a batch says of itself stays. */
+int store_purge(struct store *s, const struct store_filter *filter, store_change_fn *fn,
+                void *userdata);
 
 typedef void store_batch_fn(void *userdata, int error, const struct store_batch *batch);
 

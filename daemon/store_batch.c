@@ -9,7 +9,7 @@ struct batch_delta {
     UT_hash_handle hh;
     int64_t batch;
     int64_t ended[JOB_STATE_MAX_]; /* only DONE, FAILED and CANCELLED are used */
-    int64_t bytes;
+    int64_t bytes, purged;
 };
 
 /* ---- numbers ---- */
@@ -46,6 +46,15 @@ int batch_note_end(struct db *db, int64_t batch, enum job_state from, enum job_s
     return 0;
 }
 
+int batch_note_purged(struct db *db, int64_t batch) {
+    struct batch_delta *d = delta_get(db, batch);
+
+    if (!d)
+        return -ENOMEM;
+    d->purged++;
+    return 0;
+}
+
 int batch_deltas_write(struct db *db) {
     sqlite3_stmt *st = db_statement(db, ST_BATCH_ADD);
     uint64_t now = db->deltas ? now_usec(CLOCK_REALTIME) : 0;
@@ -59,6 +68,7 @@ int batch_deltas_write(struct db *db) {
         sqlite3_bind_int64(st, 4, d->ended[JOB_CANCELLED]);
         sqlite3_bind_int64(st, 5, d->bytes);
         sqlite3_bind_int64(st, 6, (int64_t)now);
+        sqlite3_bind_int64(st, 7, d->purged);
         r = db_exec(db, st);
         if (r < 0)
             break;
@@ -163,15 +173,25 @@ int batch_put_phase(struct db *db, const struct batch *b) {
     return db_exec(db, st);
 }
 
-int batch_delete(struct db *db, const struct batch *b) {
+int batch_uid(struct db *db, int64_t id, uid_t *ret) {
+    _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(db, ST_BATCH_UID);
+
+    sqlite3_bind_int64(st, 1, id);
+    int r = db_step(db, st);
+    if (r > 0)
+        *ret = (uid_t)sqlite3_column_int64(st, 0);
+    return r > 0 ? 0 : r < 0 ? r : -EUCLEAN;
+}
+
+int batch_delete(struct db *db, int64_t id) {
     sqlite3_stmt *st = db_statement(db, ST_RUNS_DELETE);
 
-    sqlite3_bind_int64(st, 1, b->seen.id);
+    sqlite3_bind_int64(st, 1, id);
     int r = db_exec(db, st);
     if (r < 0)
         return r;
     st = db_statement(db, ST_BATCH_DELETE);
-    sqlite3_bind_int64(st, 1, b->seen.id);
+    sqlite3_bind_int64(st, 1, id);
     return db_exec(db, st);
 }
 

@@ -31,13 +31,16 @@ int batch_by_key(struct db *db, uid_t uid, const char *submit_key, struct batch 
 /* The one in a phase (not VISIBLE) that was touched longest ago. */
 int batch_first(struct db *db, enum batch_phase phase, struct batch *ret);
 
+/* Who submitted it. -EUCLEAN: there is none. */
+int batch_uid(struct db *db, int64_t id, uid_t *ret);
+
 /* Writes the row, new or not, without the numbers of ended jobs: those are only ever added to.
  * submit_key may be NULL, and is looked at only when the row is new. */
 int batch_put(struct db *db, const struct batch *b, const char *submit_key);
 /* Writes phase, cursor and touched alone. One that is EXPIRED gives its submit_key free. */
 int batch_put_phase(struct db *db, const struct batch *b);
 /* Deletes the row, when its jobs are gone. */
-int batch_delete(struct db *db, const struct batch *b);
+int batch_delete(struct db *db, int64_t id);
 
 /* Its jobs first..last are about to be added; counts them and keeps the runs. */
 int batch_extend(struct db *db, struct batch *b, int64_t first, int64_t last);
@@ -49,6 +52,9 @@ int batch_run_next(struct db *db, const struct batch *b, int64_t after, int64_t 
 /* A job of the batch goes from a state to another, at least one of them ended. 0 or -ENOMEM. */
 int batch_note_end(struct db *db, int64_t batch, enum job_state from, enum job_state to,
                    uint64_t bytes);
+
+/* The row of one of its jobs that have ended is deleted. 0 or -ENOMEM. */
+int batch_note_purged(struct db *db, int64_t batch);
 
 /* Writes what was noted; forgets it. */
 int batch_deltas_write(struct db *db);

@@ -4,16 +4,27 @@
 
 #include "common/util.h"
 #include "daemon/store_batch.h"
+#include "daemon/store_history.h"
+#include "daemon/store_lane.h"
 
 /* Requests that come in the meantime wait for a step: it takes as many rows as go into this time.
- * That is thousands where they lie together in the index of hosts, and hundreds where each is on a
- * page of its own. */
+ * That is thousands where they lie together in the indexes, and hundreds where each is on a page
+ * of its own. */
 #define STEP_USEC (10 * USEC_PER_MSEC)
 #define STEP_ROWS_MIN 100
 #define STEP_ROWS_MAX 10000
 
 /* A client that comes back later than this to go on with a batch has to send it from the start. */
 #define OPEN_MAX_USEC (UINT64_C(24) * 3600 * USEC_PER_SEC)
+
+void chores_note_ended(struct db *db) {
+    if (db->keep_age > 0 || db->keep_count > 0)
+        db->chores_at = MIN(db->chores_at, history_next(db, now_usec(CLOCK_REALTIME)));
+}
+
+void chores_note_free(struct db *db) {
+    db->chores_at = 0;
+}
 
 void chores_note_due(struct db *db, uint64_t due) {
     db->chores_at = MIN(db->chores_at, due);
@@ -23,36 +34,59 @@ void chores_note_open(struct db *db, uint64_t touched) {
     db->chores_at = MIN(db->chores_at, touched + OPEN_MAX_USEC);
 }
 
-/* Steps a statement that returns the host and rank of each row that it made QUEUED. */
-static int ready_collect(struct db *db, sqlite3_stmt *st, uint64_t *ret_n) {
-    uint64_t n = 0;
-    int r;
-
-    while ((r = db_step(db, st)) > 0) {
-        r = db_note_ready(db, (const char *)sqlite3_column_text(st, 0),
-                          sqlite3_column_int64(st, 1));
-        if (r < 0)
-            break;
-        n++;
-    }
-    *ret_n = n;
-    return r;
+/* A statement's next row, of a job that went from one state to another; its first columns are lane
+ * and rank. */
+static int row_moved(struct db *db, sqlite3_stmt *st, enum job_state from, enum job_state to) {
+    db->now.counts[from == JOB_STAGED ? JOB_QUEUED : from]--;
+    db->now.counts[to]++;
+    return lane_note_move(db, sqlite3_column_int64(st, 0), from, to, sqlite3_column_int64(st, 1));
 }
 
 static int due_step(struct db *db, uint64_t now, uint64_t *next) {
     _cleanup_(db_resetp) sqlite3_stmt *move = db_statement(db, ST_JOBS_DUE);
     _cleanup_(db_resetp) sqlite3_stmt *first = db_statement(db, ST_DUE_FIRST);
-    uint64_t n;
     int r;
 
     sqlite3_bind_int64(move, 1, (int64_t)now);
     sqlite3_bind_int64(move, 2, db->step_rows);
-    r = ready_collect(db, move, &n);
-    if (r < 0)
-        return r;
-    db->now.counts[JOB_WAITING] -= n;
-    db->now.counts[JOB_QUEUED] += n;
-    r = db_step(db, first);
+    while ((r = db_step(db, move)) > 0) {
+        r = row_moved(db, move, JOB_WAITING, JOB_QUEUED);
+        if (r < 0)
+            return r;
+    }
+    if (r >= 0)
+        r = db_step(db, first);
+    if (r > 0)
+        *next = MIN(*next, (uint64_t)sqlite3_column_int64(first, 0));
+    return MIN(r, 0);
+}
+
+/* The rank of the lane's first job that is queued, if it has one. */
+static int lane_due(struct db *db, int64_t lane) {
+    _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(db, ST_LANE_FIRST_RANK);
+
+    sqlite3_bind_int64(st, 1, lane);
+    int r = db_step(db, st);
+    if (r > 0)
+        r = lane_note_ready(db, lane, sqlite3_column_int64(st, 0));
+    return r;
+}
+
+static int lanes_due_step(struct db *db, uint64_t now, uint64_t *next) {
+    _cleanup_(db_resetp) sqlite3_stmt *move = db_statement(db, ST_LANES_DUE);
+    _cleanup_(db_resetp) sqlite3_stmt *first = db_statement(db, ST_LANE_DUE_FIRST);
+    int r;
+
+    sqlite3_bind_int64(move, 1, (int64_t)now);
+    sqlite3_bind_int64(move, 2, db->step_rows);
+    while ((r = db_step(db, move)) > 0) {
+        lane_note_changed(db, sqlite3_column_int64(move, 0));
+        r = lane_due(db, sqlite3_column_int64(move, 0));
+        if (r < 0)
+            return r;
+    }
+    if (r >= 0)
+        r = db_step(db, first);
     if (r > 0)
         *next = MIN(*next, (uint64_t)sqlite3_column_int64(first, 0));
     return MIN(r, 0);
@@ -63,13 +97,9 @@ static int release_rows(struct db *db, sqlite3_stmt *st) {
     int r;
 
     while ((r = db_step(db, st)) > 0) {
-        if (sqlite3_column_type(st, 2) != SQLITE_NULL) {
-            db->now.counts[JOB_QUEUED]--;
-            db->now.counts[JOB_WAITING]++;
-            continue;
-        }
-        r = db_note_ready(db, (const char *)sqlite3_column_text(st, 0),
-                          sqlite3_column_int64(st, 1));
+        bool later = sqlite3_column_type(st, 2) != SQLITE_NULL;
+
+        r = row_moved(db, st, JOB_STAGED, later ? JOB_WAITING : JOB_QUEUED);
         if (r < 0)
             break;
     }
@@ -103,18 +133,22 @@ static int release_step(struct db *db, uint64_t now, uint64_t *next) {
 }
 
 static int delete_step(struct db *db, struct batch *b) {
-    sqlite3_stmt *st = db_statement(db, ST_JOBS_DELETE);
+    _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(db, ST_JOBS_DELETE);
     int64_t first, last;
     int r = batch_run_next(db, b, b->cursor, &first, &last);
 
     if (r < 0)
         return r;
     if (r == 0)
-        return batch_delete(db, b);
+        return batch_delete(db, b->seen.id);
     b->cursor = MIN(last, first + db->step_rows - 1);
     sqlite3_bind_int64(st, 1, first);
     sqlite3_bind_int64(st, 2, b->cursor);
-    r = db_exec(db, st);
+    while ((r = db_step(db, st)) > 0) {
+        r = lane_note_move(db, sqlite3_column_int64(st, 0), JOB_STAGED, JOB_CANCELLED, 0);
+        if (r < 0)
+            return r;
+    }
     return r < 0 ? r : batch_put_phase(db, b);
 }
 
@@ -155,9 +189,15 @@ static int chores_run(struct db *db, struct request *r) {
     db->step_rows = MAX(db->step_rows, STEP_ROWS_MIN);
     k = due_step(db, now, &next);
     if (k >= 0)
+        k = lanes_due_step(db, now, &next);
+    if (k >= 0)
         k = release_step(db, now, &next);
     if (k >= 0)
         k = expire_step(db, now, &next);
+    if (k >= 0)
+        k = history_step(db, now, &next);
+    if (k >= 0)
+        k = vacuum_step(db, start + STEP_USEC, &next);
     if (k < 0)
         return k;
     db->chores_at = next;

@@ -4,6 +4,7 @@
 
 #include "common/util.h"
 #include "daemon/store.h"
+#include "daemon/store_history.h"
 #include "daemon/store_request.h"
 #include "daemon/store_row.h"
 
@@ -28,7 +29,7 @@ static int leftovers_run(struct db *db, struct request *r) {
         return -ENOMEM;
     sqlite3_bind_int64(st, 1, (int64_t)q->limit);
     while ((k = db_step(db, st)) > 0 && q->n < q->limit) {
-        k = row_job_read(st, &q->jobs[q->n]);
+        k = row_job_read(st, NULL, &q->jobs[q->n]);
         if (k < 0)
             return k;
         q->n++;
@@ -83,7 +84,10 @@ static int leftover_put_run(struct db *db, struct request *r) {
     sqlite3_bind_int64(st, 1, q->id);
     db_bind_number(st, 2, q->there ? 0 : -1);
     db_bind_number(st, 3, q->there ? -1 : 0);
-    return db_exec(db, st);
+    int k = db_exec(db, st);
+    if (k < 0 || q->there || sqlite3_changes(db->sqlite) > 0)
+        return k;
+    return history_delete_forgotten(db, q->id);
 }
 
 static void leftover_put_free(struct request *r) {

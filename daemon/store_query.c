@@ -1,4 +1,4 @@
-/* Asking for jobs and batches, and changing many at a time. */
+/* Asking for jobs and batches. */
 
 #include <errno.h>
 
@@ -8,9 +8,6 @@
 #include "daemon/store_request.h"
 #include "daemon/store_row.h"
 #include "daemon/store_scan.h"
-
-#define STATES_ALL (STATE_BIT(JOB_STATE_MAX_) - 1)
-#define STATES_ENDED (STATE_BIT(JOB_DONE) | STATE_BIT(JOB_FAILED) | STATE_BIT(JOB_CANCELLED))
 
 /* ---- list ---- */
 
@@ -54,7 +51,7 @@ static int list_add(struct db *db, struct list *q, int64_t id) {
     sqlite3_bind_int64(st, 1, id);
     int r = db_step(db, st);
     if (r > 0)
-        r = row_job_read(st, &a->jobs[a->n_jobs]);
+        r = row_job_read(st, NULL, &a->jobs[a->n_jobs]);
     if (r < 0)
         return r;
     a->n_jobs++;
@@ -117,112 +114,6 @@ int store_list(struct store *s, const struct store_filter *filter, store_list_fn
         return -ENOMEM;
     }
     q->request.kind = &list_kind;
-    q->fn = fn;
-    q->userdata = userdata;
-    store_enqueue(s, &q->request);
-    return 0;
-}
-
-/* ---- change ---- */
-
-struct change {
-    struct request request;
-    struct scan_filter filter;
-    enum job_state to;
-    store_change_fn *fn;
-    void *userdata;
-    int64_t *ids;
-    size_t n;
-    int64_t next;
-};
-
-static int job_cancel(struct db *db, int64_t id, uint64_t now) {
-    sqlite3_stmt *st = db_statement(db, ST_JOB_CANCEL);
-
-    sqlite3_bind_int64(st, 1, id);
-    sqlite3_bind_int64(st, 2, (int64_t)now);
-    return db_exec(db, st);
-}
-
-/* What made it fail becomes an attempt among others, and it starts anew. */
-static int job_retry(struct db *db, int64_t id) {
-    _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(db, ST_JOB_RETRY);
-    sqlite3_stmt *keep = db_statement(db, ST_ATTEMPT_KEEP);
-
-    sqlite3_bind_int64(keep, 1, id);
-    int r = row_attempt_keep(db, keep, id);
-    if (r < 0)
-        return r;
-    sqlite3_bind_int64(st, 1, id);
-    r = db_step(db, st);
-    if (r <= 0)
-        return r;
-    return db_note_ready(db, (const char *)sqlite3_column_text(st, 0), sqlite3_column_int64(st, 1));
-}
-
-static int change_run(struct db *db, struct request *r) {
-    struct change *q = (struct change *)r;
-    _cleanup_(scan_done) struct scan found = {0};
-    bool cancel = q->to == JOB_CANCELLED;
-    unsigned from = cancel ? ~STATES_ENDED : STATE_BIT(JOB_FAILED) | STATE_BIT(JOB_CANCELLED);
-    uint64_t now = now_usec(CLOCK_REALTIME);
-    int k = scan_run(db, &q->filter, from, &found);
-
-    if (k < 0)
-        return k;
-    q->ids = calloc(found.n + 1, sizeof(*q->ids));
-    if (!q->ids)
-        return -ENOMEM;
-    for (size_t i = 0; i < found.n; i++) {
-        const struct scan_found *f = &found.found[i];
-
-        k = cancel ? job_cancel(db, f->id, now) : job_retry(db, f->id);
-        if (k >= 0)
-            k = db_note_move(db, f->batch, f->state, q->to, 0);
-        if (k < 0)
-            return k;
-        q->ids[q->n++] = f->id;
-    }
-    q->next = found.next;
-    return 0;
-}
-
-static void change_clear(struct request *r) {
-    struct change *q = (struct change *)r;
-
-    free(q->ids);
-    q->ids = NULL;
-    q->n = 0;
-    q->next = 0;
-}
-
-static void change_deliver(struct request *r) {
-    struct change *q = (struct change *)r;
-
-    q->fn(q->userdata, r->error, q->ids, q->n, q->next);
-}
-
-static void change_free(struct request *r) {
-    struct change *q = (struct change *)r;
-
-    scan_filter_done(&q->filter);
-    free(q);
-}
-
-static const struct request_kind change_kind = {
-    "change", change_run, change_clear, change_deliver, change_free,
-};
-
-int store_change(struct store *s, const struct store_filter *filter, enum job_state to,
-                 store_change_fn *fn, void *userdata) {
-    struct change *q = calloc(1, sizeof(*q));
-
-    if (!q || scan_filter_copy(&q->filter, filter) < 0) {
-        free(q);
-        return -ENOMEM;
-    }
-    q->request.kind = &change_kind;
-    q->to = to;
     q->fn = fn;
     q->userdata = userdata;
     store_enqueue(s, &q->request);

@@ -5,15 +5,16 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/url.h"
 #include "common/util.h"
 
 enum { FLAG_SKIPPED = 1, FLAG_NOT_MODIFIED = 2 };
 
 #define ATTEMPTS_KEPT 100 /* of one job */
 
-/* Where the columns of the result are: bound from 7, read from 0 alone and from 12 in a job's row.
+/* Where the columns of the result are: bound from 7, read from 0 alone and from 13 in a job's row.
  */
-enum { BIND_RESULT = 7, READ_RESULT = 12, READ_KEPT = 26, READ_PATIENCE = 32 };
+enum { BIND_RESULT = 7, READ_RESULT = 13, READ_KEPT = 27, READ_PATIENCE = 33 };
 
 void row_result_bind(sqlite3_stmt *st, const struct job_result *r) {
     int at = BIND_RESULT;
@@ -139,7 +140,28 @@ static int kept_read(sqlite3_stmt *st, int at, struct job_kept *ret) {
                : -ENOMEM;
 }
 
-int row_job_read(sqlite3_stmt *st, struct job **ret) {
+int row_url_host(const char *text, char **ret) {
+    const char *why = NULL;
+    size_t column;
+    struct url url;
+    int r = text ? url_parse(text, &url, &why, &column) : -EINVAL;
+
+    if (r < 0)
+        return r == -ENOMEM ? r : -EUCLEAN;
+    *ret = TAKE_PTR(url.host_key);
+    url_done(&url);
+    return 0;
+}
+
+/* Nearly all rows are read for a lane, whose host is known. */
+static int host_read(const struct job *j, const char *host, char **ret) {
+    if (!host)
+        return row_url_host(j->url, ret);
+    *ret = strdup(host);
+    return *ret ? 0 : -ENOMEM;
+}
+
+int row_job_read(sqlite3_stmt *st, const char *host, struct job **ret) {
     _cleanup_(job_freep) struct job *j = calloc(1, sizeof(*j));
 
     if (!j)
@@ -154,15 +176,20 @@ int row_job_read(sqlite3_stmt *st, struct job **ret) {
     j->index = (uint64_t)sqlite3_column_int64(st, 3);
     j->rank = sqlite3_column_int64(st, 4);
     j->created = (uint64_t)sqlite3_column_int64(st, 5);
-    j->due = (uint64_t)sqlite3_column_int64(st, 9);
-    j->attempts = (unsigned)sqlite3_column_int64(st, 10);
-    j->crashes = (unsigned)sqlite3_column_int64(st, 11);
+    j->lane = sqlite3_column_int64(st, 6);
+    j->rate_limit = (uint64_t)sqlite3_column_int64(st, 9);
+    j->due = (uint64_t)sqlite3_column_int64(st, 10);
+    j->attempts = (unsigned)sqlite3_column_int64(st, 11);
+    j->crashes = (unsigned)sqlite3_column_int64(st, 12);
     j->stalls = (unsigned)sqlite3_column_int64(st, READ_PATIENCE);
     j->blocked = (unsigned)sqlite3_column_int64(st, READ_PATIENCE + 1);
     j->spent = (unsigned)sqlite3_column_int64(st, READ_PATIENCE + 2);
     mirrors_due_read(st, READ_PATIENCE + 3, j);
-    if (!text_read(st, 6, &j->host) || !text_read(st, 7, &j->url) || !text_read(st, 8, &j->body))
+    if (!text_read(st, 7, &j->url) || !text_read(st, 8, &j->body))
         return -ENOMEM;
+    int r = host_read(j, host, &j->host);
+    if (r < 0)
+        return r;
     if (result_read(st, READ_RESULT, &j->result) < 0 || kept_read(st, READ_KEPT, &j->kept) < 0)
         return -ENOMEM;
     *ret = TAKE_PTR(j);

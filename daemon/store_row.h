@@ -19,8 +19,13 @@
 
 /* As row_job_read() reads them. NULL stands for 0 in numbers, for unknown in size. */
 #define JOB_COLUMNS                                                                                \
-    "id, state, batch, idx, rank, created, host, url, body, due, attempts, "                       \
+    "id, state, batch, idx, rank, created, lane, url, body, rate_limit, due, attempts, "      \
     "crashes, " RESULT_COLUMNS ", " KEPT_COLUMNS ", " PATIENCE_COLUMNS
+
+/* What store_scan.c looks at. */
+#define BRIEF_COLUMNS "id, state, batch, lane, tag, url"
+
+#define BIND_FINISHED 14
 
 /* Binds parameters 7 to 20, the result's columns; its strings must stay until the statement has
  * run. */
@@ -35,9 +40,12 @@ void row_patience_bind(sqlite3_stmt *st, int at, const struct job *j);
 /* A row of RESULT_COLUMNS. *ret is overwritten. 0 or -ENOMEM, when *ret holds nothing. */
 int row_result_read(sqlite3_stmt *st, struct job_result *ret);
 
-/* A row of JOB_COLUMNS as a new job. What is STAGED becomes QUEUED: whoever sees it at all sees it
- * so. 0, -ENOMEM or -EUCLEAN. */
-int row_job_read(sqlite3_stmt *st, struct job **ret);
+/* A row of JOB_COLUMNS as a new job, of that host (NULL: of that in its URL). What is STAGED becomes
+ * QUEUED: whoever sees it at all sees it so. 0, -ENOMEM or -EUCLEAN. */
+int row_job_read(sqlite3_stmt *st, const char *host, struct job **ret);
+
+/* The "host:port" of a stored URL, a new string. 0, -ENOMEM or -EUCLEAN. */
+int row_url_host(const char *url, char **ret);
 
 /* Runs a statement that keeps an attempt of a job and returns its number, or no row; then drops the
  * oldest where there are more than are kept of one job. */

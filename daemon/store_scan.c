@@ -5,6 +5,8 @@
 
 #include "common/util.h"
 #include "daemon/store_batch.h"
+#include "daemon/store_lane.h"
+#include "daemon/store_row.h"
 
 /* ---- filters ---- */
 
@@ -32,12 +34,19 @@ int scan_filter_copy(struct scan_filter *ret, const struct store_filter *f) {
         c.ids = ids_sorted(f->ids, f->n_ids);
     if (f->except)
         c.except = ids_sorted(f->except, f->n_except);
-    if ((f->ids && !c.ids) || (f->except && !c.except)) {
+    if (f->tag)
+        c.tag = strdup(f->tag);
+    if (f->host)
+        c.host = strdup(f->host);
+    if ((f->ids && !c.ids) || (f->except && !c.except) || (f->tag && !c.tag) ||
+        (f->host && !c.host)) {
         scan_filter_done(&c);
         return -ENOMEM;
     }
     c.f.ids = c.ids;
     c.f.except = c.except;
+    c.f.tag = c.tag;
+    c.f.host = c.host;
     if (c.f.limit == 0 || c.f.limit > STORE_STEP)
         c.f.limit = STORE_STEP;
     *ret = c;
@@ -47,6 +56,8 @@ int scan_filter_copy(struct scan_filter *ret, const struct store_filter *f) {
 void scan_filter_done(struct scan_filter *f) {
     free(f->ids);
     free(f->except);
+    free(f->tag);
+    free(f->host);
     *f = (struct scan_filter){0};
 }
 
@@ -59,16 +70,40 @@ struct walk {
     struct scan *out;
     size_t room;   /* in out */
     size_t looked; /* at rows, or ids that have none */
+    /* The lanes of the filter's host, in order. */
+    int64_t *lanes;
+    size_t n_lanes;
     /* Whether the batch of the last STAGED row is complete: they come in long runs. */
     int64_t staged_batch;
     bool staged_shown;
 };
 
-static void walk_init(struct walk *w, struct db *db, const struct store_filter *f, unsigned states,
-                      struct scan *out) {
+static int lanes_of_host(struct walk *w, sqlite3_stmt *st) {
+    int r;
+
+    sqlite3_bind_int64(st, 1, 0);
+    sqlite3_bind_int64(st, 2, STORE_STEP);
+    sqlite3_bind_int(st, 3, lane_hash(w->db, w->f->host));
+    db_bind_text(st, 4, w->f->host);
+    while ((r = db_step(w->db, st)) > 0)
+        w->lanes[w->n_lanes++] = sqlite3_column_int64(st, 0);
+    return r;
+}
+
+static int walk_init(struct walk *w, struct db *db, const struct store_filter *f, unsigned states,
+                     struct scan *out) {
     *w = (struct walk){.db = db, .f = f, .states = states, .out = out};
     if (f->state >= 0)
         w->states &= STATE_BIT(f->state);
+    if (!f->host)
+        return 0;
+    w->lanes = reallocarray(NULL, STORE_STEP, sizeof(*w->lanes));
+    if (!w->lanes)
+        return -ENOMEM;
+    if (w->states & ~STATES_ENDED)
+        w->states &= ~STATES_ENDED;
+    _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(db, ST_LANES_OF_HOST);
+    return lanes_of_host(w, st);
 }
 
 /* 1: yes, 0: no. */
@@ -85,8 +120,18 @@ static int staged_shown(struct walk *w, int64_t batch) {
     return w->staged_shown;
 }
 
+/* 1: the host is that of the filter, 0: it isn't. One that has ended has no lane but a URL. */
+static int host_matches(const struct walk *w, const struct scan_found *row, sqlite3_stmt *st) {
+    _cleanup_free_ char *host = NULL;
+
+    if (row->lane != 0)
+        return bsearch(&row->lane, w->lanes, w->n_lanes, sizeof(row->lane), id_compare) != NULL;
+    int r = row_url_host((const char *)sqlite3_column_text(st, 5), &host);
+    return r < 0 ? r : streq(host, w->f->host);
+}
+
 /* 1: meant, 0: not. */
-static int row_matches(struct walk *w, const struct scan_found *row) {
+static int row_matches(struct walk *w, const struct scan_found *row, sqlite3_stmt *st) {
     enum job_state shown = row->state == JOB_STAGED ? JOB_QUEUED : row->state;
 
     if (!(w->states & STATE_BIT(shown)) || (w->f->batch != 0 && row->batch != w->f->batch))
@@ -94,22 +139,20 @@ static int row_matches(struct walk *w, const struct scan_found *row) {
     if (w->f->except &&
         bsearch(&row->id, w->f->except, w->f->n_except, sizeof(row->id), id_compare))
         return 0;
-    return row->state == JOB_STAGED ? staged_shown(w, row->batch) : 1;
+    if (w->f->tag) {
+        const char *tag = (const char *)sqlite3_column_text(st, 4);
+
+        if (!tag || !streq(tag, w->f->tag))
+            return 0;
+    }
+    int r = w->f->host ? host_matches(w, row, st) : 1;
+    return r > 0 && row->state == JOB_STAGED ? staged_shown(w, row->batch) : r;
 }
 
-/* Looks at the statement's row. 1: go on, 0: enough, and the cursor is set. */
-static int row_look(struct walk *w, sqlite3_stmt *st) {
-    struct scan_found row = {
-        .id = sqlite3_column_int64(st, 0),
-        .state = (enum job_state)(sqlite3_column_int(st, 1) & (JOB_STATE_MAX_ - 1)),
-        .batch = sqlite3_column_int64(st, 2),
-    };
+static int found_add(struct walk *w, const struct scan_found *row) {
     struct scan *out = w->out;
-    int r = row_matches(w, &row);
 
-    if (r < 0)
-        return r;
-    if (r > 0 && out->n == w->room) {
+    if (out->n == w->room) {
         size_t room = MAX(w->room * 2, 16u);
         void *p = reallocarray(out->found, room, sizeof(*out->found));
 
@@ -118,11 +161,27 @@ static int row_look(struct walk *w, sqlite3_stmt *st) {
         out->found = p;
         w->room = room;
     }
+    out->found[out->n++] = *row;
+    return 0;
+}
+
+/* Looks at the statement's row. 1: go on, 0: enough, and the cursor is set. */
+static int row_look(struct walk *w, sqlite3_stmt *st) {
+    struct scan_found row = {
+        .id = sqlite3_column_int64(st, 0),
+        .state = (enum job_state)(sqlite3_column_int(st, 1) & (JOB_STATE_MAX_ - 1)),
+        .batch = sqlite3_column_int64(st, 2),
+        .lane = sqlite3_column_int64(st, 3),
+    };
+    int r = row_matches(w, &row, st);
+
     if (r > 0)
-        out->found[out->n++] = row;
-    if (++w->looked < STORE_STEP && out->n < w->f->limit)
+        r = found_add(w, &row);
+    if (r < 0)
+        return r;
+    if (++w->looked < STORE_STEP && w->out->n < w->f->limit)
         return 1;
-    out->next = row.id;
+    w->out->next = row.id;
     return 0;
 }
 
@@ -173,18 +232,87 @@ static int ids_walk(struct walk *w) {
     return 0;
 }
 
+static int tag_walk(struct walk *w) {
+    _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(w->db, ST_JOB_SCAN_TAG);
+    int r;
+
+    db_bind_text(st, 1, w->f->tag);
+    sqlite3_bind_int64(st, 2, w->f->after);
+    while ((r = db_step(w->db, st)) > 0 && (r = row_look(w, st)) > 0)
+        ;
+    return r;
+}
+
+static int found_compare(const void *a, const void *b) {
+    const struct scan_found *x = a, *y = b;
+
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+/* Looks at the first `each` rows of a lane. *end becomes the last that was looked at when it is
+ * smaller and there may be others behind it. */
+static int lane_walk(struct walk *w, int64_t lane, size_t each, int64_t *end) {
+    _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(w->db, ST_JOB_SCAN_LANE);
+    size_t n = 0;
+    int r;
+
+    sqlite3_bind_int64(st, 1, lane);
+    sqlite3_bind_int64(st, 2, w->f->after);
+    sqlite3_bind_int64(st, 3, (int64_t)each);
+    while ((r = db_step(w->db, st)) > 0) {
+        w->out->next = 0;
+        r = row_look(w, st);
+        if (r < 0)
+            return r;
+        if (++n == each || r == 0)
+            *end = MIN(*end, sqlite3_column_int64(st, 0));
+        if (r == 0)
+            break;
+    }
+    return MIN(r, 0);
+}
+
+/* Each user who has jobs of the host has a lane of his own: looks at as many rows of each, and leaves
+ * what lies behind the end of the first of them to come to one. */
+static int host_walk(struct walk *w) {
+    size_t each = MAX(MIN(STORE_STEP / MAX(w->n_lanes, 1u), w->f->limit), 1u), kept = 0;
+    int64_t end = INT64_MAX;
+    struct scan *out = w->out;
+
+    for (size_t i = 0; i < w->n_lanes; i++) {
+        int r = lane_walk(w, w->lanes[i], each, &end);
+        if (r < 0)
+            return r;
+    }
+    if (out->n > 1)
+        qsort(out->found, out->n, sizeof(*out->found), found_compare);
+    while (kept < out->n && out->found[kept].id <= end && kept < w->f->limit)
+        kept++;
+    if (kept < out->n && kept == w->f->limit)
+        end = out->found[kept - 1].id;
+    out->n = kept;
+    out->next = end == INT64_MAX ? 0 : end;
+    return 0;
+}
+
 int scan_run(struct db *db, const struct scan_filter *filter, unsigned states, struct scan *ret) {
     const struct store_filter *f = &filter->f;
     struct walk w;
-    int r;
+    int r = walk_init(&w, db, f, states, ret);
 
-    walk_init(&w, db, f, states, ret);
-    if (f->ids)
+    if (r < 0)
+        ;
+    else if (f->ids)
         r = ids_walk(&w);
     else if (f->batch != 0)
         r = batch_walk(&w);
+    else if (f->tag)
+        r = tag_walk(&w);
+    else if (f->host && (w.states & ~STATES_ENDED))
+        r = host_walk(&w);
     else
         r = f->after < INT64_MAX ? range_walk(&w, MAX(f->after, 0) + 1, INT64_MAX) : 0;
+    free(w.lanes);
     return MIN(r, 0);
 }
 

@@ -7,7 +7,8 @@
 #include "common/util.h"
 
 /* The partial indexes and the statements name these states by number. */
-_Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_CANCELLED == 6 && JOB_STAGED == 7,
+_Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_PAUSED == 2 && JOB_DONE == 4 &&
+                   JOB_FAILED == 5 && JOB_CANCELLED == 6 && JOB_STAGED == 7,
                "numbers of job states are kept in the store");
 
 /*
@@ -15,10 +16,14 @@ _Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_CANCELLED == 6 && JOB_
  * touch one that was in a release. It runs in one transaction on a store of any size, so prefer new
  * tables and new columns (free, ALTER TABLE ADD COLUMN) to rewritten rows.
  *
- * jobs: a job that has not ended takes a row and one index entry. state is enum job_state without
- * ACTIVE. Results are NULL until there are any; NULL means 0 for numbers and unknown for size. The
- * hosts of queued jobs are found by the index jobs_ready, which also gives them in order of (rank,
- * id).
+ * jobs: a queued job takes a row and two index entries. state is enum job_state without ACTIVE.
+ * Results are NULL until there are any; NULL means 0 for numbers and unknown for size. lane is NULL
+ * once the job has ended. The index jobs_ready gives a lane's queued jobs in order of (rank, id),
+ * jobs_lane all that have not ended in order of id, jobs_ended those that have, the oldest first.
+ *
+ * lanes: the jobs of one user for one host that have not ended; a row while there are any. hash is
+ * lane_hash() of the host. Ids are given in order, so that the index entries of many new hosts' jobs
+ * lie together however the hosts are called. The users' lines are the index lanes_line.
  *
  * kept_offset is -1 where nothing is kept and yet a part file may be there. When such a job has ended
  * the part file is to be removed; the index jobs_leftover finds it, also after a crash. mirrors_due
@@ -26,13 +31,14 @@ _Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_CANCELLED == 6 && JOB_
  *
  * batches: phase is enum batch_phase, touched when the last chunk came or the last step was done.
  * Jobs of a batch have ids first_id..last_id; where count says that there are gaps (chunks of
- * others came in between), the runs without gaps are in batch_runs.
+ * others came in between), the runs without gaps are in batch_runs. purged counts jobs that have no
+ * rows any more; when all have gone and the batch is old, it goes too.
  *
  * attempts: those that failed and were followed by another; n counts up for each job.
  */
 static const char *const migrations[] = {
     "CREATE TABLE meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;"
-    "INSERT INTO meta VALUES('next_job', 1), ('next_batch', 1),"
+    "INSERT INTO meta VALUES('next_job', 1), ('next_batch', 1), ('next_lane', 1),"
     " ('store_id', lower(hex(randomblob(16))));"
 
     "CREATE TABLE counters(state INTEGER PRIMARY KEY, n INTEGER NOT NULL);"
@@ -42,23 +48,36 @@ static const char *const migrations[] = {
     " phase INTEGER NOT NULL, created INTEGER, touched INTEGER, finished INTEGER,"
     " count INTEGER NOT NULL, done INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0,"
     " cancelled INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,"
+    " purged INTEGER NOT NULL DEFAULT 0,"
     " first_id INTEGER, last_id INTEGER, cursor INTEGER);"
     "CREATE UNIQUE INDEX batches_key ON batches(uid, submit_key) WHERE submit_key IS NOT NULL;"
     "CREATE INDEX batches_unfinished ON batches(phase, touched) WHERE phase <> 2;"
+    "CREATE INDEX batches_gone ON batches(finished) WHERE purged = count;"
     "CREATE TABLE batch_runs(batch INTEGER, last_id INTEGER, first_id INTEGER NOT NULL,"
     " PRIMARY KEY(batch, last_id)) WITHOUT ROWID;"
 
     "CREATE TABLE jobs(id INTEGER PRIMARY KEY, state INTEGER NOT NULL, batch INTEGER NOT NULL,"
-    " idx INTEGER NOT NULL, rank INTEGER NOT NULL, created INTEGER NOT NULL, host TEXT NOT NULL,"
-    " url TEXT NOT NULL, body TEXT, due INTEGER, attempts INTEGER, crashes INTEGER,"
+    " idx INTEGER NOT NULL, lane INTEGER, rank INTEGER NOT NULL, created INTEGER NOT NULL,"
+    " url TEXT NOT NULL, body TEXT, tag TEXT, rate_limit INTEGER, due INTEGER, attempts INTEGER, crashes INTEGER,"
     " http_status INTEGER, bytes INTEGER, size INTEGER, error INTEGER, worker INTEGER,"
     " flags INTEGER, started INTEGER, finished INTEGER, output TEXT, message TEXT,"
     " effective_url TEXT, content_type TEXT, digest TEXT, answer TEXT, kept_offset INTEGER,"
     " kept_total INTEGER, kept_etag TEXT, kept_modified TEXT, kept_file INTEGER,"
     " kept_source INTEGER, stalls INTEGER, blocked INTEGER, spent INTEGER, mirrors_due TEXT);"
-    "CREATE INDEX jobs_ready ON jobs(host, rank) WHERE state = 0;"
+    "CREATE INDEX jobs_ready ON jobs(lane, rank) WHERE state = 0;"
+    "CREATE INDEX jobs_lane ON jobs(lane) WHERE lane IS NOT NULL;"
     "CREATE INDEX jobs_waiting ON jobs(due) WHERE state = 1;"
-    "CREATE INDEX jobs_leftover ON jobs(id) WHERE kept_offset = -1 AND state > 4;"
+    "CREATE INDEX jobs_leftover ON jobs(id) WHERE kept_offset < 0 AND state > 4;"
+    "CREATE INDEX jobs_ended ON jobs(finished) WHERE state IN (4, 5, 6);"
+    "CREATE INDEX jobs_tag ON jobs(tag) WHERE tag IS NOT NULL;"
+
+    "CREATE TABLE lanes(id INTEGER PRIMARY KEY, hash INTEGER NOT NULL, uid INTEGER NOT NULL,"
+    " host TEXT NOT NULL, turn INTEGER NOT NULL, queued INTEGER NOT NULL,"
+    " waiting INTEGER NOT NULL, paused INTEGER NOT NULL, staged INTEGER NOT NULL, due INTEGER,"
+    " failures INTEGER);"
+    "CREATE INDEX lanes_hash ON lanes(hash);"
+    "CREATE INDEX lanes_line ON lanes(uid, turn) WHERE queued > 0 AND due IS NULL;"
+    "CREATE INDEX lanes_due ON lanes(due) WHERE due IS NOT NULL;"
 
     "CREATE TABLE attempts(job INTEGER, n INTEGER, http_status INTEGER, bytes INTEGER,"
     " size INTEGER, error INTEGER, worker INTEGER, flags INTEGER, started INTEGER,"
@@ -158,7 +177,7 @@ static const char *const settings[] = {
     "PRAGMA synchronous = FULL",
     "PRAGMA wal_autocheckpoint = 0", /* db_checkpoint() does it, when nobody waits */
     "PRAGMA journal_size_limit = 67108864",
-    "PRAGMA cache_size = -8000",
+    "PRAGMA cache_size = -24000", /* the ends of the indexes for some thousand hosts */
     "PRAGMA secure_delete = FAST",
     "PRAGMA foreign_keys = OFF",
     "PRAGMA trusted_schema = OFF",

@@ -1,4 +1,3 @@
-#define HASH_NONFATAL_OOM 1
 #include "daemon/store_sqlite.h"
 
 #include <errno.h>
@@ -6,18 +5,25 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include <utlist.h>
 
 #include "common/util.h"
 #include "daemon/store_batch.h"
+#include "daemon/store_chores.h"
+#include "daemon/store_lane.h"
 #include "daemon/store_row.h"
 #include "daemon/store_schema.h"
 
 /* Pages in the log (of 4 KiB) at which it is moved into the database: each page is moved once
  * however often it was written to the log, and a start after a crash reads all of it. */
-#define CHECKPOINT_FRAMES 8192
+#define CHECKPOINT_FRAMES 16384
 
 #define RESULT_PARAMETERS "?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20"
+
+/* What a job's end and its waiting for another attempt record alike. */
+#define PUT_RESULT                                                                                 \
+    "attempts = ?5, crashes = ?6, (" RESULT_COLUMNS ", " KEPT_COLUMNS ") = (" RESULT_PARAMETERS    \
+    ", ?21, ?22, ?23, ?24, ?25, ?26), (" PATIENCE_COLUMNS ") = (?27, ?28, ?29, ?30)"                            \
+    " WHERE id = ?1 AND state = ?2 AND lane = ?31"
 
 #define NEXT_ATTEMPT "ifnull((SELECT max(n) FROM attempts WHERE job = ?1), 0) + 1"
 
@@ -29,8 +35,9 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_COUNTER_SET] = "UPDATE counters SET n = ?2 WHERE state = ?1",
 
     [ST_BATCH_ADD] = "UPDATE batches SET done = done + ?2, failed = failed + ?3,"
-                     " cancelled = cancelled + ?4, bytes = bytes + ?5, finished ="
-                     " iif(done + ?2 + failed + ?3 + cancelled + ?4 = count, ?6, NULL)"
+                     " cancelled = cancelled + ?4, bytes = bytes + ?5, purged = purged + ?7, finished ="
+                     " iif(done + ?2 + failed + ?3 + cancelled + ?4 = count, ifnull(finished, ?6),"
+                     " NULL)"
                      " WHERE id = ?1",
     [ST_BATCH_BY_ID] = "SELECT " BATCH_COLUMNS " FROM batches WHERE id = ?1",
     [ST_BATCH_BY_KEY] = "SELECT " BATCH_COLUMNS " FROM batches WHERE uid = ?1 AND submit_key = ?2",
@@ -44,59 +51,118 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_BATCH_PUT_PHASE] = "UPDATE batches SET phase = ?2, cursor = ?3, touched = ?4,"
                            " submit_key = iif(?2 = 3, NULL, submit_key) WHERE id = ?1",
     [ST_BATCH_DELETE] = "DELETE FROM batches WHERE id = ?1",
+    [ST_BATCH_UID] = "SELECT uid FROM batches WHERE id = ?1",
+    [ST_BATCHES_GONE] = "SELECT id FROM batches WHERE purged = count AND finished <= ?1"
+                        " ORDER BY finished LIMIT ?2",
+    [ST_BATCH_GONE_FIRST] = "SELECT finished FROM batches WHERE purged = count AND finished > 0"
+                            " ORDER BY finished LIMIT 1",
     [ST_RUN_NEXT] = "SELECT first_id, last_id FROM batch_runs WHERE batch = ?1 AND last_id > ?2"
                     " ORDER BY last_id LIMIT 1",
     [ST_RUN_INSERT] = "INSERT INTO batch_runs(batch, first_id, last_id) VALUES(?1, ?2, ?3)",
     [ST_RUN_EXTEND] = "UPDATE batch_runs SET last_id = ?3 WHERE batch = ?1 AND last_id = ?2",
     [ST_RUNS_DELETE] = "DELETE FROM batch_runs WHERE batch = ?1",
 
-    [ST_JOB_INSERT] = "INSERT INTO jobs(id, state, batch, idx, rank, created, host, url, body,"
-                      " due) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    [ST_JOB_INSERT] = "INSERT INTO jobs(id, state, batch, idx, rank, created, lane, url, body,"
+                      " due, tag, rate_limit) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,"
+                      " ?12)",
     [ST_JOB_GET] = "SELECT " JOB_COLUMNS " FROM jobs WHERE id = ?1",
-    [ST_JOB_BRIEF] = "SELECT id, state, batch FROM jobs WHERE id = ?1",
-    [ST_JOB_SCAN] = "SELECT id, state, batch FROM jobs WHERE id >= ?1 AND id <= ?2 ORDER BY id",
-    [ST_JOB_PUT] = "UPDATE jobs SET state = ?3, due = ?4, attempts = ?5, crashes = ?6, (" //
-    RESULT_COLUMNS ", " KEPT_COLUMNS ") = (" RESULT_PARAMETERS ", ?21, ?22, ?23, ?24, ?25,"
-                   " ?26), (" PATIENCE_COLUMNS ") = (?27, ?28, ?29, ?30) WHERE id = ?1 AND state = ?2",
-    [ST_JOB_MOVE] = "UPDATE jobs SET host = ?2, url = ?3 WHERE id = ?1",
+    [ST_JOB_BRIEF] = "SELECT " BRIEF_COLUMNS " FROM jobs WHERE id = ?1",
+    [ST_JOB_SCAN] =
+        "SELECT " BRIEF_COLUMNS " FROM jobs WHERE id >= ?1 AND id <= ?2 ORDER BY id",
+    [ST_JOB_SCAN_TAG] =
+        "SELECT " BRIEF_COLUMNS " FROM jobs WHERE tag = ?1 AND id > ?2 ORDER BY id",
+    [ST_JOB_SCAN_LANE] = "SELECT " BRIEF_COLUMNS " FROM jobs WHERE lane = ?1 AND id > ?2"
+                         " ORDER BY id LIMIT ?3",
+    [ST_JOB_URL] = "SELECT url, rank FROM jobs WHERE id = ?1",
+    [ST_JOB_END] = "UPDATE jobs SET state = ?3, due = NULL, lane = NULL, " PUT_RESULT,
+    [ST_JOB_WAIT] = "UPDATE jobs SET state = ?3, due = ?4, " PUT_RESULT,
+    [ST_JOB_HOLD] = "UPDATE jobs SET state = ?3, due = ?4, attempts = ?5, crashes = ?6,"
+                    " (" KEPT_COLUMNS ") = (?7, ?8, ?9, ?10, ?11, ?12),"
+                    " (" PATIENCE_COLUMNS ") = (?13, ?14, ?15, ?16)"
+                    " WHERE id = ?1 AND state = ?2 AND lane = ?31",
+    [ST_JOB_MOVE] = "UPDATE jobs SET lane = ?2, url = ?3 WHERE id = ?1 AND (lane <> ?2 OR url <> ?3)",
     [ST_JOB_CHECKPOINT] = "UPDATE jobs SET (" KEPT_COLUMNS ") = (?2, ?3, ?4, ?5, ?6, ?7)"
                           " WHERE id = ?1 AND state = 0",
     /* Those with mark ?2 get mark ?3. */
     [ST_LEFTOVER_PUT] = "UPDATE jobs SET kept_offset = ?3 WHERE id = ?1 AND state IN (5, 6)"
                         " AND kept_offset IS ?2",
-    [ST_LEFTOVERS] = "SELECT " JOB_COLUMNS " FROM jobs WHERE kept_offset = -1 AND state > 4"
+    [ST_LEFTOVERS] = "SELECT " JOB_COLUMNS " FROM jobs WHERE kept_offset < 0 AND state > 4"
                      " ORDER BY id LIMIT ?1",
     [ST_JOB_REQUEUE] = "UPDATE jobs SET state = 0, due = NULL, attempts = ?3, crashes = ?4"
-                       " WHERE id = ?1 AND state = ?2",
-    [ST_JOB_CANCEL] = "UPDATE jobs SET state = 6, due = NULL, finished = ?2, error = NULL,"
-                      " message = NULL, kept_offset = iif(kept_offset IS NULL, NULL, -1)"
-                      " WHERE id = ?1",
-    [ST_JOB_RETRY] = "UPDATE jobs SET state = 0, attempts = NULL, crashes = NULL,"
+                       " WHERE id = ?1 AND state = ?2 AND lane = ?31",
+    [ST_JOB_CANCEL] = "UPDATE jobs SET state = 6, lane = NULL, due = NULL, finished = ?2,"
+                      " error = NULL, message = NULL,"
+                      " kept_offset = iif(kept_offset IS NULL, NULL, -1) WHERE id = ?1",
+    [ST_JOB_PAUSE] = "UPDATE jobs SET state = 2 WHERE id = ?1",
+    [ST_JOB_RESUME] = "UPDATE jobs SET state = iif(due > ?2, 1, 0), due = iif(due > ?2, due, NULL)"
+                      " WHERE id = ?1 RETURNING rank, due",
+    [ST_JOB_PRIORITY] = "UPDATE jobs SET rank = created - ?2 WHERE id = ?1 AND rank <> created - ?2"
+                        " RETURNING rank",
+    [ST_JOB_RATE] = "UPDATE jobs SET rate_limit = ?2 WHERE id = ?1 AND rate_limit IS NOT ?2",
+    [ST_JOB_FORGET] = "UPDATE jobs SET kept_offset = -2, finished = ?2"
+                      " WHERE id = ?1 AND kept_offset IS NOT NULL",
+    [ST_JOB_FORGOTTEN] = "SELECT state, batch FROM jobs WHERE id = ?1 AND kept_offset = -2",
+    [ST_JOB_DELETE] = "DELETE FROM jobs WHERE id = ?1",
+    [ST_JOB_RETRY] = "UPDATE jobs SET state = 0, lane = ?2, attempts = NULL, crashes = NULL,"
                      " kept_offset = iif(kept_offset > 0, kept_offset, NULL),"
                      " (" PATIENCE_COLUMNS ") = (NULL, NULL, NULL, NULL), (" RESULT_COLUMNS
                      ") = (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"
                      " NULL, NULL)"
-                     " WHERE id = ?1 RETURNING host, rank",
+                     " WHERE id = ?1",
     [ST_JOBS_RELEASE] = "UPDATE jobs SET state = iif(due > ?3, 1, 0), due = iif(due > ?3, due, NULL)"
-                        " WHERE id >= ?1 AND id <= ?2 AND state = 7 RETURNING host, rank, due",
+                        " WHERE id >= ?1 AND id <= ?2 AND state = 7 RETURNING lane, rank, due",
     [ST_JOBS_DUE] = "UPDATE jobs SET state = 0, due = NULL WHERE id IN (SELECT id FROM jobs"
-                    " WHERE state = 1 AND due <= ?1 ORDER BY due LIMIT ?2) RETURNING host, rank",
-    [ST_JOBS_DELETE] = "DELETE FROM jobs WHERE id >= ?1 AND id <= ?2",
+                    " WHERE state = 1 AND due <= ?1 ORDER BY due LIMIT ?2) RETURNING lane, rank",
+    [ST_JOBS_DELETE] = "DELETE FROM jobs WHERE id >= ?1 AND id <= ?2 RETURNING lane",
+    [ST_JOBS_ENDED] = "SELECT id, state, batch FROM jobs WHERE state IN (4, 5, 6)"
+                      " AND finished <= ?1 ORDER BY finished LIMIT ?2",
+    [ST_ENDED_FIRST] = "SELECT finished FROM jobs WHERE state IN (4, 5, 6) ORDER BY finished LIMIT 1",
     [ST_DUE_FIRST] = "SELECT due FROM jobs WHERE state = 1 ORDER BY due LIMIT 1",
 
     /* Two statements, because SQLite seeks by a row value only up to the last named column of an
      * index: behind (rank, id) it would read all ids of that rank, and a batch has one rank. */
-    [ST_FETCH_SAME_RANK] = "SELECT " JOB_COLUMNS " FROM jobs WHERE state = 0 AND host = ?1"
+    [ST_FETCH_SAME_RANK] = "SELECT " JOB_COLUMNS " FROM jobs WHERE state = 0 AND lane = ?1"
                            " AND rank = ?2 AND id > ?3 ORDER BY id LIMIT ?4",
-    [ST_FETCH_HIGHER_RANK] = "SELECT " JOB_COLUMNS " FROM jobs WHERE state = 0 AND host = ?1"
+    [ST_FETCH_HIGHER_RANK] = "SELECT " JOB_COLUMNS " FROM jobs WHERE state = 0 AND lane = ?1"
                              " AND rank > ?2 ORDER BY rank, id LIMIT ?4",
-    [ST_HOST_NEXT] = "SELECT host FROM jobs WHERE state = 0 AND host > ?1 ORDER BY host LIMIT 1",
+
+    [ST_LANE_FIND] = "SELECT id FROM lanes WHERE hash = ?1 AND uid = ?2 AND host = ?3",
+    [ST_LANE_INSERT] = "INSERT INTO lanes(id, hash, uid, host, turn, queued, waiting, paused,"
+                       " staged) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    [ST_LANE_ADD] = "UPDATE lanes SET queued = queued + ?2, waiting = waiting + ?3,"
+                    " paused = paused + ?4, staged = staged + ?5 WHERE id = ?1"
+                    " RETURNING uid, turn, due, queued",
+    [ST_LANE_DELETE] = "DELETE FROM lanes WHERE id = ?1 AND queued + ?2 = 0 AND waiting + ?3 = 0"
+                       " AND paused + ?4 = 0 AND staged + ?5 = 0",
+    [ST_LANE_LOOK] = "SELECT uid, turn, due, queued FROM lanes WHERE id = ?1",
+    [ST_LANE_BY_ID] = "SELECT " LANE_COLUMNS " FROM lanes WHERE id = ?1",
+    [ST_LANE_PUT] = "UPDATE lanes SET turn = ?2, due = ?3, failures = ?4 WHERE id = ?1",
+    [ST_LANES_DUE] = "UPDATE lanes SET due = NULL WHERE id IN (SELECT id FROM lanes"
+                     " WHERE due IS NOT NULL AND due <= ?1 ORDER BY due LIMIT ?2)"
+                     " RETURNING id, queued",
+    [ST_LANE_DUE_FIRST] = "SELECT due FROM lanes WHERE due IS NOT NULL ORDER BY due LIMIT 1",
+    /* Two, as for jobs. */
+    [ST_LINE_SAME_TURN] = "SELECT " LANE_COLUMNS " FROM lanes WHERE queued > 0 AND due IS NULL"
+                          " AND uid = ?1 AND turn = ?2 AND id > ?3 ORDER BY id LIMIT ?4",
+    [ST_LINE_HIGHER_TURN] = "SELECT " LANE_COLUMNS " FROM lanes WHERE queued > 0 AND due IS NULL"
+                            " AND uid = ?1 AND turn > ?2 ORDER BY turn, id LIMIT ?4",
+    [ST_USER_NEXT] = "SELECT uid FROM lanes WHERE queued > 0 AND due IS NULL AND uid > ?1"
+                     " ORDER BY uid LIMIT 1",
+    [ST_LANES_ALL] = "SELECT " LANE_COLUMNS " FROM lanes WHERE id > ?1 ORDER BY id LIMIT ?2",
+    [ST_LANES_OF_HOST] = "SELECT " LANE_COLUMNS " FROM lanes WHERE hash = ?3 AND host = ?4"
+                         " AND id > ?1 ORDER BY id LIMIT ?2",
+    [ST_LANE_FIRST_RANK] = "SELECT rank FROM jobs WHERE state = 0 AND lane = ?1 ORDER BY rank"
+                           " LIMIT 1",
 
     [ST_ATTEMPT_PUT] = "INSERT INTO attempts(job, n, " RESULT_COLUMNS ") VALUES(?1, " NEXT_ATTEMPT
                        ", " RESULT_PARAMETERS ") RETURNING n",
     [ST_ATTEMPT_KEEP] = "INSERT INTO attempts(job, n, " RESULT_COLUMNS ") SELECT id, " NEXT_ATTEMPT
                         ", " RESULT_COLUMNS " FROM jobs WHERE id = ?1 AND error > 0 RETURNING n",
     [ST_ATTEMPTS_TRIM] = "DELETE FROM attempts WHERE job = ?1 AND n <= ?2",
+    [ST_ATTEMPTS_DELETE] = "DELETE FROM attempts WHERE job = ?1",
+    [ST_FREE_PAGES] = "PRAGMA freelist_count",
+    [ST_PAGES] = "PRAGMA page_count",
+    [ST_VACUUM] = "PRAGMA incremental_vacuum",
     [ST_ATTEMPTS_GET] = "SELECT " RESULT_COLUMNS " FROM attempts WHERE job = ?1 ORDER BY n",
 };
 
@@ -189,55 +255,26 @@ void db_bind_number(sqlite3_stmt *st, int at, int64_t n) {
 
 /* ---- changes ---- */
 
-int db_note_ready(struct db *db, const char *host, int64_t rank) {
-    struct db_ready *e = db->ready_last;
-
-    if (!e || !streq(e->host, host))
-        HASH_FIND_STR(db->ready_hash, host, e);
-    if (!e) {
-        e = malloc(sizeof(*e) + strlen(host) + 1);
-        if (!e)
-            return -ENOMEM;
-        strcpy(e->host, host);
-        e->rank = rank;
-        HASH_ADD_STR(db->ready_hash, host, e);
-        if (!e->hh.tbl) {
-            free(e);
-            return -ENOMEM;
-        }
-        DL_APPEND(db->ready, e);
-    }
-    e->rank = MIN(e->rank, rank);
-    db->ready_last = e;
-    return 0;
-}
-
-struct db_ready *db_take_ready(struct db *db) {
-    HASH_CLEAR(hh, db->ready_hash);
-    db->ready_last = NULL;
-    return TAKE_PTR(db->ready);
-}
-
-void db_ready_free(struct db_ready *list) {
-    struct db_ready *e, *next;
-
-    DL_FOREACH_SAFE(list, e, next) {
-        free(e);
-    }
-}
-
 /* What is STAGED and moves is in a complete batch, so it is counted as QUEUED. */
 static enum job_state counted(enum job_state s) {
     return s == JOB_STAGED ? JOB_QUEUED : s;
 }
 
-int db_note_move(struct db *db, int64_t batch, enum job_state from, enum job_state to,
-                 uint64_t bytes) {
-    db->now.counts[counted(from)]--;
-    db->now.counts[counted(to)]++;
-    if (!job_state_ended(from) && !job_state_ended(to))
-        return 0;
-    return batch_note_end(db, batch, from, to, bytes);
+int db_note_move(struct db *db, const struct db_move *m) {
+    int r;
+
+    db->now.counts[counted(m->from)]--;
+    db->now.counts[counted(m->to)]++;
+    r = lane_note_move(db, m->lane, m->from, m->to, m->rank);
+    if (r < 0 || (!job_state_ended(m->from) && !job_state_ended(m->to)))
+        return r;
+    chores_note_ended(db);
+    return batch_note_end(db, m->batch, m->from, m->to, m->bytes);
+}
+
+int db_note_purged(struct db *db, int64_t batch, enum job_state from) {
+    db->now.counts[from]--;
+    return batch_note_purged(db, batch);
 }
 
 /* ---- transactions ---- */
@@ -254,7 +291,8 @@ void db_rollback(struct db *db) {
         db_exec(db, db_statement(db, ST_ROLLBACK));
     db->now = db->committed;
     batch_deltas_drop(db);
-    db_ready_free(db_take_ready(db));
+    lanes_drop(db);
+    db->n_ready = db->n_ready_sure;
     db->chores_at = 0; /* it may have been set by what is undone now */
 }
 
@@ -282,6 +320,8 @@ static int numbers_write(struct db *db) {
         r = meta_set(db, "next_job", now->next_job);
     if (r >= 0 && now->next_batch != then->next_batch)
         r = meta_set(db, "next_batch", now->next_batch);
+    if (r >= 0 && now->next_lane != then->next_lane)
+        r = meta_set(db, "next_lane", now->next_lane);
     return r;
 }
 
@@ -289,11 +329,17 @@ int db_commit(struct db *db) {
     int r = batch_deltas_write(db);
 
     if (r >= 0)
+        r = lanes_finish(db);
+    if (r >= 0)
         r = numbers_write(db);
     db->wrote = sqlite3_txn_state(db->sqlite, "main") == SQLITE_TXN_WRITE;
     if (r >= 0)
         r = db_exec(db, db_statement(db, ST_COMMIT));
-    return r;
+    if (r < 0)
+        return r;
+    lanes_drop(db);
+    db->n_ready_sure = db->n_ready;
+    return 0;
 }
 
 static int on_commit(void *userdata, sqlite3 *sqlite, const char *name, int frames) {
@@ -352,11 +398,16 @@ static int meta_read(struct db *db) {
     if (number_read(st, &db->now.next_batch) < 0)
         return -EUCLEAN;
     sqlite3_reset(st);
+    db_bind_text(st, 1, "next_lane");
+    if (number_read(st, &db->now.next_lane) < 0)
+        return -EUCLEAN;
+    sqlite3_reset(st);
     db_bind_text(st, 1, "store_id");
     text = sqlite3_step(st) == SQLITE_ROW ? (const char *)sqlite3_column_text(st, 0) : NULL;
     if (!text || strlen(text) != STORE_ID_LENGTH)
         return -EUCLEAN;
     strcpy(db->id, text);
+    memcpy(&db->hash_seed, db->id, sizeof(db->hash_seed));
     return 0;
 }
 
@@ -422,6 +473,8 @@ int db_open(struct db **ret, const char *dir, char **ret_why) {
     int r;
 
     *ret_why = NULL;
+    /* Counting its memory takes a lock for each piece of it. Too late once it is in use: no matter. */
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     if (!db || asprintf(&path, "%s/queue.db", dir) < 0)
         return -ENOMEM;
     r = db_load(db, path, ret_why);
@@ -440,7 +493,8 @@ struct db *db_close(struct db *db) {
         sqlite3_finalize(db->statements[i]);
     sqlite3_close(db->sqlite);
     batch_deltas_drop(db);
-    db_ready_free(db_take_ready(db));
+    lanes_drop(db);
+    free(db->ready);
     free(db);
     return NULL;
 }

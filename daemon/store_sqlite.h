@@ -5,7 +5,7 @@
  * return 0 or a negative errno unless they say otherwise: -ENOSPC (disk full), -EIO, -EROFS,
  * -ENOMEM, -EUCLEAN (damaged).
  *
- * Numbers that every change touches (jobs by state, by batch, the next ids) are gathered in memory
+ * Numbers that every change touches (jobs by state, by batch, by lane, the next ids) are gathered in memory
  * during a transaction and written once before its commit; a rollback forgets them.
  */
 #ifndef DLD_STORE_SQLITE_H
@@ -31,6 +31,9 @@ enum statement {
     ST_BATCH_PUT,
     ST_BATCH_PUT_PHASE,
     ST_BATCH_DELETE,
+    ST_BATCH_UID,
+    ST_BATCHES_GONE,
+    ST_BATCH_GONE_FIRST,
     ST_RUN_NEXT,
     ST_RUN_INSERT,
     ST_RUN_EXTEND,
@@ -39,41 +42,65 @@ enum statement {
     ST_JOB_GET,
     ST_JOB_BRIEF,
     ST_JOB_SCAN,
-    ST_JOB_PUT,
+    ST_JOB_SCAN_TAG,
+    ST_JOB_SCAN_LANE,
+    ST_JOB_URL,
+    ST_JOB_END,
+    ST_JOB_WAIT,
+    ST_JOB_HOLD,
     ST_JOB_MOVE,
     ST_JOB_CHECKPOINT,
     ST_LEFTOVER_PUT,
     ST_LEFTOVERS,
     ST_JOB_REQUEUE,
     ST_JOB_CANCEL,
+    ST_JOB_PAUSE,
+    ST_JOB_RESUME,
+    ST_JOB_PRIORITY,
+    ST_JOB_RATE,
     ST_JOB_RETRY,
+    ST_JOB_FORGET,
+    ST_JOB_FORGOTTEN,
+    ST_JOB_DELETE,
     ST_JOBS_RELEASE,
     ST_JOBS_DUE,
     ST_JOBS_DELETE,
+    ST_JOBS_ENDED,
+    ST_ENDED_FIRST,
     ST_DUE_FIRST,
     ST_FETCH_SAME_RANK,
     ST_FETCH_HIGHER_RANK,
-    ST_HOST_NEXT,
+    ST_LANE_FIND,
+    ST_LANE_INSERT,
+    ST_LANE_ADD, /* deltas */
+    ST_LANE_DELETE,
+    ST_LANE_LOOK,
+    ST_LANE_BY_ID,
+    ST_LANE_PUT,
+    ST_LANES_DUE,
+    ST_LANE_DUE_FIRST,
+    ST_LINE_SAME_TURN,
+    ST_LINE_HIGHER_TURN,
+    ST_USER_NEXT,
+    ST_LANES_ALL,
+    ST_LANES_OF_HOST,
+    ST_LANE_FIRST_RANK,
     ST_ATTEMPT_PUT,
     ST_ATTEMPT_KEEP,
     ST_ATTEMPTS_TRIM,
     ST_ATTEMPTS_GET,
+    ST_ATTEMPTS_DELETE,
+    ST_FREE_PAGES,
+    ST_PAGES,
+    ST_VACUUM,
     ST_MAX_
-};
-
-/* A host that got queued jobs in this transaction. */
-struct db_ready {
-    UT_hash_handle hh;
-    struct db_ready *prev, *next;
-    int64_t rank; /* the smallest of them */
-    char host[];
 };
 
 /* What is kept as rows and changed by nearly every transaction. counts is by enum job_state; that
  * of STAGED and ACTIVE is always 0. */
 struct db_numbers {
     uint64_t counts[JOB_STATE_MAX_];
-    int64_t next_job, next_batch; /* ids; never given twice */
+    int64_t next_job, next_batch, next_lane; /* ids; never given twice */
 };
 
 /* Fields are those of the thread that has the connection; id may be read by any. */
@@ -85,11 +112,18 @@ struct db {
     struct db_numbers now, committed;    /* with, and without, the transaction that runs */
     struct batch_delta *deltas;          /* hash by batch */
     struct batch_delta *delta_last;      /* most changes are to the same one again */
-    struct db_ready *ready_hash, *ready; /* the same entries, as a hash and as a list */
-    struct db_ready *ready_last;
+    struct lane_delta *lanes;            /* likewise, by lane */
+    struct lane_delta *lane_last;
+    size_t lanes_dirty;        /* so many of them have something to write */
+    /* Notices, of which the first n_ready_sure are of transactions that are committed. */
+    struct store_ready *ready;
+    size_t n_ready, n_ready_sure, ready_room;
+    uint64_t hash_seed;
 
+    uint64_t keep_age, keep_count; /* of history, 0: any */
     uint64_t chores_at;            /* realtime usec, when to run the chores; 0: look now */
     int64_t step_rows;             /* how many rows they take at a time */
+    bool leftovers;                /* part files of jobs to be forgotten wait to be removed */
     bool wrote;                    /* the last commit wrote something */
     int wal_frames, checkpoint_at; /* pages in the log; how many make it worth moving them */
     char error[200];               /* db_error_text() */
@@ -135,16 +169,18 @@ void db_bind_number(sqlite3_stmt *st, int at, int64_t n);
 
 /* ---- changes ---- */
 
-/* Jobs of this host were queued, the first of them at rank. 0 or -ENOMEM. */
-int db_note_ready(struct db *db, const char *host, int64_t rank);
+/* A job goes from one state to another. */
+struct db_move {
+    int64_t batch, lane;
+    enum job_state from, to;
+    int64_t rank;   /* of one that is QUEUED then */
+    uint64_t bytes; /* of one that is DONE then */
+};
 
-/* A job of this batch goes from one state to another; bytes are those of one that is DONE. 0 or
- * -ENOMEM. */
-int db_note_move(struct db *db, int64_t batch, enum job_state from, enum job_state to,
-                 uint64_t bytes);
+/* Notes what that does to the numbers of jobs, of its batch and of its lane. 0 or -ENOMEM. */
+int db_note_move(struct db *db, const struct db_move *m);
 
-/* The hosts of the transactions committed; the caller's to free. */
-struct db_ready *db_take_ready(struct db *db);
-void db_ready_free(struct db_ready *list);
+/* The row of an ended job is deleted. 0 or -ENOMEM. */
+int db_note_purged(struct db *db, int64_t batch, enum job_state from);
 
 #endif

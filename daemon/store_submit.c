@@ -7,6 +7,7 @@
 #include "daemon/store.h"
 #include "daemon/store_batch.h"
 #include "daemon/store_chores.h"
+#include "daemon/store_lane.h"
 #include "daemon/store_request.h"
 #include "daemon/store_sqlite.h"
 
@@ -44,45 +45,122 @@ static bool chunk_fits(const struct store_chunk *c, const struct store_batch *b)
     return !c->last || end == b->count;
 }
 
+/* ---- lanes ---- */
+
+/* A job of a chunk on its way to its lane. */
+struct seat {
+    int32_t hash; /* of its host */
+    const struct job_new *job;
+    int64_t *lane; /* where to put its number */
+};
+
+static int seat_compare(const void *a, const void *b) {
+    const struct seat *x = a, *y = b;
+
+    if (x->hash != y->hash)
+        return x->hash < y->hash ? -1 : 1;
+    int order = strcmp(x->job->host, y->job->host);
+    return order != 0 ? order : (x->lane > y->lane) - (x->lane < y->lane);
+}
+
+static bool starts_later(const struct store_chunk *c, const struct job_new *j) {
+    return j->not_before > c->created;
+}
+
 /* One that may start later waits for it from the first; a STAGED one when it is released. */
-static int job_made(struct db *db, const struct job_new *j, const struct batch *b, int64_t rank,
-                    enum job_state state) {
-    if (state == JOB_QUEUED)
-        return db_note_ready(db, j->host, rank);
-    if (state == JOB_STAGED)
-        return 0;
+static enum job_state state_first(const struct store_chunk *c, const struct job_new *j,
+                                  enum job_state state) {
+    return state == JOB_QUEUED && starts_later(c, j) ? JOB_WAITING : state;
+}
+
+static int64_t rank_first(const struct store_chunk *c, const struct job_new *j) {
+    return (int64_t)c->created - j->priority * (int64_t)JOB_PRIORITY_STEP;
+}
+
+/* Seats n jobs, all of one host. */
+static int lane_seat(struct db *db, const struct store_chunk *c, uid_t uid, struct seat *seats,
+                     size_t n, enum job_state state) {
+    int64_t turn = INT64_MAX, rank = INT64_MAX, lane = 0;
+    uint64_t added[LANE_NUMBER_MAX_] = {0};
+
+    for (size_t i = 0; i < n; i++) {
+        const struct job_new *j = seats[i].job;
+        enum job_state first = state_first(c, j, state);
+
+        added[lane_number(first)]++;
+        turn = MIN(turn, rank_first(c, j));
+        if (first == JOB_QUEUED)
+            rank = MIN(rank, rank_first(c, j));
+    }
+    int r = lane_add(db, uid, seats[0].hash, seats[0].job->host, turn, added, rank, &lane);
+    for (size_t i = 0; i < n; i++)
+        *seats[i].lane = lane;
+    return r;
+}
+
+/* The lanes of all jobs. Each host is looked up once, and in order of the hash: with many hosts the
+ * index is then read and written in one pass. */
+static int lanes_find(struct db *db, const struct store_chunk *c, uid_t uid, enum job_state state,
+                      int64_t *lanes) {
+    _cleanup_free_ struct seat *seats = reallocarray(NULL, c->n_jobs, sizeof(*seats));
+    size_t n = 0;
+    int r = 0;
+
+    if (!seats)
+        return -ENOMEM;
+    for (size_t i = 0; i < c->n_jobs; i++)
+        seats[i] = (struct seat){lane_hash(db, c->jobs[i].host), &c->jobs[i], &lanes[i]};
+    qsort(seats, c->n_jobs, sizeof(*seats), seat_compare);
+    for (size_t i = 0; i < c->n_jobs && r >= 0; i += n) {
+        for (n = 1; i + n < c->n_jobs && seats[i].hash == seats[i + n].hash &&
+                    streq(seats[i].job->host, seats[i + n].job->host);)
+            n++;
+        r = lane_seat(db, c, uid, seats + i, n, state);
+    }
+    return r;
+}
+
+/* ---- rows ---- */
+
+static void job_bind(sqlite3_stmt *st, const struct store_chunk *c, const struct job_new *j,
+                     int64_t lane) {
+    sqlite3_bind_int64(st, 5, rank_first(c, j));
+    sqlite3_bind_int64(st, 6, (int64_t)c->created);
+    sqlite3_bind_int64(st, 7, lane);
+    db_bind_text(st, 8, j->url);
+    db_bind_text(st, 9, j->body);
+    db_bind_number(st, 10, starts_later(c, j) ? (int64_t)j->not_before : 0);
+    db_bind_text(st, 11, j->tag);
+    db_bind_number(st, 12, (int64_t)j->rate_limit);
+}
+
+/* batch_complete() counts all jobs as QUEUED. */
+static void job_waits(struct db *db, const struct job_new *j) {
+    db->now.counts[JOB_QUEUED]--;
+    db->now.counts[JOB_WAITING]++;
     chores_note_due(db, j->not_before);
-    /* batch_complete() counts all jobs as QUEUED. */
-    return db_note_move(db, b->seen.id, JOB_QUEUED, JOB_WAITING, 0);
 }
 
 static int jobs_insert(struct db *db, const struct store_chunk *c, const struct batch *b,
                        enum job_state state) {
+    _cleanup_free_ int64_t *lanes = reallocarray(NULL, c->n_jobs, sizeof(*lanes));
     sqlite3_stmt *st = db_statement(db, ST_JOB_INSERT);
+    int r = lanes ? lanes_find(db, c, b->uid, state, lanes) : -ENOMEM;
 
-    for (size_t i = 0; i < c->n_jobs; i++) {
+    for (size_t i = 0; i < c->n_jobs && r >= 0; i++) {
         const struct job_new *j = &c->jobs[i];
-        int64_t rank = (int64_t)c->created - j->priority * (int64_t)JOB_PRIORITY_STEP;
-        bool later = j->not_before > c->created;
-        enum job_state begins = state == JOB_QUEUED && later ? JOB_WAITING : state;
+        enum job_state first = state_first(c, j, state);
 
         sqlite3_bind_int64(st, 1, db->now.next_job + (int64_t)i);
-        sqlite3_bind_int(st, 2, begins);
+        sqlite3_bind_int(st, 2, first);
         sqlite3_bind_int64(st, 3, b->seen.id);
         sqlite3_bind_int64(st, 4, (int64_t)(c->offset + i));
-        sqlite3_bind_int64(st, 5, rank);
-        sqlite3_bind_int64(st, 6, (int64_t)c->created);
-        db_bind_text(st, 7, j->host);
-        db_bind_text(st, 8, j->url);
-        db_bind_text(st, 9, j->body);
-        db_bind_number(st, 10, later ? (int64_t)j->not_before : 0);
-        int r = db_exec(db, st);
-        if (r >= 0)
-            r = job_made(db, j, b, rank, begins);
-        if (r < 0)
-            return r;
+        job_bind(st, c, j, lanes[i]);
+        r = db_exec(db, st);
+        if (first == JOB_WAITING)
+            job_waits(db, j);
     }
-    return 0;
+    return r;
 }
 
 static int chunk_insert(struct db *db, const struct store_chunk *c, struct batch *b,

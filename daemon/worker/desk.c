@@ -16,6 +16,7 @@
 #include "daemon/worker/settings.h"
 #include "daemon/worker/target.h"
 #include "daemon/worker/task.h"
+#include "daemon/worker/throttle.h"
 #include "daemon/worker/transfer.h"
 
 /* Bytes of a body collected before they are written. */
@@ -45,12 +46,14 @@ struct desk {
     sd_event *event;
     struct link *link;
     struct scoreboard *board;
+    const struct ratelimit *rates;
     struct wire_config config;
 
     struct dirs *dirs;
     struct session *session;
     struct asides *asides;
     struct publisher *publisher;
+    struct throttle *throttle;
     struct room room;
     struct sink_settings sink;
     struct gate gate;
@@ -397,7 +400,7 @@ int desk_job(struct desk *d, const struct wire_job *job) {
     struct task *t = NULL;
 
     HASH_FIND(hh, d->tasks, &job->id, sizeof(job->id), t);
-    if (t || HASH_COUNT(d->tasks) >= DESK_TASKS_MAX)
+    if (t || HASH_COUNT(d->tasks) >= DESK_TASKS_MAX || job->host_bucket >= d->rates->n_buckets)
         return -EBADMSG;
     t = d->stopping ? NULL : task_new(job);
     if (t) {
@@ -470,6 +473,29 @@ int desk_discard(struct desk *d, const struct wire_discard *message) {
     return 0;
 }
 
+int desk_release(struct desk *d, int64_t id) {
+    struct task *t = NULL;
+
+    HASH_FIND(hh, d->tasks, &id, sizeof(id), t);
+    if (t && task_withdraw(d, t, true)) {
+        task_report(d, t, OUTCOME_RELEASED);
+        desk_fill(d);
+    }
+    return 0;
+}
+
+int desk_rate(struct desk *d, const struct wire_rate *rate) {
+    struct task *t = NULL;
+
+    HASH_FIND(hh, d->tasks, &rate->id, sizeof(rate->id), t);
+    if (!t) /* its result has crossed the message */
+        return 0;
+    t->job.rate = rate->rate;
+    if (t->stage == TASK_RUNNING)
+        transfer_set_rate(d->slots[t->slot], rate->rate);
+    return 0;
+}
+
 int desk_stop(struct desk *d) {
     struct task *t, *next;
 
@@ -536,6 +562,8 @@ static int setup_slots(struct desk *d) {
         .save = on_save,
         .userdata = d,
         .gate = &d->gate,
+        .rates = d->rates,
+        .throttle = d->throttle,
     };
     return 0;
 }
@@ -555,6 +583,8 @@ static int desk_setup(struct desk *d, int root_fd) {
         r = asides_new(&d->asides, d->event, d->config.transfers * ASIDES_PER_SLOT,
                        on_transfer_ended, d);
     if (r == 0)
+        r = throttle_new(&d->throttle, d->event, transfer_go_on);
+    if (r == 0)
         r = setup_slots(d);
     if (r == 0)
         r = setup_publisher(d);
@@ -564,7 +594,7 @@ static int desk_setup(struct desk *d, int root_fd) {
 }
 
 int desk_new(struct desk **ret, sd_event *event, struct link *link, struct scoreboard *board,
-             int root_fd, const struct wire_config *config) {
+             const struct ratelimit *rates, int root_fd, const struct wire_config *config) {
     struct desk *d = calloc(1, sizeof(*d));
     int r;
 
@@ -573,6 +603,7 @@ int desk_new(struct desk **ret, sd_event *event, struct link *link, struct score
     d->event = event;
     d->link = link;
     d->board = board;
+    d->rates = rates;
     r = settings_copy(config, &d->config);
     if (r == 0)
         r = desk_setup(d, root_fd);
@@ -603,6 +634,7 @@ struct desk *desk_free(struct desk *d) {
         free(s);
     }
     asides_free(d->asides);
+    throttle_free(d->throttle);
     session_free(d->session);
     queue_free(d->queue);
     dirs_free(d->dirs);

@@ -16,6 +16,7 @@
 
 #include <systemd/sd-event.h>
 
+#include "common/ratelimit.h"
 #include "common/scoreboard.h"
 #include "common/wire.h"
 #include "daemon/worker/link.h"
@@ -25,19 +26,25 @@
 
 struct desk;
 
-/* root_fd stays the caller's; config is copied; link and board outlive the desk. 0 or a negative
- * errno. */
+/* root_fd stays the caller's; config is copied; link, board and rates outlive the desk. 0 or a
+ * negative errno. */
 int desk_new(struct desk **ret, sd_event *event, struct link *link, struct scoreboard *board,
-             int root_fd, const struct wire_config *config);
+             const struct ratelimit *rates, int root_fd, const struct wire_config *config);
 
 /* Gives up what is left, without a word to the master. Takes NULL, returns NULL. */
 struct desk *desk_free(struct desk *d);
 
-/* For struct link_handlers. -EBADMSG: the job is here already, or they are too many. */
+/* For struct link_handlers. -EBADMSG: the job is here already, or they are too many, or
+ * its bucket is none. */
 int desk_job(struct desk *d, const struct wire_job *job);
 int desk_cancel(struct desk *d, int64_t id);
 /* Of a job that is not here. */
 int desk_discard(struct desk *d, const struct wire_discard *message);
+
+int desk_rate(struct desk *d, const struct wire_rate *rate);
+
+/* Gives the job back, with what there is of its file. */
+int desk_release(struct desk *d, int64_t id);
 
 /* Gives up every job but those that are being published or wait for it, waits for these, and ends the loop with
  * WORKER_OK. */

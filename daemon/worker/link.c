@@ -62,11 +62,19 @@ static int on_job(struct link *l, const void *payload, size_t len) {
     return r < 0 ? r : l->handlers.job(l->handlers.userdata, &job);
 }
 
-static int on_cancel(struct link *l, const void *payload, size_t len) {
+static int on_id(struct link *l, const void *payload, size_t len,
+                 int (*handler)(void *userdata, int64_t id)) {
     int64_t id;
     int r = wire_get_id(payload, len, &id);
 
-    return r < 0 ? r : l->handlers.cancel(l->handlers.userdata, id);
+    return r < 0 ? r : handler(l->handlers.userdata, id);
+}
+
+static int on_rate(struct link *l, const void *payload, size_t len) {
+    struct wire_rate rate;
+    int r = wire_get_rate(payload, len, &rate);
+
+    return r < 0 ? r : l->handlers.rate(l->handlers.userdata, &rate);
 }
 
 static int on_discard(struct link *l, const void *payload, size_t len) {
@@ -93,7 +101,11 @@ static int on_record(void *userdata, uint8_t type, const void *payload, size_t l
     case WIRE_JOB:
         return on_job(l, payload, len);
     case WIRE_CANCEL:
-        return on_cancel(l, payload, len);
+        return on_id(l, payload, len, l->handlers.cancel);
+    case WIRE_RELEASE:
+        return on_id(l, payload, len, l->handlers.release);
+    case WIRE_RATE:
+        return on_rate(l, payload, len);
     case WIRE_DISCARD:
         return on_discard(l, payload, len);
     case WIRE_STOP:

@@ -22,6 +22,8 @@ struct link_handlers {
     int (*job)(void *userdata, const struct wire_job *job);
     int (*cancel)(void *userdata, int64_t id);
     int (*discard)(void *userdata, const struct wire_discard *message);
+    int (*release)(void *userdata, int64_t id);
+    int (*rate)(void *userdata, const struct wire_rate *rate);
     int (*stop)(void *userdata);
     void *userdata;
 };

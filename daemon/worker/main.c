@@ -11,13 +11,14 @@
  *   session.c    the one curl session: a multi handle on the event loop
  *   transfer*.c  one attempt: what curl calls while it runs; _rest: going on with kept bytes;
  *                _remote: times, versions and names from the server; _line: what came over which
- *                connection
+ *                connection; _rate: limits on its speed
  *   line*.c      connections on which a server may have sent one answer too many
  *   transfer_ftp.c, ftp.c   the same for FTP, FTPS and SFTP
  *   known_hosts.c  host keys of SFTP servers
  *   aside.c      transfers in which libcurl may wait, each in a thread of its own
  *   request.c    the options of an easy handle
  *   identity.c   by what a request shows who it is, and to whom
+ *   throttle.c   holds back transfers that limits on bytes a second don't let go on
  *   address.c    a URL as dld's and curl's parsers see it
  *   chunks.c     chunked bodies, read strictly
  *   h2_end.c     streams of HTTP/2 that are reset before their end
@@ -51,6 +52,7 @@
 
 #include "common/exitcode.h"
 #include "common/log.h"
+#include "common/ratelimit.h"
 #include "common/scoreboard.h"
 #include "common/util.h"
 #include "common/wire.h"
@@ -67,6 +69,7 @@ struct worker {
     struct desk *desk; /* NULL until CONFIG has come */
     struct scoreboard *board;
     uint32_t n_rows;
+    struct ratelimit rates;
 };
 
 /* ---- what link.c calls ---- */
@@ -81,7 +84,10 @@ static int on_config(void *userdata, const struct wire_config *config) {
     if (r < 0)
         return r;
     w->n_rows = config->transfers;
-    r = desk_new(&w->desk, w->event, w->link, w->board, WORKER_FD_ROOT, config);
+    r = ratelimit_map(WORKER_FD_RATES, &w->rates);
+    if (r < 0)
+        return r;
+    r = desk_new(&w->desk, w->event, w->link, w->board, &w->rates, WORKER_FD_ROOT, config);
     if (r == 0)
         return 0;
     log_error("the worker can't start: %s",
@@ -107,6 +113,18 @@ static int on_discard(void *userdata, const struct wire_discard *message) {
     struct worker *w = userdata;
 
     return desk_discard(w->desk, message);
+}
+
+static int on_release(void *userdata, int64_t id) {
+    struct worker *w = userdata;
+
+    return desk_release(w->desk, id);
+}
+
+static int on_rate(void *userdata, const struct wire_rate *rate) {
+    struct worker *w = userdata;
+
+    return desk_rate(w->desk, rate);
 }
 
 static int on_stop(void *userdata) {
@@ -174,6 +192,8 @@ static int worker_setup(struct worker *w) {
         .job = on_job,
         .cancel = on_cancel,
         .discard = on_discard,
+        .release = on_release,
+        .rate = on_rate,
         .stop = on_stop,
         .userdata = w,
     };
@@ -196,6 +216,7 @@ static void worker_done(struct worker *w) {
     desk_free(w->desk);
     link_free(w->link);
     scoreboard_unmap(w->board, w->n_rows);
+    ratelimit_done(&w->rates);
     sd_event_unref(w->event);
     curl_global_cleanup();
 }

@@ -119,8 +119,13 @@ bool request_permitted(const struct wire_config *config, const struct address *a
     return false;
 }
 
-int request_init(struct request *r, CURL *easy, const struct wire_config *config) {
+long request_receive_size(const struct wire_config *config) {
     uint64_t receive = RECEIVE_ALL / MAX(config->transfers, 1u);
+
+    return (long)MAX(MIN(receive, RECEIVE_MAX), RECEIVE_MIN);
+}
+
+int request_init(struct request *r, CURL *easy, const struct wire_config *config) {
     CURLcode c = CURLE_OK;
 
     *r = (struct request){.easy = easy, .proxy = config->proxy};
@@ -147,7 +152,7 @@ int request_init(struct request *r, CURL *easy, const struct wire_config *config
     SET(easy, c, CURLOPT_CONNECTTIMEOUT_MS, to_ms(config->connect_timeout_usec));
     SET(easy, c, CURLOPT_LOW_SPEED_LIMIT, (long)MIN(config->low_speed_limit, (uint64_t)INT32_MAX));
     SET(easy, c, CURLOPT_LOW_SPEED_TIME, to_seconds(config->low_speed_time_usec));
-    SET(easy, c, CURLOPT_BUFFERSIZE, (long)MAX(MIN(receive, RECEIVE_MAX), RECEIVE_MIN));
+    SET(easy, c, CURLOPT_BUFFERSIZE, request_receive_size(config));
     return c == CURLE_OK ? 0 : -ENOMEM;
 }
 

@@ -24,6 +24,9 @@ struct request {
 /* Once for each handle. 0 or -ENOMEM. */
 int request_init(struct request *r, CURL *easy, const struct wire_config *config);
 
+/* Bytes that curl receives at once when nothing limits it. */
+long request_receive_size(const struct wire_config *config);
+
 /* Whether [network] schemes permits the URL's; false: *ret_failure says so. */
 bool request_permitted(const struct wire_config *config, const struct address *address,
                        struct failure *ret_failure);

@@ -373,6 +373,15 @@ int session_add(struct session *s, CURL *easy) {
     return curl_multi_add_handle(s->multi, easy) == CURLM_OK ? 0 : -ENOMEM;
 }
 
+void session_resume(struct session *s, CURL *easy) {
+    CURLcode code = curl_easy_pause(easy, CURLPAUSE_CONT);
+
+    if (code == CURLE_OK)
+        return;
+    curl_multi_remove_handle(s->multi, easy);
+    s->on_ended(s->userdata, easy, code);
+}
+
 void session_remove(struct session *s, CURL *easy) {
     curl_multi_remove_handle(s->multi, easy);
 }

@@ -55,6 +55,11 @@ bool session_may_look_up(const struct session *s);
 /* Starts the transfer that the handle describes. 0 or -ENOMEM. */
 int session_add(struct session *s, CURL *easy);
 
+/* Lets a transfer go on that has paused itself (CURL_WRITEFUNC_PAUSE); not from within callbacks of
+ * curl. What curl has of its body goes to them before this returns, and where they refuse it, its
+ * end is told. */
+void session_resume(struct session *s, CURL *easy);
+
 /* Gives up a transfer; doesn't wait for a name lookup in progress. */
 void session_remove(struct session *s, CURL *easy);
 

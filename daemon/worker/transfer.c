@@ -269,6 +269,8 @@ static size_t on_body(char *p, size_t size, size_t n, void *userdata) {
         excerpt_add(&t->excerpt, p, n);
         return discard(t, n) ? n : CURL_WRITEFUNC_ERROR;
     }
+    if (!rate_admits(t, n))
+        return CURL_WRITEFUNC_PAUSE;
     return transfer_take(t, p, n) ? n : CURL_WRITEFUNC_ERROR;
 }
 
@@ -429,9 +431,13 @@ static int session_start(struct transfer *t) {
     if (r == 0)
         r = request_fill(&t->request, job, &t->address);
     if (r == 0)
+        r = rate_begin(t);
+    if (r == 0)
         r = session_add(t->settings->session, t->easy);
-    if (r < 0)
+    if (r < 0) {
+        rate_end(t);
         request_clear(&t->request, job);
+    }
     return r;
 }
 
@@ -556,6 +562,7 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
     int r;
 
     t->in_session = false;
+    rate_end(t);
     if (keep_facts(t, task) < 0)
         failure_set(f, ERR_INTERNAL, "out of memory");
     if (code != CURLE_OK)
@@ -613,6 +620,7 @@ void transfer_abort(struct transfer *t, bool keep) {
         session_remove(t->settings->session, t->easy);
         t->in_session = false;
         transfer_line_drop(t);
+        rate_end(t);
         t->task->http_status = (unsigned)transfer_status(t);
         request_clear(&t->request, &t->task->job);
     }

@@ -8,12 +8,14 @@
 #ifndef DLD_WORKER_TRANSFER_H
 #define DLD_WORKER_TRANSFER_H
 
+#include "common/ratelimit.h"
 #include "common/scoreboard.h"
 #include "daemon/worker/aside.h"
 #include "daemon/worker/gate.h"
 #include "daemon/worker/session.h"
 #include "daemon/worker/sink.h"
 #include "daemon/worker/task.h"
+#include "daemon/worker/throttle.h"
 
 struct transfer;
 
@@ -29,6 +31,8 @@ struct transfer_settings {
     void (*save)(void *userdata, struct task *t);
     void *userdata;
     const struct gate *gate;
+    const struct ratelimit *rates;
+    struct throttle *throttle; /* releases by transfer_go_on() */
 };
 
 /* row is this slot's. NULL when out of memory. */
@@ -71,6 +75,12 @@ int transfer_save(struct transfer *t, struct parcel *ret, struct wire_kept *ret_
 
 /* That much is durable (or not: 0). */
 void transfer_saved(struct transfer *t, uint64_t offset);
+
+/* The job's own limit from now on, bytes a second; 0: none. */
+void transfer_set_rate(struct transfer *t, uint64_t rate);
+
+/* For throttle_new(): one that was held back may go on. */
+void transfer_go_on(struct throttled *x);
 
 /* The slot is free: clears its row. */
 void transfer_release(struct transfer *t);

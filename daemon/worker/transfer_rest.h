@@ -49,6 +49,8 @@ struct transfer {
     bool saving;                    /* transfer_saved() will follow */
     uint64_t saved, saved_usec;     /* bytes known to be durable, and since when */
     uint64_t discarded;             /* bytes of one that doesn't */
+    struct throttled throttled;     /* by the limits that are for it */
+    bool small_buffer;              /* the handle's was made smaller for this job */
     uint64_t shown_usec;            /* when the row was last updated */
     uint64_t mark_usec, mark_bytes; /* where the measuring of speed began */
     char curl_text[CURL_ERROR_SIZE];
@@ -125,6 +127,18 @@ void rest_verify(struct transfer *t, struct task *task);
 /* The part file after an attempt that failed or was given up: it is kept where the next one can go
  * on with it (again), untouched where nothing was added to it, and else removed. */
 void rest_leave(struct transfer *t, bool again);
+
+/* ---- transfer_rate.c: limits on its speed ---- */
+
+/* Before the transfer starts: which limits are for it. 0 or -ENOMEM. */
+int rate_begin(struct transfer *t);
+
+/* The transfer is over, or was never started. */
+void rate_end(struct transfer *t);
+
+/* So many bytes of the body are here. True: they are paid for and to be taken; false: the transfer
+ * is to be paused, and goes on in time. */
+bool rate_admits(struct transfer *t, size_t bytes);
 
 /* ---- transfer_remote.c: what the server says of the file besides its bytes ---- */
 

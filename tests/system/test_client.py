@@ -14,7 +14,7 @@ from support import (KIB, SANITIZE, SLOWER, clean_environment, closed_port, cont
 from test_download import done
 from test_jobfile import nothing_taken
 
-VERBS = ("submit", "list", "show", "wait", "status", "cancel", "retry")
+VERBS = ("submit", "list", "show", "wait", "status", "cancel", "retry", "set")
 JOB_KEYS = {"id", "batch", "index", "url", "state", "attempts", "http_status", "bytes", "size", "output", "error",
             "worker", "created", "started", "finished", "effective_url", "content_type"}
 SUM_KEYS = {"batch", "done", "failed", "cancelled", "bytes", "seconds"}

@@ -30,9 +30,9 @@ struct fixture {
     char dir[32];
     sd_event *event;
     struct store *store;
-    size_t n_ready; /* calls of ready(), and the last one's arguments */
-    char ready_host[64];
-    int64_t ready_rank;
+    size_t n_ready; /* calls of ready(), and the last one's argument */
+    struct store_ready ready;
+    uint64_t keep_age, keep_count;
     bool done; /* an answer is here: */
     int error;
     struct store_batch batch;
@@ -41,27 +41,32 @@ struct fixture {
     struct job **jobs;
     size_t n_jobs;
     bool more;
-    char hosts[16][64];
-    size_t n_hosts;
+    struct store_lane lanes[64]; /* without their jobs, which are in jobs, */
+    char lane_hosts[64][64];     /* and their hosts */
+    size_t n_lanes;
+    uid_t uids[16];
+    size_t n_uids;
     struct store_attempt attempts[128]; /* without their strings */
     size_t n_attempts;
     char attempt_message[128]; /* the last one's */
     int64_t next;
 };
 
-static void on_ready(void *userdata, const char *host, int64_t rank) {
+static void on_ready(void *userdata, const struct store_ready *ready) {
     struct fixture *f = userdata;
 
     f->n_ready++;
-    snprintf(f->ready_host, sizeof(f->ready_host), "%s", host);
-    f->ready_rank = rank;
+    f->ready = *ready;
 }
 
 /* How the store comes up: 0 or a negative errno. */
 static int fixture_open(struct fixture *f, char **ret_why) {
-    struct store_handlers handlers = {.ready = on_ready, .userdata = f};
+    struct store_settings settings = {.ready = on_ready,
+                                      .userdata = f,
+                                      .keep_age = f->keep_age,
+                                      .keep_count = f->keep_count};
 
-    return store_open(&f->store, f->event, f->dir, &handlers, ret_why);
+    return store_open(&f->store, f->event, f->dir, &settings, ret_why);
 }
 
 static inline void fixture_reopen(struct fixture *f) {
@@ -172,9 +177,72 @@ static inline void on_jobs(void *userdata, int error, struct job **jobs, size_t 
     f->more = more;
 }
 
+/* The lanes are copied; the jobs of all of them come one after another. */
+static inline void on_lanes(void *userdata, int error, struct store_lane *lanes, size_t n,
+                            bool more) {
+    struct fixture *f = userdata;
+
+    job_free_many(f->jobs, f->n_jobs);
+    f->jobs = NULL;
+    f->n_jobs = 0;
+    f->done = true;
+    f->error = error;
+    f->n_lanes = n;
+    f->more = more;
+    for (size_t i = 0; i < n; i++) {
+        snprintf(f->lane_hosts[i], sizeof(f->lane_hosts[i]), "%s", lanes[i].host);
+        f->lanes[i] = lanes[i];
+        f->lanes[i].host = f->lane_hosts[i];
+        f->jobs = reallocarray(f->jobs, f->n_jobs + lanes[i].n_jobs + 1, sizeof(*f->jobs));
+        for (size_t k = 0; k < lanes[i].n_jobs; k++)
+            f->jobs[f->n_jobs++] = TAKE_PTR(lanes[i].jobs[k]);
+        lanes[i].n_jobs = 0;
+    }
+}
+
+static inline int hosts(struct fixture *f, const char *host, int64_t after, size_t limit) {
+    assert_int_equal(store_hosts(f->store, host, after, limit, on_lanes, f), 0);
+    return answer(f);
+}
+
+/* A user's line. */
+static inline int lanes_after(struct fixture *f, uid_t uid, int64_t turn, int64_t lane,
+                              size_t limit, size_t each) {
+    assert_int_equal(store_lanes(f->store, uid, turn, lane, limit, each, on_lanes, f), 0);
+    return answer(f);
+}
+
+static inline int lanes(struct fixture *f, uid_t uid, size_t limit, size_t each) {
+    return lanes_after(f, uid, INT64_MIN, 0, limit, each);
+}
+
+/* The number of a host's first lane, 0: it has none. */
+static inline int64_t lane_of(struct fixture *f, const char *host) {
+    assert_int_equal(hosts(f, host, 0, 1), 0);
+    return f->n_lanes > 0 ? f->lanes[0].id : 0;
+}
+
+static inline void on_users(void *userdata, int error, const uid_t *uids, size_t n, bool more) {
+    struct fixture *f = userdata;
+
+    f->done = true;
+    f->error = error;
+    f->n_uids = n;
+    f->more = more;
+    for (size_t i = 0; i < n; i++)
+        f->uids[i] = uids[i];
+}
+
+static inline int users(struct fixture *f, int64_t after, size_t limit) {
+    assert_int_equal(store_users(f->store, after, limit, on_users, f), 0);
+    return answer(f);
+}
+
 static inline int fetch_after(struct fixture *f, const char *host, int64_t rank, int64_t id,
                               size_t limit) {
-    assert_int_equal(store_fetch(f->store, host, rank, id, limit, on_jobs, f), 0);
+    int64_t lane = lane_of(f, host);
+
+    assert_int_equal(store_fetch(f->store, lane, rank, id, limit, on_jobs, f), 0);
     return answer(f);
 }
 
@@ -191,22 +259,6 @@ static inline void wait_fetch(struct fixture *f, size_t n) {
         assert_true(now_usec(CLOCK_MONOTONIC) < end);
     } while (f->n_jobs < n);
     assert_int_equal(f->n_jobs, n);
-}
-
-static inline void on_hosts(void *userdata, int error, char *const *hosts, size_t n, bool more) {
-    struct fixture *f = userdata;
-
-    f->done = true;
-    f->error = error;
-    f->n_hosts = n;
-    f->more = more;
-    for (size_t i = 0; i < n; i++)
-        snprintf(f->hosts[i], sizeof(f->hosts[i]), "%s", hosts[i]);
-}
-
-static inline int hosts(struct fixture *f, const char *after, size_t limit) {
-    assert_int_equal(store_hosts(f->store, after, limit, on_hosts, f), 0);
-    return answer(f);
 }
 
 static inline void on_put(void *userdata, int error) {
@@ -274,8 +326,19 @@ static inline void on_change(void *userdata, int error, const int64_t *ids, size
         memcpy(f->ids, ids, n * sizeof(*ids));
 }
 
-static inline int change(struct fixture *f, const struct store_filter *filter, enum job_state to) {
-    assert_int_equal(store_change(f->store, filter, to, on_change, f), 0);
+static inline int change_to(struct fixture *f, const struct store_filter *filter,
+                            enum store_change what, int64_t value) {
+    assert_int_equal(store_change(f->store, filter, what, value, on_change, f), 0);
+    return answer(f);
+}
+
+static inline int change(struct fixture *f, const struct store_filter *filter,
+                         enum store_change what) {
+    return change_to(f, filter, what, 0);
+}
+
+static inline int purge(struct fixture *f, const struct store_filter *filter) {
+    assert_int_equal(store_purge(f->store, filter, on_change, f), 0);
     return answer(f);
 }
 
@@ -322,14 +385,34 @@ static inline void check_numbers(struct fixture *f) {
     assert_int_equal(
         file_number(f,
                     "SELECT count(*) FROM batches b WHERE phase < 3 AND"
-                    " (count <> (SELECT count(*) FROM jobs WHERE batch = b.id)"
-                    " OR done <> (SELECT count(*) FROM jobs WHERE batch = b.id AND state = 4)"
-                    " OR failed <> (SELECT count(*) FROM jobs WHERE batch = b.id AND state = 5)"
-                    " OR cancelled <> (SELECT count(*) FROM jobs WHERE batch = b.id AND state = 6)"
-                    " OR bytes <> (SELECT ifnull(sum(bytes), 0) FROM jobs WHERE batch = b.id"
-                    "  AND state = 4)"
+                    " (count - purged <> (SELECT count(*) FROM jobs WHERE batch = b.id)"
+                    " OR (purged = 0 AND (done <> (SELECT count(*) FROM jobs WHERE batch = b.id"
+                    "   AND state = 4)"
+                    "  OR failed <> (SELECT count(*) FROM jobs WHERE batch = b.id AND state = 5)"
+                    "  OR cancelled <> (SELECT count(*) FROM jobs WHERE batch = b.id AND state = 6)"
+                    "  OR bytes <> (SELECT ifnull(sum(bytes), 0) FROM jobs WHERE batch = b.id"
+                    "   AND state = 4)))"
+                    " OR done + failed + cancelled - purged <> (SELECT count(*) FROM jobs"
+                    "  WHERE batch = b.id AND state IN (4, 5, 6))"
                     " OR (finished > 0) <> (phase > 0 AND done + failed + cancelled = count))"),
         0);
+    assert_int_equal(
+        file_number(f, "SELECT count(*) FROM jobs j WHERE iif(state IN (4, 5, 6), lane IS NOT NULL,"
+                       " lane IS NULL OR lane NOT IN (SELECT id FROM lanes))"
+                       " OR (state IN (4, 5, 6) AND finished IS NULL)"),
+        0);
+    assert_int_equal(
+        file_number(f, "SELECT count(*) FROM lanes l LEFT JOIN (SELECT lane, sum(state = 0) q,"
+                       " sum(state = 1) w, sum(state = 2) p, sum(state = 7) s FROM jobs"
+                       " WHERE lane IS NOT NULL GROUP BY lane) c ON c.lane = l.id"
+                       " WHERE (queued, waiting, paused, staged) IS NOT (q, w, p, s)"),
+        0);
+    assert_int_equal(file_number(f, "SELECT count(*) FROM (SELECT 1 FROM lanes GROUP BY uid, host"
+                                    " HAVING count(*) > 1)"),
+                     0);
+    assert_int_equal(file_number(f, "SELECT count(*) FROM jobs j JOIN lanes l ON l.id = j.lane"
+                                    " JOIN batches b ON b.id = j.batch WHERE b.uid <> l.uid"),
+                     0);
     fixture_reopen(f);
 }
 

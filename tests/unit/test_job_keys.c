@@ -141,6 +141,28 @@ static void test_max_decoded_size(void **state) {
                    "\"20M\", found 0");
 }
 
+static void test_rate_limit(void **state) {
+    static const char *const wrong[] = {"-1", "1.5", "1023", "'5'", "'fast'", "true", "2000000000000"};
+
+    (void)state;
+    expect_taken("'rate_limit': '1M'", "{'rate_limit': 1048576}");
+    expect_taken("'rate_limit': 1024", "{'rate_limit': 1024}");
+    expect_taken("'rate_limit': 'none'", "{'rate_limit': 0}");
+    expect_taken("'rate_limit': 0", "{'rate_limit': 0}");
+    for (size_t i = 0; i < ELEMENTSOF(wrong); i++) {
+        char job[64], text[128], quoted[32];
+
+        snprintf(quoted, sizeof(quoted), *wrong[i] == '\'' ? "\"%.*s\"" : "%.*s",
+                 (int)strcspn(wrong[i] + (*wrong[i] == '\''), "'"), wrong[i] + (*wrong[i] == '\''));
+        snprintf(job, sizeof(job), "'rate_limit': %s", wrong[i]);
+        snprintf(text, sizeof(text),
+                 ".rate_limit: expected bytes a second from 1K to 1T, as 1000000 or \"1M\", or "
+                 "\"none\", found %s",
+                 quoted);
+        expect_refused(job, text);
+    }
+}
+
 static void test_retry_on(void **state) {
     (void)state;
     expect_taken("'retry_on': [400, 599]", "{'retry_on': [400, 599]}");
@@ -256,7 +278,7 @@ static void test_later_keys_come_back_as_spec(void **state) {
         json("{'urls': ['http://a/', 'http://b/'], 'checksum': 'md5:1B2M2Y8AsgTpgAmY7PhCfg==', "
              "'size': 7, 'retry_on': [404, 503], 'deadline': 1700000000.25, 'not_before': 5, "
              "'content_disposition': true, 'if_modified': true, 'remote_time': true, "
-             "'compressed': true, 'max_decoded_size': '2K'}");
+             "'compressed': true, 'max_decoded_size': '2K', 'rate_limit': '3K'}");
     struct job_error err;
     struct job_new new;
     struct job_spec spec;
@@ -277,6 +299,7 @@ static void test_later_keys_come_back_as_spec(void **state) {
     assert_true(spec.content_disposition && spec.if_modified && spec.remote_time);
     assert_true(spec.compressed);
     assert_int_equal(spec.max_decoded_size, 2048);
+    assert_int_equal(new.rate_limit, 3072);
     job_spec_done(&spec);
     job_new_done(&new);
 }
@@ -291,6 +314,7 @@ int main(void) {
         cmocka_unit_test(test_bad_checksums_are_refused),
         cmocka_unit_test(test_size),
         cmocka_unit_test(test_max_decoded_size),
+        cmocka_unit_test(test_rate_limit),
         cmocka_unit_test(test_retry_on),
         cmocka_unit_test(test_retry_on_is_bounded),
         cmocka_unit_test(test_times_are_stored_in_seconds),

@@ -1,375 +1,375 @@
-/* sched.h: turns, limits, order, and a window that never loses a job and never grows beyond its bounds. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
+/* sched.h: turns of users and lanes, and a window that never loses a lane or job. */
+#include "tests/unit/sched_fixture.h"
 
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+/* ---- turns ---- */
 
-#include "common/util.h"
-#include "daemon/sched.h"
+static void test_users_take_turns(void **state) {
+    struct fixture *f = *state;
+    const int64_t want[] = {1, 4, 2, 3};
 
-static const struct sched_limits small = {.max_active = 2, .max_hosts = 4, .max_jobs = 64};
-
-static struct sched *new_sched(void) {
-    struct sched *s = sched_new(&small);
-
-    assert_non_null(s);
-    return s;
+    add_many(f, 1, 1, 0, 3);
+    add(f, 2, 2, 0);
+    for (size_t i = 0; i < ELEMENTSOF(want); i++)
+        assert_int_equal(next(f)->id, want[i]);
 }
 
-static void add(struct sched *s, const char *host, struct sched_job *job, int64_t id, int64_t rank) {
-    *job = (struct sched_job){.id = id, .rank = rank};
-    assert_int_equal(sched_add(s, host, job), 0);
+static void test_lanes_of_a_user_take_turns(void **state) {
+    struct fixture *f = *state;
+    const int64_t want[] = {1, 4, 2, 5, 3, 6};
+
+    add_many(f, 1, 1, 0, 3);
+    add_many(f, 1, 2, 0, 3);
+    for (size_t i = 0; i < ELEMENTSOF(want); i++)
+        assert_int_equal(next(f)->id, want[i]);
 }
 
-static void test_hosts_take_turns(void **state) {
-    struct sched *s = new_sched();
-    struct sched_job jobs[6];
+static void test_25_steps_of_priority_double_a_lanes_share(void **state) {
+    struct fixture *f = *state;
+    int64_t lane_of[200];
+    int n[3] = {0};
 
-    (void)state;
-    for (int i = 0; i < 3; i++) {
-        add(s, "a:80", &jobs[i], 1 + i, i);
-        add(s, "b:80", &jobs[3 + i], 11 + i, 100 + i);
-    }
-    assert_int_equal(sched_next(s)->id, 1);
-    assert_int_equal(sched_next(s)->id, 11);
-    assert_int_equal(sched_next(s)->id, 2);
-    assert_int_equal(sched_next(s)->id, 12);
-    sched_free(s);
+    add_many(f, 1, 1, 25, 100);
+    add_many(f, 1, 2, 0, 100);
+    for (int i = 0; i < 200; i++)
+        lane_of[i] = i < 100 ? 1 : 2;
+    for (int i = 0; i < 90; i++)
+        n[next_lane(f, lane_of)]++;
+    assert_in_range(n[1], 59, 61);
 }
 
-static void test_a_host_has_at_most_max_active(void **state) {
-    struct sched *s = new_sched();
-    struct sched_job jobs[3], *first;
+static void test_lane_that_was_away_saved_up_no_turns(void **state) {
+    struct fixture *f = *state;
+    int64_t lane_of[104];
 
-    (void)state;
-    for (int i = 0; i < 3; i++)
-        add(s, "a:80", &jobs[i], 1 + i, i);
-    first = sched_next(s);
-    assert_non_null(sched_next(s));
-    assert_null(sched_next(s));
-    sched_ended(s, first);
-    assert_int_equal(sched_next(s)->id, 3);
-    sched_free(s);
+    add_many(f, 1, 1, 0, 100);
+    for (int i = 0; i < 104; i++)
+        lane_of[i] = i < 100 ? 1 : 2;
+    for (int i = 0; i < 50; i++)
+        next_lane(f, lane_of);
+    add_many(f, 1, 2, 0, 4);
+    assert_int_equal(next_lane(f, lane_of), 1);
+    assert_int_equal(next_lane(f, lane_of), 2);
+    assert_int_equal(next_lane(f, lane_of), 1);
 }
 
-static void test_jobs_of_a_host_start_by_rank_then_id(void **state) {
-    struct sched *s = new_sched();
-    struct sched_job jobs[4], *job;
-    const int64_t want[] = {9, 2, 5, 7};
+static void test_new_lane_of_high_priority_starts_first(void **state) {
+    struct fixture *f = *state;
+    struct sched_job *job;
 
-    (void)state;
-    add(s, "a:80", &jobs[0], 7, 50);
-    add(s, "a:80", &jobs[1], 5, 40);
-    add(s, "a:80", &jobs[2], 2, 40);
-    add(s, "a:80", &jobs[3], 9, -3);
-    for (size_t i = 0; i < ELEMENTSOF(want); i++) {
-        job = sched_next(s);
-        assert_int_equal(job->id, want[i]);
-        sched_ended(s, job);
-    }
-    sched_free(s);
+    for (int host = 1; host <= 20; host++)
+        add_many(f, 1, host, 0, 3);
+    for (int i = 0; i < 20; i++)
+        next(f);
+    job = add(f, 1, 21, 100);
+    assert_ptr_equal(next(f), job);
+}
+
+static void test_jobs_of_a_lane_start_by_rank_then_id(void **state) {
+    struct fixture *f = *state;
+    const int64_t want[] = {4, 2, 3, 1};
+
+    add_ranked(f, 1, 1, 0, 50);
+    add_ranked(f, 1, 1, 0, 40);
+    add_ranked(f, 1, 1, 0, 40);
+    add_ranked(f, 1, 1, 0, -3);
+    for (size_t i = 0; i < ELEMENTSOF(want); i++)
+        assert_int_equal(next(f)->id, want[i]);
+}
+
+static void test_users_share_a_busy_host_evenly(void **state) {
+    struct fixture *f = *state;
+    int64_t uid_of[40];
+    int n[3] = {0};
+
+    f->policy.connections = 1;
+    add_many(f, 1, 1, 0, 20);
+    add_many(f, 2, 1, 0, 20);
+    for (int i = 0; i < 40; i++)
+        uid_of[i] = i < 20 ? 1 : 2;
+    for (int i = 0; i < 20; i++)
+        n[next_lane(f, uid_of)]++;
+    assert_int_equal(n[1], 10);
 }
 
 static void test_unstarted_job_is_first_again(void **state) {
-    struct sched *s = new_sched();
-    struct sched_job jobs[2], *job;
+    struct fixture *f = *state;
+    struct sched_job *job;
 
-    (void)state;
-    add(s, "a:80", &jobs[0], 1, 1);
-    add(s, "a:80", &jobs[1], 2, 2);
-    job = sched_next(s);
-    sched_unstart(s, job);
-    assert_int_equal(sched_next(s)->id, 1);
-    sched_free(s);
+    add_many(f, 1, 1, 0, 2);
+    add_many(f, 2, 2, 0, 2);
+    f->policy.delay = SEC;
+    sched_policies_changed(f->s);
+    job = next(f);
+    sched_unstart(f->s, job);
+    assert_ptr_equal(next(f), job);
 }
 
 static void test_removed_job_does_not_start(void **state) {
-    struct sched *s = new_sched();
-    struct sched_job jobs[2];
+    struct fixture *f = *state;
 
-    (void)state;
-    add(s, "a:80", &jobs[0], 1, 1);
-    add(s, "a:80", &jobs[1], 2, 2);
-    sched_remove(s, &jobs[0]);
-    assert_int_equal(sched_next(s)->id, 2);
-    sched_free(s);
+    add_many(f, 1, 1, 0, 2);
+    sched_remove(f->s, &f->jobs[0]);
+    assert_int_equal(next(f)->id, 2);
 }
 
-static void test_host_with_nothing_left_leaves_the_window(void **state) {
-    struct sched *s = new_sched();
-    struct sched_request q;
-    struct sched_job job;
+/* ---- the window ---- */
 
-    (void)state;
-    assert_int_equal(sched_ready(s, "a:80", 5), 0);
-    sched_wants(s, &q);
-    assert_int_equal(q.want, SCHED_WANT_JOBS);
-    add(s, "a:80", &job, 1, 5);
-    sched_filled(s, "a:80", false, 5, 1);
-    assert_int_equal(sched_n_hosts(s), 1);
-    sched_ended(s, sched_next(s));
-    assert_int_equal(sched_n_hosts(s), 0);
-    sched_free(s);
+static struct sched_request want(struct fixture *f) {
+    struct sched_request q;
+
+    sched_wants(f->s, &q);
+    return q;
 }
 
 static void test_request_is_given_once(void **state) {
-    struct sched *s = new_sched();
+    struct fixture *f = *state;
+
+    assert_int_equal(want(f).want, SCHED_WANT_USERS);
+    assert_int_equal(want(f).want, SCHED_WANT_NOTHING);
+    sched_ready(f->s, 1, 101, 1, 1);
+    assert_int_equal(want(f).want, SCHED_WANT_LANES);
+    assert_int_equal(want(f).want, SCHED_WANT_NOTHING);
+    lane_add(f, 1, 1);
+    assert_int_equal(want(f).want, SCHED_WANT_JOBS);
+    assert_int_equal(want(f).want, SCHED_WANT_NOTHING);
+}
+
+static void test_lane_in_the_window_is_not_added_twice(void **state) {
+    struct fixture *f = *state;
+
+    add(f, 1, 1, 0);
+    assert_int_equal(sched_lane_add(f->s, 1, 101, 1, "h1:80", 0, 0, f->now), -EEXIST);
+    assert_int_equal(sched_n_lanes(f->s), 1);
+}
+
+static void test_job_before_the_cursor_is_read_from_there(void **state) {
+    struct fixture *f = *state;
     struct sched_request q;
 
-    (void)state;
-    sched_wants(s, &q);
-    assert_int_equal(q.want, SCHED_WANT_HOSTS);
-    sched_hosts_listed(s, false, "");
-    sched_ready(s, "a:80", 1);
-    sched_wants(s, &q);
+    add_ranked(f, 1, 1, 0, 100);
+    nothing_more(f);
+    sched_ready(f->s, 1, 101, 1, 40);
+    q = want(f);
     assert_int_equal(q.want, SCHED_WANT_JOBS);
-    sched_wants(s, &q);
-    assert_int_equal(q.want, SCHED_WANT_NOTHING);
-    sched_free(s);
+    assert_int_equal(q.after, 39);
+    assert_true(q.after_id == INT64_MAX);
+    sched_filled(f->s, 101, false, 100, 1);
+    assert_int_equal(want(f).want, SCHED_WANT_NOTHING);
 }
 
-static void test_job_that_comes_while_fetching_is_asked_for(void **state) {
-    struct sched *s = new_sched();
+static void test_job_that_comes_while_reading_is_asked_for(void **state) {
+    struct fixture *f = *state;
     struct sched_request q;
+    int64_t lane = lane_add(f, 1, 1);
 
-    (void)state;
-    sched_wants(s, &q); /* hosts */
-    sched_ready(s, "a:80", 10);
-    sched_wants(s, &q);
-    sched_ready(s, "a:80", 3);
-    sched_filled(s, "a:80", false, 10, 1);
-    sched_wants(s, &q);
+    assert_int_equal(want(f).want, SCHED_WANT_JOBS);
+    sched_ready(f->s, 1, lane, 1, 3);
+    sched_filled(f->s, lane, false, 10, 1);
+    q = want(f);
     assert_int_equal(q.want, SCHED_WANT_JOBS);
-    assert_int_equal(q.after_rank, INT64_MIN);
-    sched_free(s);
+    assert_int_equal(q.after, 2);
 }
 
-static void test_host_without_room_is_listed_later(void **state) {
-    struct sched *s = new_sched();
-    struct sched_job jobs[4];
-    struct sched_request q;
-    char host[] = "a:80";
+static void test_lane_with_nothing_left_leaves_the_window(void **state) {
+    struct fixture *f = *state;
 
-    (void)state;
-    sched_wants(s, &q);
-    sched_hosts_listed(s, false, "");
-    for (int i = 0; i < 4; i++, host[0]++)
-        add(s, host, &jobs[i], i + 1, 1);
-    assert_int_equal(sched_ready(s, host, 1), 0);
-    assert_int_equal(sched_n_hosts(s), 4);
-    /* The window's own hosts are asked about first, then there is room for another. */
-    for (int i = 0; i < 4; i++) {
-        sched_wants(s, &q);
-        assert_int_equal(q.want, SCHED_WANT_JOBS);
-        sched_filled(s, q.host, false, 1, 9);
+    add(f, 1, 1, 0);
+    assert_int_equal(sched_n_lanes(f->s), 1);
+    next(f);
+    assert_int_equal(sched_n_lanes(f->s), 0);
+    assert_int_equal(sched_n_users(f->s), 0);
+}
+
+static void test_job_of_an_unknown_lane_stays_in_the_store(void **state) {
+    struct fixture *f = *state;
+    struct sched_job job = {.id = 1};
+
+    assert_int_equal(sched_add(f->s, 5, &job), -ENOENT);
+}
+
+static void test_longest_lane_gives_jobs_back(void **state) {
+    struct fixture *f = *state;
+    struct sched_job *job;
+
+    add_many(f, 1, 1, 0, 10);
+    add_many(f, 1, 2, 0, 60);
+    for (int i = 0; i < 6; i++) {
+        job = sched_trim(f->s);
+        assert_int_equal(job->id, 70 - i);
     }
-    sched_wants(s, &q);
-    assert_int_equal(q.want, SCHED_WANT_NOTHING);
-    sched_ended(s, sched_next(s));
-    sched_wants(s, &q);
-    assert_int_equal(q.want, SCHED_WANT_HOSTS);
-    sched_free(s);
+    assert_null(sched_trim(f->s));
+    assert_int_equal(want(f).want, SCHED_WANT_NOTHING);
 }
 
-/* ---- a simulation: a store of jobs by host and rank, workers that take their time, and some failures ---- */
-
-#define SIM_HOSTS 12
-#define SIM_JOBS 3000
-
-struct sim_job {
-    struct sched_job sched;
-    int host;
-    enum { ABSENT, STORED, HELD, RUNNING, ENDED } where;
-};
-
-struct sim {
-    struct sched *s;
-    struct sim_job jobs[SIM_JOBS];
-    int n_jobs;
-    struct sim_job *running[64];
-    int n_running;
-    int active[SIM_HOSTS];
-    uint64_t seed;
-};
-
-static uint32_t sim_random(struct sim *m, uint32_t below) {
-    m->seed = m->seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
-    return (uint32_t)(m->seed >> 33) % below;
+/* Four lanes in a window of four, and others outside. */
+static void fill_window(struct fixture *f, int jobs_each) {
+    nothing_more(f);
+    sched_ready(f->s, 1, 101, 1, 1);
+    assert_int_equal(want(f).want, SCHED_WANT_LANES);
+    for (int host = 1; host <= 4; host++)
+        for (int i = 0; i < jobs_each; i++)
+            add_ranked(f, 1, host, 0, i);
+    sched_lanes_listed(f->s, 1, true, 4, 104);
 }
 
-static const char *host_name(int host) {
-    static char name[32];
+static void test_nothing_is_evicted_for_nobody(void **state) {
+    struct fixture *f = *state;
+    struct sched_evicted e;
 
-    snprintf(name, sizeof(name), "h%02d:80", host);
-    return name;
+    for (int host = 1; host <= 4; host++)
+        add_many(f, 1, host, 0, 2);
+    sched_ended(f->s, next(f), SCHED_SAYS_BUSY, 100 * SEC, 7, f->now);
+    assert_false(sched_evict(f->s, f->now, &e));
 }
 
-static struct sim_job *sim_of(struct sched_job *job) {
-    return (struct sim_job *)((char *)job - offsetof(struct sim_job, sched));
+static void test_lane_whose_host_is_away_makes_room(void **state) {
+    struct fixture *f = *state;
+    struct sched_evicted e;
+
+    fill_window(f, 2);
+    assert_false(sched_evict(f->s, f->now, &e));
+    sched_ended(f->s, next(f), SCHED_SAYS_UNREACHED, 0, 7, f->now);
+    f->policy.base = 1;
+    assert_false(sched_evict(f->s, f->now, &e));
+    sched_ended(f->s, next(f), SCHED_SAYS_BUSY, 100 * SEC, 7, f->now);
+    assert_true(sched_evict(f->s, f->now, &e));
+    assert_int_equal(e.lane, 102);
+    assert_int_equal(e.uid, 1);
+    assert_int_equal(e.wait, 100 * SEC);
+    assert_false(e.stays);
+    assert_ptr_equal(e.jobs, &f->jobs[3]);
+    assert_null(e.jobs->next);
+    assert_int_equal(sched_n_lanes(f->s), 3);
 }
 
-static void sim_store(struct sim *m, struct sim_job *j) {
-    j->where = STORED;
-    assert_int_equal(sched_ready(m->s, host_name(j->host), j->sched.rank), 0);
-}
+static void test_lane_that_had_its_share_makes_room(void **state) {
+    struct fixture *f = *state;
+    struct sched_evicted e = {0};
+    int starts = 0;
 
-static void sim_submit(struct sim *m) {
-    struct sim_job *j = &m->jobs[m->n_jobs];
-
-    j->sched.id = ++m->n_jobs;
-    j->sched.rank = m->n_jobs - (int64_t)sim_random(m, 2) * sim_random(m, 500);
-    /* Zipf-like: most jobs on few hosts. */
-    j->host = (int)sim_random(m, 1 + sim_random(m, SIM_HOSTS));
-    sim_store(m, j);
-}
-
-static bool sim_before(const struct sched_job *a, int64_t rank, int64_t id) {
-    return a->rank < rank || (a->rank == rank && a->id <= id);
-}
-
-/* The queued job of the host that comes next behind (rank, id), held and running ones included, as the store has them. */
-static struct sim_job *sim_next_row(struct sim *m, int host, int64_t rank, int64_t id) {
-    struct sim_job *best = NULL;
-
-    for (int i = 0; i < m->n_jobs; i++) {
-        struct sim_job *j = &m->jobs[i];
-
-        if (j->host != host || j->where == ABSENT || j->where == ENDED ||
-            sim_before(&j->sched, rank, id))
-            continue;
-        if (!best || sim_before(&j->sched, best->sched.rank, best->sched.id))
-            best = j;
+    fill_window(f, 70);
+    while (!sched_evict(f->s, f->now, &e)) {
+        end(f, next(f), SCHED_SAYS_FINE);
+        starts++;
     }
-    return best;
+    assert_in_range(starts, 4 * 63, 4 * 64);
+    assert_int_equal(e.wait, 0);
+    assert_false(e.stays);
 }
 
-static void sim_fetch(struct sim *m, const struct sched_request *q) {
-    int host = atoi(q->host + 1);
-    int64_t rank = q->after_rank, id = q->after_id;
-    struct sched_job *surplus;
-    struct sim_job *j = NULL;
-
-    for (size_t i = 0; i < q->limit && (j = sim_next_row(m, host, rank, id)); i++) {
-        rank = j->sched.rank;
-        id = j->sched.id;
-        if (j->where == STORED) {
-            assert_int_equal(sched_add(m->s, host_name(host), &j->sched), 0);
-            j->where = HELD;
-        }
-    }
-    sched_filled(m->s, host_name(host), sim_next_row(m, host, rank, id) != NULL, rank, id);
-    while ((surplus = sched_trim(m->s)))
-        sim_of(surplus)->where = STORED;
-}
-
-static void sim_list(struct sim *m, const struct sched_request *q) {
-    char after[32], last[32] = "";
-    size_t n = 0;
-    bool more = false;
-
-    snprintf(after, sizeof(after), "%s", q->host);
-    for (int host = 0; host < SIM_HOSTS; host++) {
-        if (strcmp(host_name(host), after) <= 0 || !sim_next_row(m, host, INT64_MIN, 0))
-            continue;
-        if (n++ == q->limit) {
-            more = true;
-            break;
-        }
-        snprintf(last, sizeof(last), "%s", host_name(host));
-        sched_ready(m->s, last, INT64_MAX);
-    }
-    sched_hosts_listed(m->s, more, last);
-}
-
-static void sim_ask(struct sim *m) {
+static void test_lanes_are_listed_when_there_is_room(void **state) {
+    struct fixture *f = *state;
+    struct sched_evicted e;
     struct sched_request q;
 
-    /* Not always at once: the store takes its time. */
-    while (sim_random(m, 3) && (sched_wants(m->s, &q), q.want != SCHED_WANT_NOTHING)) {
-        if (q.want == SCHED_WANT_JOBS)
-            sim_fetch(m, &q);
-        else
-            sim_list(m, &q);
-    }
+    fill_window(f, 2);
+    assert_int_equal(want(f).want, SCHED_WANT_NOTHING);
+    sched_ended(f->s, next(f), SCHED_SAYS_BUSY, 100 * SEC, 7, f->now);
+    assert_true(sched_evict(f->s, f->now, &e));
+    q = want(f);
+    assert_int_equal(q.want, SCHED_WANT_LANES);
+    assert_int_equal(q.after, 4);
+    assert_int_equal(q.after_id, 104);
 }
 
-static void sim_start(struct sim *m) {
-    while (m->n_running < (int)ELEMENTSOF(m->running)) {
-        struct sched_job *job = sched_next(m->s);
-        struct sim_job *j;
+static void test_lane_with_an_early_turn_gets_into_a_full_window(void **state) {
+    struct fixture *f = *state;
+    struct sched_evicted e;
+    struct sched_request q;
 
-        if (!job)
-            return;
-        j = sim_of(job);
-        assert_int_equal(j->where, HELD);
-        j->where = RUNNING;
-        assert_true(++m->active[j->host] <= (int)small.max_active);
-        m->running[m->n_running++] = j;
-    }
+    fill_window(f, 2);
+    sched_ready(f->s, 1, 100, 0, 1);
+    q = want(f);
+    assert_int_equal(q.want, SCHED_WANT_LANES);
+    assert_int_equal(q.after, -1);
+    add_ranked(f, 1, 0, 100, 1);
+    sched_lanes_listed(f->s, 1, true, 2, 102);
+    assert_true(sched_evict(f->s, f->now, &e));
+    assert_int_equal(e.lane, 104);
+    assert_true(e.stays);
+    assert_false(sched_evict(f->s, f->now, &e));
+    assert_int_equal(next(f)->priority, 100);
 }
 
-static void sim_end_one(struct sim *m) {
-    int i = (int)sim_random(m, (uint32_t)m->n_running);
-    struct sim_job *j = m->running[i];
+static void test_lane_that_stays_in_line_is_read_again(void **state) {
+    struct fixture *f = *state;
+    struct sched_request q;
 
-    m->running[i] = m->running[--m->n_running];
-    m->active[j->host]--;
-    sched_ended(m->s, &j->sched);
-    if (sim_random(m, 5) == 0)
-        sim_store(m, j); /* failed: ready again, at its old rank */
-    else
-        j->where = ENDED;
+    /* One of its four lanes has no jobs left. */
+    test_lane_with_an_early_turn_gets_into_a_full_window(state);
+    assert_int_equal(sched_n_lanes(f->s), 3);
+    q = want(f);
+    assert_int_equal(q.want, SCHED_WANT_LANES);
+    assert_int_equal(q.after, 4);
+    assert_int_equal(q.after_id, 103);
 }
 
-static void simulate(uint64_t seed) {
-    struct sim *m = calloc(1, sizeof(*m));
-    int ended = 0;
+static void test_answer_from_before_an_eviction_moves_no_cursor(void **state) {
+    struct fixture *f = *state;
+    struct sched_evicted e;
+    struct sched_request q;
+    int64_t lane;
 
-    m->seed = seed;
-    m->s = new_sched();
-    for (int step = 0; ended < SIM_JOBS; step++) {
-        assert_true(step < 200 * SIM_JOBS);
-        for (uint32_t n = sim_random(m, 4); n > 0 && m->n_jobs < SIM_JOBS; n--)
-            sim_submit(m);
-        sim_ask(m);
-        sim_start(m);
-        for (uint32_t n = sim_random(m, 4); n > 0 && m->n_running > 0; n--)
-            sim_end_one(m);
-        assert_true(sched_n_hosts(m->s) <= small.max_hosts);
-        assert_true(sched_n_queued(m->s) <= small.max_jobs + small.max_hosts * 16);
-        ended = 0;
-        for (int i = 0; i < m->n_jobs; i++)
-            ended += m->jobs[i].where == ENDED;
-    }
-    assert_int_equal(sched_n_queued(m->s), 0);
-    sched_free(m->s);
-    free(m);
+    fill_window(f, 2);
+    sched_ready(f->s, 1, 101, 1, 0);
+    assert_int_equal(want(f).want, SCHED_WANT_JOBS);
+    sched_ended(f->s, next(f), SCHED_SAYS_BUSY, 100 * SEC, 7, f->now);
+    assert_true(sched_evict(f->s, f->now, &e));
+    assert_int_equal(e.lane, 101);
+    lane = lane_add(f, 1, 1);
+    sched_filled(f->s, lane, true, 5, 5);   /* what the list had */
+    sched_filled(f->s, lane, true, 90, 90); /* the answer to the request */
+    do {
+        q = want(f);
+    } while (q.want == SCHED_WANT_LANES);
+    assert_int_equal(q.want, SCHED_WANT_JOBS);
+    assert_int_equal(q.after, 5);
 }
 
-static void test_every_job_of_a_simulation_ends(void **state) {
-    (void)state;
-    for (uint64_t seed = 1; seed <= 5; seed++) {
-        print_message("seed %d\n", (int)seed);
-        simulate(seed);
-    }
+static void test_user_with_nothing_to_start_makes_room_for_another(void **state) {
+    struct fixture *f = *state;
+    struct sched_evicted e;
+    struct sched_request q;
+
+    add_many(f, 1, 1, 0, 2);
+    add_many(f, 2, 2, 0, 2);
+    sched_ready(f->s, 3, 303, 1, 1);
+    assert_int_equal(sched_n_users(f->s), 2);
+    sched_ended(f->s, next(f), SCHED_SAYS_BUSY, 100 * SEC, 7, f->now);
+    f->now += 2 * SEC;
+    assert_true(sched_evict(f->s, f->now, &e));
+    assert_int_equal(e.uid, 1);
+    assert_int_equal(sched_n_users(f->s), 1);
+    q = want(f);
+    assert_int_equal(q.want, SCHED_WANT_USERS);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hosts_take_turns),
-        cmocka_unit_test(test_a_host_has_at_most_max_active),
-        cmocka_unit_test(test_jobs_of_a_host_start_by_rank_then_id),
-        cmocka_unit_test(test_unstarted_job_is_first_again),
-        cmocka_unit_test(test_removed_job_does_not_start),
-        cmocka_unit_test(test_host_with_nothing_left_leaves_the_window),
-        cmocka_unit_test(test_request_is_given_once),
-        cmocka_unit_test(test_job_that_comes_while_fetching_is_asked_for),
-        cmocka_unit_test(test_host_without_room_is_listed_later),
-        cmocka_unit_test(test_every_job_of_a_simulation_ends),
+        TEST(users_take_turns),
+        TEST(lanes_of_a_user_take_turns),
+        TEST(25_steps_of_priority_double_a_lanes_share),
+        TEST(lane_that_was_away_saved_up_no_turns),
+        TEST(new_lane_of_high_priority_starts_first),
+        TEST(jobs_of_a_lane_start_by_rank_then_id),
+        TEST(users_share_a_busy_host_evenly),
+        TEST(unstarted_job_is_first_again),
+        TEST(removed_job_does_not_start),
+        TEST(request_is_given_once),
+        TEST(lane_in_the_window_is_not_added_twice),
+        TEST(job_before_the_cursor_is_read_from_there),
+        TEST(job_that_comes_while_reading_is_asked_for),
+        TEST(lane_with_nothing_left_leaves_the_window),
+        TEST(job_of_an_unknown_lane_stays_in_the_store),
+        SMALL(longest_lane_gives_jobs_back),
+        TEST(nothing_is_evicted_for_nobody),
+        SMALL(lane_whose_host_is_away_makes_room),
+        SMALL(lane_that_had_its_share_makes_room),
+        SMALL(lanes_are_listed_when_there_is_room),
+        SMALL(lane_with_an_early_turn_gets_into_a_full_window),
+        SMALL(lane_that_stays_in_line_is_read_again),
+        SMALL(answer_from_before_an_eviction_moves_no_cursor),
+        SMALL(user_with_nothing_to_start_makes_room_for_another),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,8 +13,10 @@ static void test_submit_one_chunk(void **state) {
     assert_int_equal(f->n_ids, 3);
     assert_int_equal(f->ids[2], f->ids[0] + 2);
     assert_int_equal(f->n_ready, 1);
-    assert_string_equal(f->ready_host, HOST);
-    assert_int_equal(f->ready_rank, created);
+    assert_int_equal(f->ready.uid, 1000);
+    assert_int_equal(f->ready.turn, created);
+    assert_int_equal(f->ready.lane, lane_of(f, HOST));
+    assert_int_equal(f->ready.rank, created);
     assert_int_equal(store_counts(f->store)[JOB_QUEUED], 3);
     check_numbers(f);
 }
@@ -141,7 +143,7 @@ static void test_staged_until_complete(void **state) {
     assert_int_equal(store_counts(f->store)[JOB_QUEUED], 2500);
     wait_fetch(f, 2500);
     assert_true(f->n_ready >= 1);
-    assert_int_equal(f->ready_rank, created);
+    assert_int_equal(f->ready.rank, created);
     check_numbers(f);
 }
 
@@ -247,7 +249,7 @@ static void test_fetch_in_order_of_rank(void **state) {
     for (size_t i = 0; i < 5; i++)
         c->jobs[i].priority = priorities[i];
     assert_int_equal(submit_chunk(f, c), 0);
-    assert_int_equal(f->ready_rank, created - 100 * JOB_PRIORITY_STEP);
+    assert_int_equal(f->ready.rank, created - 100 * JOB_PRIORITY_STEP);
     assert_int_equal(fetch(f, 10), 0);
     for (size_t i = 0; i < 5; i++)
         assert_int_equal(f->jobs[i]->index, order[i]);
@@ -276,25 +278,6 @@ static void test_fetch_in_pages(void **state) {
     assert_int_equal(f->n_jobs, 0);
     assert_int_equal(fetch_after(f, "b.example:80", INT64_MIN, 0, 4), 0);
     assert_int_equal(f->n_jobs, 0);
-}
-
-static void test_hosts_in_pages(void **state) {
-    struct fixture *f = *state;
-    struct store_chunk *c = chunk_new(NULL, 0, 30, true);
-
-    for (size_t i = 0; i < 30; i++)
-        c->jobs[i].host[0] = (char)('a' + (i * 7) % 5);
-    assert_int_equal(submit_chunk(f, c), 0);
-    assert_int_equal(f->n_ready, 5);
-    assert_int_equal(hosts(f, "", 3), 0);
-    assert_int_equal(f->n_hosts, 3);
-    assert_true(f->more);
-    assert_string_equal(f->hosts[0], "a.example:80");
-    assert_string_equal(f->hosts[2], "c.example:80");
-    assert_int_equal(hosts(f, "c.example:80", 3), 0);
-    assert_int_equal(f->n_hosts, 2);
-    assert_false(f->more);
-    assert_string_equal(f->hosts[1], "e.example:80");
 }
 
 /* ---- putting ---- */
@@ -400,7 +383,7 @@ static void test_waiting_becomes_queued_when_due(void **state) {
         sd_event_run(f->event, USEC_PER_SEC);
     assert_true(now_usec(CLOCK_REALTIME) >= j->due);
     assert_int_equal(f->n_ready, 1);
-    assert_int_equal(f->ready_rank, j->rank);
+    assert_int_equal(f->ready.rank, j->rank);
     assert_int_equal(store_counts(f->store)[JOB_WAITING], 0);
     assert_int_equal(fetch(f, 5), 0);
     assert_int_equal(f->n_jobs, 1);
@@ -506,7 +489,6 @@ int main(void) {
         TEST(test_ids_are_not_reused),
         TEST(test_fetch_in_order_of_rank),
         TEST(test_fetch_in_pages),
-        TEST(test_hosts_in_pages),
         TEST(test_put_done),
         TEST(test_put_on_ended_is_refused),
         TEST(test_put_illegal_is_refused),

@@ -102,9 +102,9 @@ static void test_missing_directory_is_said(void **state) {
     struct fixture *f = *state;
     struct store *s = NULL;
     char *why = NULL;
-    struct store_handlers handlers = {on_ready, f};
+    struct store_settings settings = {.ready = on_ready, .userdata = f};
 
-    assert_int_equal(store_open(&s, f->event, "/nowhere", &handlers, &why), -ENOENT);
+    assert_int_equal(store_open(&s, f->event, "/nowhere", &settings, &why), -ENOENT);
     assert_non_null(strstr(why, "/nowhere/queue.db"));
     free(why);
 }

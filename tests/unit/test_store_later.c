@@ -54,7 +54,7 @@ static void test_not_before_can_be_cancelled(void **state) {
 
     created = now_usec(CLOCK_REALTIME);
     assert_int_equal(submit_chunk(f, chunk_later(NULL, 0, 4, true)), 0);
-    assert_int_equal(change(f, &all, JOB_CANCELLED), 0);
+    assert_int_equal(change(f, &all, STORE_CANCEL), 0);
     assert_int_equal(f->n_ids, 4);
     assert_int_equal(store_counts(f->store)[JOB_CANCELLED], 4);
     check_numbers(f);
@@ -79,7 +79,7 @@ static void test_patience_is_kept(void **state) {
     assert_true(k->mirror_due[0] == 1700000000000001 && k->mirror_due[1] == 0);
     assert_true(k->mirror_due[15] == 1700000000000002);
     struct store_filter all = {.state = -1};
-    assert_int_equal(change(f, &all, JOB_QUEUED), 0);
+    assert_int_equal(change(f, &all, STORE_RETRY), 0);
     k = show(f, j->id);
     assert_int_equal(k->stalls + k->blocked + k->spent, 0);
     assert_true(k->mirror_due[0] == 0 && k->mirror_due[15] == 0);
@@ -98,7 +98,8 @@ static void test_mirror_is_kept(void **state) {
     assert_int_equal(put(f, j, JOB_WAITING), 0);
     while (f->n_ready == 0)
         sd_event_run(f->event, USEC_PER_SEC);
-    assert_string_equal(f->ready_host, "b.example:80");
+    assert_int_equal(f->ready.lane, lane_of(f, "b.example:80"));
+    assert_int_equal(lane_of(f, HOST), 0);
     assert_int_equal(fetch_after(f, "b.example:80", INT64_MIN, 0, 10), 0);
     assert_int_equal(f->n_jobs, 1);
     assert_string_equal(f->jobs[0]->url, "http://b.example/x");

@@ -41,11 +41,11 @@ static size_t list_all(struct fixture *f, struct store_filter filter, size_t *re
     return n;
 }
 
-static size_t change_all(struct fixture *f, struct store_filter filter, enum job_state to) {
+static size_t change_all(struct fixture *f, struct store_filter filter, enum store_change what) {
     size_t n = 0;
 
     do {
-        assert_int_equal(change(f, &filter, to), 0);
+        assert_int_equal(change(f, &filter, what), 0);
         n += f->n_ids;
         filter.after = f->next;
     } while (f->next != 0);
@@ -136,7 +136,7 @@ static void test_cancel_all_but_some(void **state) {
     assert_int_equal(submit(f, NULL, 0, 10, true), 0);
     end_jobs(f, 3, JOB_DONE);
     struct store_filter filter = {.state = -1, .except = except, .n_except = 2};
-    assert_int_equal(change(f, &filter, JOB_CANCELLED), 0);
+    assert_int_equal(change(f, &filter, STORE_CANCEL), 0);
     assert_int_equal(f->n_ids, 5);
     assert_int_equal(f->ids[0], 4);
     assert_int_equal(f->ids[1], 7);
@@ -147,7 +147,7 @@ static void test_cancel_all_but_some(void **state) {
     assert_int_equal(batch_get(f, f->batch.id), 0);
     assert_int_equal(f->batch.finished, 0);
     check_numbers(f);
-    assert_int_equal(change_all(f, (struct store_filter){.state = -1}, JOB_CANCELLED), 2);
+    assert_int_equal(change_all(f, (struct store_filter){.state = -1}, STORE_CANCEL), 2);
     assert_int_equal(batch_get(f, f->batch.id), 0);
     assert_true(f->batch.finished > 0);
     check_numbers(f);
@@ -162,7 +162,7 @@ static void test_cancel_waiting(void **state) {
     f->jobs[0]->result.error = ERR_TIMEOUT;
     assert_int_equal(put(f, f->jobs[0], JOB_WAITING), 0);
     f->n_ready = 0;
-    assert_int_equal(change_all(f, (struct store_filter){.state = -1}, JOB_CANCELLED), 1);
+    assert_int_equal(change_all(f, (struct store_filter){.state = -1}, STORE_CANCEL), 1);
     usleep(200000);
     assert_int_equal(show(f, 1)->state, JOB_CANCELLED);
     assert_int_equal(f->jobs[0]->result.error, ERR_NONE);
@@ -176,15 +176,15 @@ static void test_cancel_before_release(void **state) {
     struct store_filter filter = {.state = -1};
 
     assert_int_equal(submit(f, "k", 0, 15000, false), 0);
-    assert_int_equal(change(f, &filter, JOB_CANCELLED), 0);
+    assert_int_equal(change(f, &filter, STORE_CANCEL), 0);
     assert_int_equal(f->n_ids, 0);
     assert_int_equal(store_submit(f->store, chunk_new("k", 15000, 1, true), on_submit, f), 0);
-    assert_int_equal(store_change(f->store, &filter, JOB_CANCELLED, on_change, f), 0);
+    assert_int_equal(store_change(f->store, &filter, STORE_CANCEL, 0, on_change, f), 0);
     answer(f);
     if (f->n_ids < 1000) /* it was the chunk's */
         answer(f);
     filter.after = f->next;
-    assert_int_equal(change_all(f, filter, JOB_CANCELLED), 5001);
+    assert_int_equal(change_all(f, filter, STORE_CANCEL), 5001);
     assert_int_equal(store_counts(f->store)[JOB_CANCELLED], 15001);
     check_numbers(f);
     assert_int_equal(fetch(f, 10), 0);
@@ -201,9 +201,9 @@ static void test_retry_starts_anew(void **state) {
     assert_int_equal(batch_get(f, batch), 0);
     assert_true(f->batch.finished > 0);
     f->n_ready = 0;
-    assert_int_equal(change_all(f, (struct store_filter){.state = -1}, JOB_QUEUED), 1);
+    assert_int_equal(change_all(f, (struct store_filter){.state = -1}, STORE_RETRY), 1);
     assert_int_equal(f->n_ready, 1);
-    assert_int_equal(f->ready_rank, created);
+    assert_int_equal(f->ready.rank, created);
     assert_int_equal(batch_get(f, batch), 0);
     assert_int_equal(f->batch.finished, 0);
     assert_int_equal(f->batch.failed, 0);
@@ -224,9 +224,9 @@ static void test_retry_of_cancelled_has_no_attempt(void **state) {
     struct fixture *f = *state;
 
     assert_int_equal(submit(f, NULL, 0, 1, true), 0);
-    assert_int_equal(change_all(f, (struct store_filter){.state = -1}, JOB_CANCELLED), 1);
-    assert_int_equal(change_all(f, (struct store_filter){.state = JOB_FAILED}, JOB_QUEUED), 0);
-    assert_int_equal(change_all(f, (struct store_filter){.state = JOB_CANCELLED}, JOB_QUEUED), 1);
+    assert_int_equal(change_all(f, (struct store_filter){.state = -1}, STORE_CANCEL), 1);
+    assert_int_equal(change_all(f, (struct store_filter){.state = JOB_FAILED}, STORE_RETRY), 0);
+    assert_int_equal(change_all(f, (struct store_filter){.state = JOB_CANCELLED}, STORE_RETRY), 1);
     assert_int_equal(show(f, 1)->state, JOB_QUEUED);
     assert_int_equal(f->n_attempts, 0);
     assert_int_equal(fetch(f, 2), 0);
@@ -247,7 +247,7 @@ static void test_batch_numbers(void **state) {
     int64_t batch = f->batch.id;
     end_jobs(f, 3, JOB_DONE);
     end_jobs(f, 2, JOB_FAILED);
-    change_all(f, (struct store_filter){.state = -1, .batch = batch}, JOB_CANCELLED);
+    change_all(f, (struct store_filter){.state = -1, .batch = batch}, STORE_CANCEL);
     assert_int_equal(batch_get(f, batch), 0);
     assert_int_equal(f->batch.created, created);
     assert_int_equal(f->batch.count, 6);

@@ -18,6 +18,9 @@ static const struct wire_job a_job = {
     .maybe_published = true,
     .max_size = UINT64_MAX,
     .timeout_usec = 1500000,
+    .deadline_usec = UINT64_MAX - 1,
+    .rate = 2048,
+    .host_bucket = 3,
     .url = "http://example.org/a?b",
     .output = "dir/a.bin",
     .referer = "http://example.org/",
@@ -86,6 +89,7 @@ static void test_job_round_trip(void **state) {
     assert_int_equal(wire_get_job(p, n, &m), 0);
     assert_true(m.id == a_job.id && m.attempt == 3 && m.max_size == UINT64_MAX);
     assert_true(m.maybe_published && m.on_conflict == CONFLICT_SKIP && m.timeout_usec == 1500000);
+    assert_true(m.deadline_usec == UINT64_MAX - 1 && m.rate == 2048 && m.host_bucket == 3);
     assert_string_equal(m.url, a_job.url);
     assert_string_equal(m.output, a_job.output);
     assert_null(m.user_agent);
@@ -202,6 +206,21 @@ static void test_config_round_trip(void **state) {
     buf_done(&b);
 }
 
+static void test_rate_round_trip(void **state) {
+    struct buf b = BUF_INIT(WIRE_PACKET_MAX);
+    struct wire_rate m = {.id = 4, .rate = 5};
+    const void *p;
+    size_t n;
+
+    (void)state;
+    assert_int_equal(wire_put_rate(&b, &m), 0);
+    m = (struct wire_rate){0};
+    p = payload(&b, WIRE_RATE, &n);
+    assert_int_equal(wire_get_rate(p, n, &m), 0);
+    assert_true(m.id == 4 && m.rate == 5);
+    buf_done(&b);
+}
+
 static int get(uint8_t type, const void *p, size_t n) {
     union {
         struct wire_hello hello;
@@ -210,6 +229,7 @@ static int get(uint8_t type, const void *p, size_t n) {
         struct wire_result result;
         struct wire_checkpoint checkpoint;
         struct wire_discard discard;
+        struct wire_rate rate;
         int64_t id;
     } m;
 
@@ -226,6 +246,8 @@ static int get(uint8_t type, const void *p, size_t n) {
         return wire_get_checkpoint(p, n, &m.checkpoint);
     case WIRE_DISCARD:
         return wire_get_discard(p, n, &m.discard);
+    case WIRE_RATE:
+        return wire_get_rate(p, n, &m.rate);
     case WIRE_STOP:
         return wire_get_empty(p, n);
     default:
@@ -245,6 +267,8 @@ static void put_all(struct buf *b) {
     assert_int_equal(wire_put_cancel(b, 5), 0);
     assert_int_equal(wire_put_discard(b, &discard), 0);
     assert_int_equal(wire_put_discarded(b, 7), 0);
+    assert_int_equal(wire_put_release(b, 5), 0);
+    assert_int_equal(wire_put_rate(b, &(struct wire_rate){.id = 5, .rate = 1}), 0);
     assert_int_equal(wire_put_stop(b), 0);
     assert_int_equal(wire_put_fetched(b, 6), 0);
     assert_int_equal(wire_put_checkpoint(b, &checkpoint), 0);
@@ -272,7 +296,7 @@ static void test_every_truncation_is_refused(void **state) {
         }
         records++;
     }
-    assert_int_equal(records, 10);
+    assert_int_equal(records, 12);
     buf_done(&b);
 }
 
@@ -403,6 +427,7 @@ int main(void) {
         cmocka_unit_test(test_the_largest_job_fits),
         cmocka_unit_test(test_result_round_trip),
         cmocka_unit_test(test_config_round_trip),
+        cmocka_unit_test(test_rate_round_trip),
         cmocka_unit_test(test_every_truncation_is_refused),
         cmocka_unit_test(test_bytes_left_over_are_refused),
         cmocka_unit_test(test_every_truncated_packet_is_refused_or_ends_between_records),

@@ -1,0 +1,132 @@
+#include "common/util.h"
+#include "daemon/sched_part.h"
+
+/* What sched_evict() takes: a lane, and what is to be said of it. */
+struct victim {
+    struct sched_lane *lane;
+    uint64_t wait;
+    bool stays;
+};
+
+/* One whose host can't be asked for a while. Time has gone by since it was listed. */
+static bool victim_away(struct sched *s, struct sched_user *u, struct victim *ret) {
+    struct sched_lane *lane;
+
+    while ((lane = u->waiting[LANE_WAITS_LONG])) {
+        if (lane->host->wake > s->now + AWAY_USEC) {
+            *ret = (struct victim){.lane = lane, .wait = lane->host->wake - s->now};
+            return true;
+        }
+        sched_host_changed(s, lane->host);
+    }
+    return false;
+}
+
+static bool victim_pick(struct sched *s, struct sched_user *u, struct victim *ret) {
+    if (victim_away(s, u, ret))
+        return true;
+    if (u->had) {
+        *ret = (struct victim){.lane = u->had};
+        return true;
+    }
+    if (u->eligible.n == 0 && u->waiting[LANE_WAITS_SHORT]) {
+        *ret = (struct victim){.lane = u->waiting[LANE_WAITS_SHORT], .wait = AWAY_USEC};
+        return true;
+    }
+    return false;
+}
+
+/* The last in the line goes back to its place there. */
+static void victim_last(struct sched_user *u, struct victim *ret) {
+    *ret = (struct victim){.lane = heap_first(&u->by_turn), .stays = true};
+}
+
+/* In a window that is too full somebody has more than his share. */
+static struct sched_user *user_crowded(struct sched *s) {
+    size_t room = sched_user_room(s);
+    struct sched_user *u;
+
+    if (s->crowded && s->crowded->n_lanes > room)
+        return s->crowded;
+    s->crowded = NULL;
+    for (u = s->users; u; u = u->hh.next)
+        if (u->n_lanes > room && (!s->crowded || u->n_lanes > s->crowded->n_lanes))
+            s->crowded = u;
+    return s->crowded;
+}
+
+/* A user whose lanes all wait makes room too. */
+static void find_leaver(struct sched *s) {
+    struct sched_user *u;
+
+    if (s->leaving || !sched_users_wait(s) || s->now < s->users_seen + USERS_USEC)
+        return;
+    s->users_seen = s->now;
+    for (u = s->users; u && !s->leaving; u = u->hh.next)
+        if (u->n_lanes > 0 && u->eligible.n == 0 && u->line.reads == CURSOR_IDLE &&
+            u->entered + AWAY_USEC <= s->now)
+            s->leaving = u;
+}
+
+static bool victim_find(struct sched *s, struct victim *ret) {
+    struct sched_user *u;
+
+    find_leaver(s);
+    if (s->leaving && s->leaving->n_lanes > 0) {
+        victim_last(s->leaving, ret);
+        return true;
+    }
+    u = s->n_lanes > s->settings.max_lanes ? user_crowded(s) : NULL;
+    if (u) {
+        if (!victim_pick(s, u, ret))
+            victim_last(u, ret);
+        return true;
+    }
+    while ((u = s->pressed_users)) {
+        if (victim_pick(s, u, ret))
+            return true;
+        sched_user_changed(s, u);
+        if (s->pressed_users == u)
+            return false;
+    }
+    return false;
+}
+
+static struct sched_job *lane_empty(struct sched *s, struct sched_lane *lane) {
+    struct sched_job *jobs = NULL, *job;
+
+    while ((job = lane->jobs)) {
+        sched_job_take(s, job);
+        job->lane = NULL;
+        job->host = NULL;
+        DL_APPEND(jobs, job);
+    }
+    return jobs;
+}
+
+bool sched_evict(struct sched *s, uint64_t now, struct sched_evicted *ret) {
+    struct victim victim;
+    struct sched_lane *lane;
+    struct sched_user *u;
+
+    sched_refresh(s, now);
+    if (!victim_find(s, &victim))
+        return false;
+    lane = victim.lane;
+    u = lane->user;
+    *ret = (struct sched_evicted){
+        .lane = lane->id,
+        .uid = u->uid,
+        .priority = lane->jobs ? lane->jobs->priority : 0,
+        .stays = victim.stays,
+        .wait = victim.wait,
+        .failures = lane->host->health.unreached,
+    };
+    sched_lane_leave(s, lane);
+    lane->evicted = true;
+    ret->jobs = lane_empty(s, lane);
+    if (victim.stays)
+        sched_cursor_back(&u->line, lane->turn, lane->id);
+    sched_lane_changed(s, lane);
+    return true;
+}

@@ -1,0 +1,181 @@
+"""pause, resume, set, purge, drain, and cancel and retry by tag and host."""
+
+import time
+
+import pytest
+
+from dld import ENDED, RpcError
+from support import content, files_under, is_part, wait_for
+from test_download import done
+
+
+def states(daemon):
+    return [j["state"] for j in daemon.jobs()]
+
+
+def host_of(url):
+    return url.split("/")[2]
+
+
+# ---- pause and resume ----
+
+
+def test_paused_transfer_goes_on_where_it_was(daemon, nginx, tmp):
+    """What it has fetched is kept: it is asked for no second time."""
+    data = content("big", 3_000_000)
+    (tmp / "files" / "big").write_bytes(data)
+    (job,) = daemon.submit([{"url": nginx.url("rate/1m/big"), "output": "big"}])["ids"]
+    wait_for(lambda: (daemon.show(job)["bytes"] or 0) > 500_000)
+    start = time.monotonic()
+    daemon.dlctl("pause", str(job))
+    wait_for(lambda: daemon.show(job)["state"] == "paused")
+    assert time.monotonic() - start < 2
+    assert [is_part(f) for f in files_under(daemon.root)] == [True]
+    daemon.dlctl("resume", str(job))
+    daemon.dlctl("wait", str(job), code=0)
+    assert daemon.file("big").read_bytes() == data
+    assert done(daemon.show(job))["bytes"] < len(data)
+    assert 206 in [status for _, status, _, _ in nginx.requests()]
+
+
+def test_paused_jobs_stay_paused_over_a_restart(daemon, bad):
+    daemon.submit([{"url": bad.silent_url(f"/{i}")} for i in range(30)])
+    wait_for(lambda: daemon.counts()["active"] > 0)
+    daemon.dlctl("pause", "--all")
+    wait_for(lambda: daemon.counts()["paused"] == 30)
+    daemon.restart()
+    assert daemon.counts()["paused"] == 30 and daemon.counts()["active"] == 0
+    daemon.dlctl("resume", "--all")
+    wait_for(lambda: daemon.counts()["active"] > 0)
+    assert daemon.counts()["paused"] == 0
+    daemon.dlctl("cancel", "--all")
+
+
+def test_pause_of_a_job_that_waits_keeps_its_time(daemon, bad):
+    (job,) = daemon.submit([{"url": bad.url("/any/a"), "not_before": "+1h"}])["ids"]
+    daemon.dlctl("pause", str(job))
+    assert daemon.show(job)["state"] == "paused"
+    daemon.dlctl("resume", str(job))
+    assert daemon.show(job)["state"] == "waiting"
+    assert bad.count() == 0
+    daemon.dlctl("cancel", str(job))
+
+
+@pytest.mark.parametrize("choice", ["batch", "tag", "host", "ids"])
+def test_what_is_chosen_and_nothing_else(daemon, bad, choice):
+    """Of two batches, each with a tag and a host of its own, one is paused, resumed and cancelled."""
+    one = daemon.submit([{"url": bad.silent_url(f"/{i}"), "tag": "one"} for i in range(40)])
+    other = daemon.submit([{"url": f"http://other.invalid/{i}", "tag": "other", "not_before": "+1h"} for i in range(3)])
+    words = {"batch": ["--batch", str(one["batch"])], "tag": ["--tag", "one"], "ids": [str(i) for i in one["ids"]],
+             "host": ["--host", host_of(bad.silent_url())]}[choice]
+    others = lambda: {j["state"] for j in daemon.jobs(batch=other["batch"])}
+    mine = lambda: [j["state"] for j in daemon.jobs(batch=one["batch"])]
+    result = daemon.dlctl("pause", *words)
+    assert result.out == "Paused 40 jobs.\n"
+    wait_for(lambda: set(mine()) == {"paused"})
+    assert others() == {"waiting"}
+    assert daemon.dlctl("resume", *words).out == "Resumed 40 jobs.\n"
+    wait_for(lambda: "active" in mine())
+    assert "paused" not in mine()
+    assert daemon.dlctl("cancel", *words).out == "Cancelled 40 jobs.\n"
+    wait_for(lambda: set(mine()) == {"cancelled"})
+    assert others() == {"waiting"}
+    assert files_under(daemon.root) == []
+    daemon.dlctl("cancel", "--all")
+
+
+def test_retry_by_tag(daemon, bad):
+    daemon.run([{"url": bad.url("/flaky/404/1/a"), "tag": "x"}, {"url": bad.url("/flaky/404/1/b"), "tag": "y"}])
+    assert daemon.dlctl("retry", "--tag", "x").out == "Queued 1 job again.\n"
+    wait_for(daemon.none_left)
+    assert states(daemon) == ["done", "failed"]
+
+
+def test_pause_of_what_has_ended_says_so(daemon, bad):
+    job = done(daemon.run_one(bad.url("/any/a")))
+    result = daemon.dlctl("pause", str(job["id"]), code=1)
+    assert f"job {job['id']}" in result.err and "ended" in result.err
+    result = daemon.dlctl("resume", "77", code=1)
+    assert "job 77 does not exist" in result.err
+
+
+def test_resume_takes_back_a_pause(daemon, bad):
+    (job,) = daemon.submit([{"url": bad.silent_url()}])["ids"]
+    wait_for(lambda: daemon.counts()["active"] == 1)
+    with daemon.control() as c:
+        c.call("pause", {"ids": [job]})
+        c.call("resume", {"ids": [job]})
+    wait_for(lambda: daemon.counts()["active"] == 1)
+    daemon.dlctl("cancel", "--all")
+    wait_for(daemon.none_left)
+
+
+def test_cancel_takes_effect_at_once(daemon, bad):
+    ids = daemon.submit([{"url": bad.url(f"/silent-body/1000/100000/{i}")} for i in range(8)])["ids"]
+    wait_for(lambda: daemon.counts()["active"] == 8 and bad.count() == 8)
+    start = time.monotonic()
+    daemon.dlctl("cancel", *map(str, ids))
+    wait_for(lambda: daemon.counts()["cancelled"] == 8)
+    assert time.monotonic() - start < 2  # 100 ms, and the time of dlctl on a busy machine
+    wait_for(lambda: files_under(daemon.root) == [])
+
+
+# ---- drain ----
+
+
+def test_drain_finishes_what_is_active_and_starts_nothing(daemon, bad):
+    daemon.submit([{"url": bad.url("/delay/1/100/running")}])
+    wait_for(lambda: bad.count() == 1)
+    assert "1 still active" in daemon.dlctl("drain").out
+    daemon.submit([{"url": bad.url("/any/queued")}])
+    wait_for(lambda: daemon.counts()["done"] == 1)
+    assert daemon.call("status")["draining"] is True
+    assert states(daemon) == ["done", "queued"]
+    daemon.dlctl("drain", "--off")
+    wait_for(daemon.none_left)
+    assert states(daemon) == ["done", "done"]
+
+
+# ---- purge and history ----
+
+
+def test_purge_forgets_what_has_ended(daemon, bad):
+    daemon.run([{"url": bad.url("/any/a")}, {"url": bad.url("/status/404/b")}, {"url": bad.url("/any/c")}])
+    daemon.submit([{"url": bad.silent_url()}])
+    assert daemon.dlctl("purge", "--all", "--state", "failed").out == "Forgot 1 job.\n"
+    assert [j["id"] for j in daemon.jobs()] == [1, 3, 4]
+    daemon.dlctl("purge", "--all")
+    assert [j["id"] for j in daemon.jobs()] == [4]
+    assert daemon.file("a").exists()
+    with pytest.raises(RpcError, match="no job 1"):
+        daemon.show(1)
+    daemon.dlctl("cancel", "--all")
+
+
+def test_purge_of_jobs_that_have_not_ended_is_refused(daemon, bad):
+    daemon.dlctl("purge", "--all", "--state", "queued", code=2)
+
+
+def test_history_is_kept_by_count(make_daemon, bad):
+    daemon = make_daemon(settings={"history.keep": "50"}).start()
+    daemon.run([{"url": bad.url(f"/any/{i}")} for i in range(200)])
+    last = daemon.run([{"url": bad.url("/any/last")}])
+    wait_for(lambda: len(daemon.jobs()) == 50)
+    assert last == daemon.jobs()[-1:]
+
+
+def test_history_is_kept_by_age(make_daemon, bad):
+    daemon = make_daemon(settings={"history.keep": "2s"}).start()
+    daemon.submit([{"url": bad.silent_url()}])
+    daemon.run([{"url": bad.url(f"/any/{i}")} for i in range(20)])
+    wait_for(lambda: len(daemon.jobs()) == 1)
+    assert states(daemon) == ["active"]
+    daemon.dlctl("cancel", "--all")
+
+
+def test_every_job_of_a_batch_is_counted_though_it_is_forgotten(make_daemon, bad):
+    daemon = make_daemon(settings={"history.keep": "10"}).start()
+    result = daemon.dlctl("--json", "submit", "--wait", "-", stdin="[%s]" % ",".join(
+        '{"url": "%s"}' % bad.url(f"/any/{i}") for i in range(100)))
+    assert result.summary["done"] == 100
+    assert all(d["state"] in ENDED for d in result.documents[:-1] if "state" in d)
