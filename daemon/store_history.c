@@ -6,8 +6,8 @@
 /* What is over for less than this waits, so that a step has more to do than a job. */
 #define HISTORY_PAUSE USEC_PER_SEC
 
-/* Free pages are used again before the file grows, so some are always there: it shrinks when they are
- * more than so many and more than a quarter of it. */
+/* Free pages are used again before the file grows, so some are always there: it shrinks when they
+ * are more than so many and more than a quarter of it. */
 #define FREE_MAX 1024
 
 /* ---- history ---- */
@@ -47,8 +47,8 @@ int history_delete(struct db *db, int64_t id, int64_t batch, enum job_state stat
     return r < 0 ? r : db_note_purged(db, batch, state);
 }
 
-/* Deletes up to n jobs that ended up to `until`, the oldest first; *ret_n is how many there were. The
- * index that gives them loses the one that it is at, so it is asked again for each few. */
+/* Deletes up to n jobs that ended up to `until`, the oldest first; *ret_n is how many there were.
+ * The index that gives them loses the one that it is at, so it is asked again for each few. */
 static int jobs_purge(struct db *db, int64_t until, uint64_t n, uint64_t *ret_n) {
     struct {
         int64_t id, batch;

@@ -22,8 +22,8 @@ _Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_PAUSED == 2 && JOB_DON
  * jobs_lane all that have not ended in order of id, jobs_ended those that have, the oldest first.
  *
  * lanes: the jobs of one user for one host that have not ended; a row while there are any. hash is
- * lane_hash() of the host. Ids are given in order, so that the index entries of many new hosts' jobs
- * lie together however the hosts are called. The users' lines are the index lanes_line.
+ * lane_hash() of the host. Ids are given in order, so that the index entries of many new hosts'
+ * jobs lie together however the hosts are called. The users' lines are the index lanes_line.
  *
  * batches: phase is enum batch_phase, touched when the last chunk came or the last step was done.
  * Jobs of a batch have ids first_id..last_id; where count says that there are gaps (chunks of
@@ -54,7 +54,8 @@ static const char *const migrations[] = {
 
     "CREATE TABLE jobs(id INTEGER PRIMARY KEY, state INTEGER NOT NULL, batch INTEGER NOT NULL,"
     " idx INTEGER NOT NULL, lane INTEGER, rank INTEGER NOT NULL, created INTEGER NOT NULL,"
-    " url TEXT NOT NULL, body TEXT, tag TEXT, rate_limit INTEGER, due INTEGER, attempts INTEGER, crashes INTEGER,"
+    " url TEXT NOT NULL, body TEXT, tag TEXT, rate_limit INTEGER, due INTEGER,"
+    " attempts INTEGER, crashes INTEGER,"
     " http_status INTEGER, bytes INTEGER, size INTEGER, error INTEGER, worker INTEGER,"
     " flags INTEGER, started INTEGER, finished INTEGER, output TEXT, message TEXT,"
     " effective_url TEXT, content_type TEXT, digest TEXT, answer TEXT, kept_offset INTEGER,"
