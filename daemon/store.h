@@ -9,8 +9,8 @@
  * calls themselves return 0 or -ENOMEM, in which case the callback won't run.
  *
  * Requests scan at most STORE_STEP rows each; those that may have to scan more give a cursor to go
- * on from. Rows are found by an index, but for lists and changes of all jobs, and of those of a host
- * that have ended, which go through the table step by step.
+ * on from. Rows are found by an index, but for lists and changes of all jobs, and of those of a
+ * host that have ended, which go through the table step by step.
  *
  * Numbers of jobs by state and by batch are rows, kept by every change, never counted.
  */
@@ -30,9 +30,9 @@ struct store;
 
 /*
  * A lane is the jobs of one user (uid) for one host ("host:port") that have not ended; it has a row
- * while there are any. Lanes with queued jobs stand in their user's line: in order of `turn`, which is
- * the rank of a new lane's first job, and what store_lane_put() makes of it later. A lane that is
- * parked stands in no line until it is due.
+ * while there are any. Lanes with queued jobs stand in their user's line: in order of `turn`, which
+ * is the rank of a new lane's first job, and what store_lane_put() makes of it later. A lane that
+ * is parked stands in no line until it is due.
  */
 struct store_lane {
     int64_t id; /* never given twice */
@@ -50,8 +50,8 @@ struct store_lane {
     bool more;
 };
 
-/* A lane that isn't parked got queued jobs that it did not have before, the first of them at rank, or
- * they got other ranks; or it is due and has some. At most one for each lane and transaction. */
+/* A lane that isn't parked got queued jobs that it did not have before, the first of them at rank,
+ * or they got other ranks; or it is due and has some. At most one for each lane and transaction. */
 struct store_ready {
     int64_t lane;
     uid_t uid;
@@ -63,8 +63,8 @@ struct store_settings {
     /* store_leftovers() has some that it had not before: jobs wait for it to be forgotten. */
     void (*leftover)(void *userdata);
     void *userdata;
-    /* Ended jobs that are older (usec, 0: any age), or more than so many (0: any number), are purged
-     * by and by. */
+    /* Ended jobs that are older (usec, 0: any age), or more than so many (0: any number), are
+     * purged by and by. */
     uint64_t keep_age, keep_count;
 };
 
@@ -127,10 +127,10 @@ int store_submit(struct store *s, struct store_chunk *chunk, store_submit_fn *fn
 typedef void store_done_fn(void *userdata, int error);
 
 /* Records where the job stands: DONE, FAILED, CANCELLED (its end), WAITING (the attempt in result
- * failed, next at due, of what url and host say then: another host is another lane), QUEUED (with its
- * attempts and crashes), or PAUSED (with these and what is kept; where due is still to come when it is
- * resumed it waits for that). The job must stay as it is until the callback. -EALREADY: the row has ended
- * (cancelled meanwhile). */
+ * failed, next at due, of what url and host say then: another host is another lane), QUEUED (with
+ * its attempts and crashes), or PAUSED (with these and what is kept; where due is still to come
+ * when it is resumed it waits for that). The job must stay as it is until the callback. -EALREADY:
+ * the row has ended (cancelled meanwhile). */
 int store_put(struct store *s, const struct job *job, store_done_fn *fn, void *userdata);
 
 /* Records what of the file is on disk while its transfer goes on; takes over *kept's strings.
@@ -161,8 +161,8 @@ typedef void store_lanes_fn(void *userdata, int error, struct store_lane *lanes,
                             bool more);
 
 /* The lanes of a user that have queued jobs and are not parked, in order of (turn, id) from just
- * behind the one given (INT64_MIN, 0: from the first), each with its first jobs. limit x jobs_each is
- * at most STORE_STEP. */
+ * behind the one given (INT64_MIN, 0: from the first), each with its first jobs. limit x jobs_each
+ * is at most STORE_STEP. */
 int store_lanes(struct store *s, uid_t uid, int64_t after_turn, int64_t after_lane, size_t limit,
                 size_t jobs_each, store_lanes_fn *fn, void *userdata);
 
@@ -172,13 +172,13 @@ typedef void store_users_fn(void *userdata, int error, const uid_t *uids, size_t
 int store_users(struct store *s, int64_t after_uid, size_t limit, store_users_fn *fn,
                 void *userdata);
 
-/* Where a lane stands from now on: its turn; or, when due isn't 0, parked until then, and then at that
- * turn. failures is kept for the caller. Nothing is reported; a lane that is gone stays gone. 0 or
- * -ENOMEM. */
+/* Where a lane stands from now on: its turn; or, when due isn't 0, parked until then, and then at
+ * that turn. failures is kept for the caller. Nothing is reported; a lane that is gone stays gone.
+ * 0 or -ENOMEM. */
 int store_lane_put(struct store *s, int64_t lane, int64_t turn, uint64_t due, unsigned failures);
 
-/* All lanes of a host (NULL: of any) in order of id above the one given, without jobs. One whose jobs
- * are all STAGED has none in its numbers. */
+/* All lanes of a host (NULL: of any) in order of id above the one given, without jobs. One whose
+ * jobs are all STAGED has none in its numbers. */
 int store_hosts(struct store *s, const char *host, int64_t after_lane, size_t limit,
                 store_lanes_fn *fn, void *userdata);
 
@@ -188,8 +188,8 @@ struct store_filter {
     int64_t batch; /* 0: any */
     int state; /* enum job_state, -1: any; QUEUED includes the STAGED ones of complete batches */
     const char *tag;       /* NULL: any; copied */
-    /* NULL: any; "host:port"; copied. Those that have not ended, unless only ended ones are asked for,
-     * by state or because the change is for no others: they are found by looking at all. */
+    /* NULL: any; "host:port"; copied. Those that have not ended, unless only ended ones are asked
+     * for, by state or because the change is for no others: they are found by looking at all. */
     const char *host;
     const int64_t *ids;    /* NULL: any; else only these; copied */
     size_t n_ids;          /* at most STORE_STEP */

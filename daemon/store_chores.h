@@ -1,8 +1,8 @@
 /*
  * store_chores.h - what the store's thread does without being asked, in small steps: jobs whose
- * time has come are queued, lanes whose time has come stand in their line again, jobs of batches that
- * are complete are released, batches that nobody completes are deleted, and so is history that isn't
- * kept; pages that this leaves free go back to the file system.
+ * time has come are queued, lanes whose time has come stand in their line again, jobs of batches
+ * that are complete are released, batches that nobody completes are deleted, and so is history that
+ * isn't kept; pages that this leaves free go back to the file system.
  *
  * Private to the store. When there is something to do is in db->chores_at.
  */

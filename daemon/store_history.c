@@ -6,8 +6,8 @@
 /* What is over for less than this waits, so that a step has more to do than a job. */
 #define HISTORY_PAUSE USEC_PER_SEC
 
-/* Free pages are used again before the file grows, so some are always there: it shrinks when they are
- * more than so many and more than a quarter of it. */
+/* Free pages are used again before the file grows, so some are always there: it shrinks when they
+ * are more than so many and more than a quarter of it. */
 #define FREE_MAX 1024
 
 /* ---- history ---- */

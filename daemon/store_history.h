@@ -13,9 +13,9 @@
 int history_delete(struct db *db, int64_t id, int64_t batch, enum job_state state);
 int history_delete_forgotten(struct db *db, int64_t id);
 
-/* Deletes up to db->step_rows jobs of those that are not kept, the oldest first, and batches that are
- * as old and have no jobs any more. *next becomes the time of the next step when that is earlier (0:
- * at once). */
+/* Deletes up to db->step_rows jobs of those that are not kept, the oldest first, and batches that
+ * are as old and have no jobs any more. *next becomes the time of the next step when that is
+ * earlier (0: at once). */
 int history_step(struct db *db, uint64_t now, uint64_t *next);
 
 /* When a job that ends now makes a step worth it. */

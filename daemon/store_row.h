@@ -40,8 +40,8 @@ void row_patience_bind(sqlite3_stmt *st, int at, const struct job *j);
 /* A row of RESULT_COLUMNS. *ret is overwritten. 0 or -ENOMEM, when *ret holds nothing. */
 int row_result_read(sqlite3_stmt *st, struct job_result *ret);
 
-/* A row of JOB_COLUMNS as a new job, of that host (NULL: of that in its URL). What is STAGED becomes
- * QUEUED: whoever sees it at all sees it so. 0, -ENOMEM or -EUCLEAN. */
+/* A row of JOB_COLUMNS as a new job, of that host (NULL: of that in its URL). What is STAGED
+ * becomes QUEUED: whoever sees it at all sees it so. 0, -ENOMEM or -EUCLEAN. */
 int row_job_read(sqlite3_stmt *st, const char *host, struct job **ret);
 
 /* The "host:port" of a stored URL, a new string. 0, -ENOMEM or -EUCLEAN. */

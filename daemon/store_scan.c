@@ -272,8 +272,8 @@ static int lane_walk(struct walk *w, int64_t lane, size_t each, int64_t *end) {
     return MIN(r, 0);
 }
 
-/* Each user who has jobs of the host has a lane of his own: looks at as many rows of each, and leaves
- * what lies behind the end of the first of them to come to one. */
+/* Each user who has jobs of the host has a lane of his own: looks at as many rows of each, and
+ * leaves what lies behind the end of the first of them to come to one. */
 static int host_walk(struct walk *w) {
     size_t each = MAX(MIN(STORE_STEP / MAX(w->n_lanes, 1u), w->f->limit), 1u), kept = 0;
     int64_t end = INT64_MAX;

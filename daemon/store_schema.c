@@ -22,8 +22,8 @@ _Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_PAUSED == 2 && JOB_DON
  * jobs_lane all that have not ended in order of id, jobs_ended those that have, the oldest first.
  *
  * lanes: the jobs of one user for one host that have not ended; a row while there are any. hash is
- * lane_hash() of the host. Ids are given in order, so that the index entries of many new hosts' jobs
- * lie together however the hosts are called. The users' lines are the index lanes_line.
+ * lane_hash() of the host. Ids are given in order, so that the index entries of many new hosts'
+ * jobs lie together however the hosts are called. The users' lines are the index lanes_line.
  *
  * kept_offset is -1 where nothing is kept and yet a part file may be there. When such a job has ended
  * the part file is to be removed; the index jobs_leftover finds it, also after a crash. mirrors_due
@@ -58,7 +58,8 @@ static const char *const migrations[] = {
 
     "CREATE TABLE jobs(id INTEGER PRIMARY KEY, state INTEGER NOT NULL, batch INTEGER NOT NULL,"
     " idx INTEGER NOT NULL, lane INTEGER, rank INTEGER NOT NULL, created INTEGER NOT NULL,"
-    " url TEXT NOT NULL, body TEXT, tag TEXT, rate_limit INTEGER, due INTEGER, attempts INTEGER, crashes INTEGER,"
+    " url TEXT NOT NULL, body TEXT, tag TEXT, rate_limit INTEGER, due INTEGER,"
+    " attempts INTEGER, crashes INTEGER,"
     " http_status INTEGER, bytes INTEGER, size INTEGER, error INTEGER, worker INTEGER,"
     " flags INTEGER, started INTEGER, finished INTEGER, output TEXT, message TEXT,"
     " effective_url TEXT, content_type TEXT, digest TEXT, answer TEXT, kept_offset INTEGER,"

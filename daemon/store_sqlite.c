@@ -35,7 +35,8 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_COUNTER_SET] = "UPDATE counters SET n = ?2 WHERE state = ?1",
 
     [ST_BATCH_ADD] = "UPDATE batches SET done = done + ?2, failed = failed + ?3,"
-                     " cancelled = cancelled + ?4, bytes = bytes + ?5, purged = purged + ?7, finished ="
+                     " cancelled = cancelled + ?4, bytes = bytes + ?5,"
+                     " purged = purged + ?7, finished ="
                      " iif(done + ?2 + failed + ?3 + cancelled + ?4 = count, ifnull(finished, ?6),"
                      " NULL)"
                      " WHERE id = ?1",
@@ -109,14 +110,16 @@ static const char *const statement_sql[ST_MAX_] = {
                      ") = (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"
                      " NULL, NULL)"
                      " WHERE id = ?1",
-    [ST_JOBS_RELEASE] = "UPDATE jobs SET state = iif(due > ?3, 1, 0), due = iif(due > ?3, due, NULL)"
+    [ST_JOBS_RELEASE] = "UPDATE jobs SET state = iif(due > ?3, 1, 0),"
+                        " due = iif(due > ?3, due, NULL)"
                         " WHERE id >= ?1 AND id <= ?2 AND state = 7 RETURNING lane, rank, due",
     [ST_JOBS_DUE] = "UPDATE jobs SET state = 0, due = NULL WHERE id IN (SELECT id FROM jobs"
                     " WHERE state = 1 AND due <= ?1 ORDER BY due LIMIT ?2) RETURNING lane, rank",
     [ST_JOBS_DELETE] = "DELETE FROM jobs WHERE id >= ?1 AND id <= ?2 RETURNING lane",
     [ST_JOBS_ENDED] = "SELECT id, state, batch FROM jobs WHERE state IN (4, 5, 6)"
                       " AND finished <= ?1 ORDER BY finished LIMIT ?2",
-    [ST_ENDED_FIRST] = "SELECT finished FROM jobs WHERE state IN (4, 5, 6) ORDER BY finished LIMIT 1",
+    [ST_ENDED_FIRST] = "SELECT finished FROM jobs WHERE state IN (4, 5, 6)"
+                       " ORDER BY finished LIMIT 1",
     [ST_DUE_FIRST] = "SELECT due FROM jobs WHERE state = 1 ORDER BY due LIMIT 1",
 
     /* Two statements, because SQLite seeks by a row value only up to the last named column of an
@@ -473,7 +476,8 @@ int db_open(struct db **ret, const char *dir, char **ret_why) {
     int r;
 
     *ret_why = NULL;
-    /* Counting its memory takes a lock for each piece of it. Too late once it is in use: no matter. */
+    /* Counting its memory takes a lock for each piece of it. Too late once it is in use: no matter.
+     * */
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     if (!db || asprintf(&path, "%s/queue.db", dir) < 0)
         return -ENOMEM;

@@ -5,8 +5,8 @@
  * return 0 or a negative errno unless they say otherwise: -ENOSPC (disk full), -EIO, -EROFS,
  * -ENOMEM, -EUCLEAN (damaged).
  *
- * Numbers that every change touches (jobs by state, by batch, by lane, the next ids) are gathered in memory
- * during a transaction and written once before its commit; a rollback forgets them.
+ * Numbers that every change touches (jobs by state, by batch, by lane, the next ids) are gathered
+ * in memory during a transaction and written once before its commit; a rollback forgets them.
  */
 #ifndef DLD_STORE_SQLITE_H
 #define DLD_STORE_SQLITE_H

@@ -272,8 +272,10 @@ static void judge(struct line *line, uint64_t now) {
     bool hurried = line->lines->hurried;
 
     if (line->state == LINE_ENDING) {
-        if (line->waiting && now >= line->end)
-            end_done(line, true);
+        if (line->waiting && now >= line->end) {
+            line_hosts_note(&line->lines->hosts, line->host);
+            end_done(line, false);
+        }
     } else if (!line->items || line->state != LINE_OPEN) {
         return;
     } else if (line->unclear || (line->users > 0 && now >= line->held + LINE_BUSY_MAX)) {

@@ -14,13 +14,12 @@
  * and the server, whose program now reads that all has been asked, closes its own. If it does so
  * without another word, the answers were to their requests; if bytes come, all held ones are wrong and
  * fetched again, each on a connection of its own, and so is from then on all that comes from that
- * host. A connection is ended so when it holds LINE_HELD_MAX answers, or one for LINE_AGE_MAX, or lay idle
+ * host. So they are if it does not close its side in time. A connection is ended so when it holds LINE_HELD_MAX answers, or one for LINE_AGE_MAX, or lay idle
  * for LINE_IDLE_MAX; one that holds none is kept. A good server thus costs a connection for each
  * LINE_HELD_MAX answers and no waiting, for slots are free meanwhile.
  *
  * What no client can tell is left: a server that answers nothing more once it knows that nothing more
- * will be asked, though it has answered another thing before (the spare answer is then never sent); one that takes
- * longer than LINE_END_MAX to send it; one answer too many and one too few on the same connection; and
+ * will be asked, though it has answered another thing before (the spare answer is then never sent); one answer too many and one too few on the same connection; and
  * the wrong bytes in the right place. A checksum in the job tells them all, and a file that has it isn't held.
  *
  * HTTP/2 numbers its streams; its connections are known here and never hold anything.
@@ -41,7 +40,7 @@
 #define LINE_AGE_MAX (5 * USEC_PER_SEC)
 #define LINE_IDLE_MAX (10 * USEC_PER_MSEC)
 #define LINE_BUSY_MAX (10 * USEC_PER_SEC) /* one with held answers; these are fetched again then */
-#define LINE_END_MAX (2 * USEC_PER_SEC)   /* for the server's end; silence until then is as good */
+#define LINE_END_MAX (5 * USEC_PER_SEC)   /* for the server's end; held answers are fetched again then */
 
 struct lines;
 struct line;

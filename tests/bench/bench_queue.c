@@ -207,7 +207,7 @@ static void on_lanes(void *userdata, int error, struct store_lane *lanes, size_t
 
 static void lanes_ask(struct bench *b) {
     bool few = b->scenario->hosts > 0;
-    size_t each = few ? 2 : 1; /* lanes take turns */
+    size_t each = few ? 20 : 1;
 
     b->answered = false;
     b->n_jobs = 0;

@@ -143,6 +143,6 @@ RAW = {
 
 
 @behaviour
-async def raw(request, reply, name: str):
+async def framed(request, reply, name: str):
     await reply.raw(RAW[name][0])
     reply.close()

@@ -10,7 +10,7 @@ from test_download import done, failed
 @pytest.mark.parametrize("name", RAW)
 def test_answer(daemon, bad, name):
     expected = RAW[name][1]
-    job = run_beside(daemon, bad, bad.url(f"/raw/{name}/a"), retries=0)
+    job = run_beside(daemon, bad, bad.url(f"/framed/{name}/a"), retries=0)
     if isinstance(expected, bytes):
         done(job)
         assert daemon.file("the.file").read_bytes() == expected

@@ -4,7 +4,8 @@
 
 static const struct store_filter all = {.state = -1};
 
-/* n jobs; those with an odd index are tagged "odd", and those of the upper half are of another host. */
+/* n jobs; those with an odd index are tagged "odd", and those of the upper half are of another
+ * host. */
 static struct store_chunk *chunk_mixed(uid_t uid, const char *key, size_t n) {
     struct store_chunk *c = chunk_new(key, 0, n, true);
 

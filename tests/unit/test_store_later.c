@@ -135,7 +135,7 @@ static void test_part_of_a_cancelled_job_is_a_leftover(void **state) {
     assert_int_equal(leftovers(f), 0);
     assert_true(show(f, j->id)->kept.file == UINT64_MAX);
     assert_int_equal(show(f, j->id)->kept.source, 3);
-    assert_int_equal(change(f, &all, JOB_CANCELLED), 0);
+    assert_int_equal(change(f, &all, STORE_CANCEL), 0);
     fixture_reopen(f);
     assert_int_equal(leftovers(f), 1);
     assert_int_equal(f->jobs[0]->id, j->id);
@@ -144,7 +144,7 @@ static void test_part_of_a_cancelled_job_is_a_leftover(void **state) {
     assert_int_equal(leftovers(f), 0);
     assert_int_equal(store_leftover_put(f->store, j->id, true), 0);
     assert_int_equal(leftovers(f), 1);
-    assert_int_equal(change(f, &all, JOB_QUEUED), 0); /* it may have a part again */
+    assert_int_equal(change(f, &all, STORE_RETRY), 0); /* it may have a part again */
     assert_int_equal(leftovers(f), 0);
     assert_int_equal(store_leftover_put(f->store, j->id, true), 0);
     assert_int_equal(leftovers(f), 0);
@@ -159,7 +159,7 @@ static void test_part_of_a_failed_job_is_kept(void **state) {
     j->result.error = ERR_RESET;
     assert_int_equal(put(f, j, JOB_FAILED), 0);
     assert_int_equal(leftovers(f), 0);
-    assert_int_equal(change(f, &all, JOB_QUEUED), 0);
+    assert_int_equal(change(f, &all, STORE_RETRY), 0);
     assert_int_equal(show(f, j->id)->kept.offset, 5);
 }
 
@@ -168,7 +168,7 @@ static void test_job_without_a_part_leaves_none(void **state) {
     struct fixture *f = *state;
 
     assert_int_equal(submit(f, NULL, 0, 1, true), 0);
-    assert_int_equal(change(f, &all, JOB_CANCELLED), 0);
+    assert_int_equal(change(f, &all, STORE_CANCEL), 0);
     assert_int_equal(leftovers(f), 0);
 }
 

@@ -1,4 +1,5 @@
-/* The durable queue: whatever is done to it in whatever order, its numbers are what counting gives. */
+/* The durable queue: whatever is done to it in whatever order, its numbers are what counting gives.
+ * */
 
 #include <signal.h>
 #include <sys/resource.h>
