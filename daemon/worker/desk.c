@@ -352,11 +352,13 @@ static void desk_end_if_idle(struct desk *d) {
         sd_event_exit(d->event, WORKER_OK);
 }
 
-static void on_verdict(void *userdata, struct line_item *item, bool right) {
+static void on_verdict(void *userdata, struct line_item *item, enum line_verdict verdict) {
     struct desk *d = userdata;
     struct task *t = ((struct task_hold *)item)->task;
 
-    t->misled |= !right;
+    if (verdict == LINE_UNCLEAR && t->stage == TASK_HELD && t->failure.transient)
+        verdict = LINE_RIGHT; /* another attempt follows anyway */
+    t->misled |= verdict != LINE_RIGHT;
     if (t->stage != TASK_HELD)
         return; /* a redirect's; it counts when the transfer has ended */
     if (t->misled)

@@ -137,13 +137,13 @@ void line_forget(struct line_item *item) {
     line->lines->n_held--;
 }
 
-static void give_verdict(struct line *line, bool right) {
+static void give_verdict(struct line *line, enum line_verdict verdict) {
     struct lines *l = line->lines;
     struct line_item *item;
 
     while ((item = line->items)) {
         line_forget(item);
-        l->on_verdict(l->userdata, item, right);
+        l->on_verdict(l->userdata, item, verdict);
     }
 }
 
@@ -173,13 +173,17 @@ static void end_begin(struct line *line) {
     tick_on(line->lines);
 }
 
-static void end_done(struct line *line, bool right) {
+static void end_done(struct line *line, enum line_verdict verdict) {
     struct lines *l = line->lines;
 
     l->by_fd[line->fd] = NULL;
     close_fd(line->fd);
     line->state = LINE_CLOSED;
-    give_verdict(line, right && !line->unclear && !line->stray);
+    if (line->stray)
+        verdict = LINE_WRONG;
+    else if (line->unclear)
+        verdict = LINE_UNCLEAR;
+    give_verdict(line, verdict);
     line_free(line);
 }
 
@@ -200,7 +204,7 @@ static void end_read(struct line *line) {
         if (n < 0 && errno == EAGAIN)
             return;
         if (n <= 0) {
-            end_done(line, n == 0);
+            end_done(line, n == 0 ? LINE_RIGHT : LINE_UNCLEAR);
             return;
         }
         if (!line->unclear && line_rest_add(&line->rest, line->tls, buffer, (size_t)n))
@@ -208,7 +212,7 @@ static void end_read(struct line *line) {
         if (line->unclear || line->stray)
             break;
     }
-    end_done(line, false);
+    end_done(line, LINE_UNCLEAR);
 }
 
 /* Takes an idle connection away from curl, to which it looks as if the server had closed it. */
@@ -274,12 +278,12 @@ static void judge(struct line *line, uint64_t now) {
     if (line->state == LINE_ENDING) {
         if (line->waiting && now >= line->end) {
             line_hosts_note(&line->lines->hosts, line->host);
-            end_done(line, false);
+            end_done(line, LINE_UNCLEAR);
         }
     } else if (!line->items || line->state != LINE_OPEN) {
         return;
     } else if (line->unclear || (line->users > 0 && now >= line->held + LINE_BUSY_MAX)) {
-        give_verdict(line, false);
+        give_verdict(line, LINE_UNCLEAR);
     } else if (line->users == 0 && (hurried || now >= line->idle + LINE_IDLE_MAX)) {
         retire(line);
     }

@@ -51,9 +51,15 @@ struct line_item {
     struct line_item *prev, *next;
 };
 
-/* The item hangs on no line any more: what it stands for is the answer to its request, or may not
- * be. Never from within a function of this header but line_ready(). */
-typedef void line_verdict_fn(void *userdata, struct line_item *item, bool right);
+/* What an item stands for. */
+enum line_verdict {
+    LINE_RIGHT,   /* is the answer to its request; */
+    LINE_UNCLEAR, /* it can't be told; */
+    LINE_WRONG    /* is not. */
+};
+
+/* The item hangs on no line any more. Never from within a function of this header but line_ready(). */
+typedef void line_verdict_fn(void *userdata, struct line_item *item, enum line_verdict verdict);
 
 /* epoll is where a descriptor is watched; what comes up there is for line_ready(). 0 or a negative
  * errno. */

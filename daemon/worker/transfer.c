@@ -567,9 +567,6 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
         failure_set(f, ERR_INTERNAL, "out of memory");
     if (code != CURLE_OK)
         passage_judge(&t->passage, t->address.url.host_key, f);
-    if (code == CURLE_OK && !t->head.ended && transfer_is_http(t))
-        failure_set(f, ERR_PARTIAL, "the connection to %s was cut in the header",
-                    t->address.url.host_key);
     whole = rest_judge(t, code);
     if (f->error == ERR_NONE && !whole && !remote_unchanged(t, code))
         judge(t, code);

@@ -144,7 +144,10 @@ static enum transfer_trust judge_line(struct transfer *t, CURLcode code) {
         return TRANSFER_WRONG;
     if (f->error == ERR_NONE || is_whole(t, code))
         return TRANSFER_HELD;
-    return is_ours(f) ? TRANSFER_TRUSTED : TRANSFER_WRONG;
+    if (is_ours(f))
+        return TRANSFER_TRUSTED;
+    /* Another attempt follows anyway, unless the server had hung up before it was asked. */
+    return f->transient && t->head.status > 0 ? TRANSFER_TRUSTED : TRANSFER_WRONG;
 }
 
 enum transfer_trust transfer_trust(struct transfer *t, CURLcode code) {

@@ -38,7 +38,7 @@ RAW = {
     "length-in-interim": (b"HTTP/1.1 103 Early Hints\r\nContent-Length: 7\r\n\r\n" + fields(b"Content-Length: 40") + BODY,
                           BODY),
     # transfer codings
-    "coding-identity": (fields(b"Transfer-Encoding: identity") + BODY, "protocol"),
+    "coding-identity": (fields(b"Transfer-Encoding: identity") + BODY, BODY),
     "coding-empty": (fields(b"Transfer-Encoding:", b"Content-Length: 40") + BODY, "protocol"),
     "coding-twice-in-one": (fields(b"Transfer-Encoding: chunked, chunked") + ONE + END, "protocol"),
     "coding-gzip-chunked": (fields(b"Transfer-Encoding: gzip, chunked") + ONE + END, "protocol"),
@@ -80,10 +80,10 @@ RAW = {
     "chunk-trailers": (chunks(ONE + b"0\r\nX-Trailer: a\r\nContent-Length: 3\r\nLocation: /x\r\n\r\n"), BODY),
     "chunk-bytes": (chunks(b"".join(b"1\r\n%c\r\n" % c for c in BODY) + END), BODY),
     # fields
-    "field-blank-in-name": (fields(b"X Y: z", b"Content-Length: 40") + BODY, "protocol"),
+    "field-blank-in-name": (fields(b"X Y: z", b"Content-Length: 40") + BODY, BODY),
     "field-tab-before-colon": (fields(b"Content-Length\t: 40") + BODY, "protocol"),
-    "field-control-in-name": (fields(b"X\x01: z", b"Content-Length: 40") + BODY, "protocol"),
-    "field-high-in-name": (fields(b"X\xe9: z", b"Content-Length: 40") + BODY, "protocol"),
+    "field-control-in-name": (fields(b"X\x01: z", b"Content-Length: 40") + BODY, BODY),
+    "field-high-in-name": (fields(b"X\xe9: z", b"Content-Length: 40") + BODY, BODY),
     "field-nul-first": (fields(b"Content-Length: 40", b"\0: x") + BODY, "partial"),
     "field-cr-cr-lf": (fields(b"Content-Length: 40\r") + BODY, "protocol"),
     "field-folded": (fields(b"Content-Length: 40", b"X-Long: one", b" two") + BODY, BODY),
@@ -134,7 +134,7 @@ RAW = {
     "range-of-whole": (fields(b"Content-Range: bytes 10-49/80", b"Content-Length: 40") + BODY, "protocol"),
     "place-empty": (fields(b"Location:", b"Content-Length: 0", status=b"HTTP/1.1 302 Found\r\n"), "redirect"),
     "choices": (fields(b"Content-Length: 40", status=b"HTTP/1.1 300 Multiple Choices\r\n") + BODY, "redirect"),
-    "proxy-only": (fields(b"Content-Length: 40", status=b"HTTP/1.1 305 Use Proxy\r\n") + BODY, "redirect"),
+    "proxy-only": (fields(b"Content-Length: 40", status=b"HTTP/1.1 305 Use Proxy\r\n") + BODY, "protocol"),
     # ends
     "length-too-long": (fields(b"Content-Length: 41") + BODY, "partial"),
     "length-too-short": (fields(b"Content-Length: 40") + BODY + b"more", BODY),

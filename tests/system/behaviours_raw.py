@@ -81,7 +81,6 @@ SLOPPY = {
     "chunk-zeros": [chunked(b"00000bb8\r\n" + BODY + b"\r\n0000\r\n\r\n")],
     "chunk-capitals": [chunked(b"BB8\r\n" + BODY + b"\r\n0\r\n\r\n")],
     "chunk-trailers": [chunked(chunks(BODY, last=b"0\r\nX: y\r\nContent-Length: 7\r\n\r\n"))],
-    "chunk-line-feeds": [chunked(chunks(BODY, end=b"\n", last=b"0\n\n"))],
     "blank-before-colon": [answer("X-Field : a", "Server\t: b")],
     "name-in-latin": [answer("X-M\xfcller: a")],
     "name-of-words": [answer("Two words: a", " and a folded one")],
