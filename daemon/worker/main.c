@@ -3,13 +3,15 @@
  *
  *   main.c       start and end: descriptors inherited, signals, limits, the loop
  *   link.c       messages from and to the master
- *   desk.c       the jobs in hand: gives out slots, passes on, reports; knows all the parts below
+ *   desk*.c      the jobs in hand: gives out slots, passes on, reports; knows all the parts below;
+ *                _stages: the way of a job from the queue to its end
  *   settings.c   what the master configured
  *   task.c       one job, from JOB to RESULT
  *   queue.c      jobs that wait for a slot
  *
  *   session.c    the one curl session: a multi handle on the event loop
- *   transfer*.c  one attempt: what curl calls while it runs; _rest: going on with kept bytes;
+ *   transfer*.c  one attempt: what curl calls while it runs; _end: what came of it; _rest: going on
+ *                with kept bytes;
  *                _remote: times, versions and names from the server; _line: what came over which
  *                connection; _rate: limits on its speed
  *   line*.c      connections on which a server may have sent one answer too many
