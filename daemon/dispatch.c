@@ -123,7 +123,7 @@ void dispatch_on_result(void *userdata, struct pool_job *job, const struct wire_
         (result->outcome == OUTCOME_CANCELLED && l->wish != WISH_CANCEL)) {
         result_released(l, result);
     } else if (attempt_record(l->row, result, worker, now_usec(CLOCK_REALTIME)) < 0) {
-        l->maybe_published = true;
+        live_suspect(l);
         attempt_void(l);
     } else if (result->outcome == OUTCOME_FAILED) {
         result_failed(l, result);
@@ -140,7 +140,7 @@ void dispatch_on_lost(void *userdata, struct pool_job *job, bool to_blame) {
     struct dispatch *d = userdata;
 
     live_leave_sched(l, &nothing);
-    l->maybe_published = true;
+    live_suspect(l);
     l->row->kept.leftover = true; /* if nothing durable is known of it */
     if (to_blame && l->wish == WISH_NONE) {
         l->row->attempts--;
@@ -197,12 +197,15 @@ int dispatch_new(struct dispatch **ret, sd_event *event, const struct dispatch_s
 
 struct dispatch *dispatch_free(struct dispatch *d) {
     struct live_job *l, *tmp;
+    struct suspect *s, *next;
 
     if (!d)
         return NULL;
     HASH_ITER(hh, d->live, l, tmp)
     live_free(l);
     discards_free(d);
+    HASH_ITER(hh, d->suspects, s, next)
+    suspect_drop(d, s->id);
     sched_free(d->sched);
     sd_event_source_disable_unref(d->turn);
     sd_event_source_disable_unref(d->retry);

@@ -7,15 +7,17 @@
 struct discard {
     int64_t id;
     unsigned worker; /* that was told to do it */
-    bool missed;     /* the job was to be started again in the meantime, as this says */
-    struct store_ready ready;
+    /* The job was to be started again in the meantime. */
+    uid_t uid;
+    struct job *row; /* owned, NULL unless missed */
     UT_hash_handle hh;
 };
 
 static void discard_end(struct dispatch *d, struct discard *x) {
     HASH_DEL(d->discards, x);
-    if (x->missed)
-        dispatch_on_ready(d, &x->ready);
+    if (x->row)
+        lane_again(d, x->uid, x->row);
+    job_free(x->row);
     free(x);
 }
 
@@ -102,14 +104,15 @@ void dispatch_on_gone(void *userdata, unsigned worker) {
     }
 }
 
-bool discards_hold(struct dispatch *d, const struct job *row, uid_t uid) {
+bool discards_hold(struct dispatch *d, struct job *row, uid_t uid) {
     struct discard *x;
 
     HASH_FIND(hh, d->discards, &row->id, sizeof(row->id), x);
     if (!x)
         return false;
-    x->missed = true;
-    x->ready = (struct store_ready){.lane = row->lane, .uid = uid, .turn = INT64_MIN, .rank = row->rank};
+    job_free(x->row);
+    x->row = row;
+    x->uid = uid;
     return true;
 }
 
@@ -118,6 +121,7 @@ void discards_free(struct dispatch *d) {
 
     HASH_ITER(hh, d->discards, x, next) {
         HASH_DEL(d->discards, x);
+        job_free(x->row);
         free(x);
     }
 }

@@ -26,9 +26,11 @@ static void filled(struct dispatch *d) {
 }
 
 static void take_row(struct dispatch *d, struct job *row, uid_t uid) {
-    bool is_here = live_find(d, row->id) || discards_hold(d, row, uid);
-    struct live_job *l = is_here ? NULL : live_new(d, row);
+    struct live_job *l;
 
+    if (discards_hold(d, row, uid))
+        return;
+    l = live_find(d, row->id) ? NULL : live_new(d, row);
     if (!l) {
         job_free(row);
         return;

@@ -13,6 +13,7 @@ struct live_job *live_find(const struct dispatch *d, int64_t id) {
 
 struct live_job *live_new(struct dispatch *d, struct job *row) {
     struct live_job *l = calloc(1, sizeof(*l));
+    const struct suspect *s;
 
     if (!l)
         return NULL;
@@ -20,7 +21,8 @@ struct live_job *live_new(struct dispatch *d, struct job *row) {
     l->sched.rank = row->rank;
     l->sched.priority = job_priority(row);
     l->dispatch = d;
-    l->maybe_published = row->created <= d->started;
+    HASH_FIND(hh, d->suspects, &row->id, sizeof(row->id), s);
+    l->maybe_published = s || row->created <= d->started;
     HASH_ADD(hh, d->live, id, sizeof(l->id), l);
     if (!l->hh.tbl) {
         free(l);
@@ -58,11 +60,45 @@ void live_leave_sched(struct live_job *l, const struct live_says *says) {
                     now_usec(CLOCK_MONOTONIC));
 }
 
+void live_suspect(struct live_job *l) {
+    struct suspect *s = NULL;
+
+    l->maybe_published = true;
+    HASH_FIND(hh, l->dispatch->suspects, &l->id, sizeof(l->id), s);
+    if (s || !(s = calloc(1, sizeof(*s))))
+        return;
+    s->id = l->id;
+    HASH_ADD(hh, l->dispatch->suspects, id, sizeof(s->id), s);
+    if (!s->hh.tbl)
+        free(s);
+}
+
+bool suspect_drop(struct dispatch *d, int64_t id) {
+    struct suspect *s;
+
+    HASH_FIND(hh, d->suspects, &id, sizeof(id), s);
+    if (!s)
+        return false;
+    HASH_DEL(d->suspects, s);
+    free(s);
+    return true;
+}
+
+void lane_again(struct dispatch *d, uid_t uid, const struct job *row) {
+    int r = sched_lane_add(d->sched, uid, row->lane, row->rank, row->host, 0, 0,
+                           now_usec(CLOCK_MONOTONIC));
+
+    if (r == 0)
+        sched_filled(d->sched, row->lane, true, INT64_MIN, 0);
+    else if (r == -EEXIST)
+        sched_ready(d->sched, uid, row->lane, row->rank, row->rank);
+}
+
 void live_requeue(struct live_job *l) {
     struct dispatch *d = l->dispatch;
 
     if (sched_add(d->sched, l->row->lane, &l->sched) < 0) {
-        sched_ready(d->sched, l->sched.uid, l->row->lane, INT64_MIN, l->row->rank);
+        lane_again(d, l->sched.uid, l->row);
         live_free(l); /* it is in the store */
         dispatch_turn(d);
         return;
@@ -277,12 +313,16 @@ void dispatch_changed(struct dispatch *d, const int64_t *ids, size_t n, enum dis
 
         if (l && l->stage == LIVE_QUEUED) {
             /* A worker that had it was lost sight of, in this life or an earlier one. */
-            if (l->maybe_published)
+            if (wish == WISH_CANCEL && l->maybe_published)
                 store_leftover_put(d->store, l->id, true);
+            if (wish == WISH_CANCEL)
+                suspect_drop(d, l->id);
             live_leave_sched(l, &nothing);
             live_free(l);
         } else if (l && l->stage == LIVE_ACTIVE && wish != WISH_NONE) {
             live_wish(l, wish);
+        } else if (!l && wish == WISH_CANCEL && suspect_drop(d, ids[i])) {
+            store_leftover_put(d->store, ids[i], true);
         }
     }
     if (n > 0)

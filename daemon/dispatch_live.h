@@ -37,6 +37,12 @@ struct live_job {
     UT_hash_handle hh;
 };
 
+/* A job of which an attempt was lost sight of in this life, until it ends. */
+struct suspect {
+    int64_t id;
+    UT_hash_handle hh;
+};
+
 struct dispatch {
     sd_event *event;
     struct dispatch_settings settings;
@@ -44,6 +50,7 @@ struct dispatch {
     struct pool *pool;
     struct sched *sched;
     struct live_job *live;    /* by id */
+    struct suspect *suspects; /* by id; jobs come and go, this stays known of them */
     struct live_job *unsaved; /* SETTLING ones that the store refused */
     unsigned n_active;        /* ACTIVE or SETTLING */
     uint64_t started;         /* CLOCK_REALTIME usec */
@@ -74,6 +81,15 @@ struct live_says {
     unsigned error;       /* enum dld_error */
 };
 void live_leave_sched(struct live_job *l, const struct live_says *says);
+
+/* Of an attempt at it nothing more will be heard: it may have published the file, or left a part. */
+void live_suspect(struct live_job *l);
+
+/* It has ended: it is none any more. Returns whether it was. */
+bool suspect_drop(struct dispatch *d, int64_t id);
+
+/* The lane has a job in the store that the scheduler may not know of. */
+void lane_again(struct dispatch *d, uid_t uid, const struct job *row);
 
 /* Back into the window, as if it had never been given out. */
 void live_requeue(struct live_job *l);
@@ -113,9 +129,9 @@ void discards_look(struct dispatch *d);
 /* A worker may have room again. */
 void discards_go_on(struct dispatch *d);
 
-/* Is the part file of this job, which someone wants to be done after all, just being removed? The
- * scheduler is told of it when that is over. */
-bool discards_hold(struct dispatch *d, const struct job *row, uid_t uid);
+/* Is the part file of this job, which someone wants to be done after all, just being removed? Then
+ * the row is taken over, and the scheduler is told of it when that is over. */
+bool discards_hold(struct dispatch *d, struct job *row, uid_t uid);
 
 void discards_free(struct dispatch *d);
 

@@ -82,6 +82,8 @@ static void on_settled(void *userdata, int error) {
         live_requeue(l);
         return;
     }
+    if (error == -EALREADY || job_state_ended(l->row->state))
+        suspect_drop(d, l->id);
     if (error == 0 && job_state_ended(l->row->state) && l->row->kept.leftover)
         discards_look(d);
     if (error == 0 && l->row->state == JOB_FAILED)

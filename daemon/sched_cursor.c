@@ -11,43 +11,68 @@ void sched_cursor_init(struct sched_cursor *c) {
 }
 
 /* Something between low and high, both included, is to be read. */
-static void note(struct sched_cursor *c, int64_t low, int64_t high) {
-    int64_t after = low == INT64_MIN ? INT64_MIN : low - 1;
-    int64_t after_id = low == INT64_MIN ? 0 : INT64_MAX;
+static void note(struct sched_cursor *c, int64_t low, int64_t low_id, int64_t high,
+                 int64_t high_id) {
+    int64_t after = low, after_id = low_id - 1;
 
-    if (high > c->at)
+    if (low_id == CURSOR_ANY_ID) {
+        after = low == INT64_MIN ? INT64_MIN : low - 1;
+        after_id = low == INT64_MIN ? 0 : INT64_MAX;
+    }
+    if (before(c->at, c->at_id, high, high_id)) {
         c->more = true;
-    if (low > c->at)
-        return;
-    high = MIN(high, c->at);
+        if (before(c->at, c->at_id, low, low_id))
+            return;
+        high = c->at;
+        high_id = c->at_id;
+    }
     if (!c->again || before(after, after_id, c->low, c->low_id)) {
         c->low = after;
         c->low_id = after_id;
     }
-    c->high = c->again ? MAX(c->high, high) : high;
+    if (!c->again || before(c->high, c->high_id, high, high_id)) {
+        c->high = high;
+        c->high_id = high_id;
+    }
     c->again = true;
 }
 
-void sched_cursor_ready(struct sched_cursor *c, int64_t key) {
+void sched_cursor_ready(struct sched_cursor *c, int64_t key, int64_t id) {
+    int64_t last_id = id == CURSOR_ANY_ID ? INT64_MAX : id;
+
     if (c->reads == CURSOR_IDLE) {
-        note(c, key, key);
+        note(c, key, id, key, last_id);
         return;
     }
-    c->seen_low = c->seen ? MIN(c->seen_low, key) : key;
-    c->seen_high = c->seen ? MAX(c->seen_high, key) : key;
+    if (!c->seen || before(key, id, c->seen_low, c->seen_low_id)) {
+        c->seen_low = key;
+        c->seen_low_id = id;
+    }
+    if (!c->seen || before(c->seen_high, c->seen_high_id, key, last_id)) {
+        c->seen_high = key;
+        c->seen_high_id = last_id;
+    }
     c->seen = true;
+}
+
+bool sched_cursor_missed(const struct sched_cursor *c, int64_t key, int64_t id) {
+    return c->seen && !before(key, id, c->seen_low, c->seen_low_id) &&
+           !before(c->seen_high, c->seen_high_id, key, id);
 }
 
 /* What lies behind `at` will be read anyway. */
 static void clip(struct sched_cursor *c) {
     if (c->again && !before(c->low, c->low_id, c->at, c->at_id))
         c->again = false;
-    c->high = MIN(c->high, c->at);
+    if (before(c->at, c->at_id, c->high, c->high_id)) {
+        c->high = c->at;
+        c->high_id = c->at_id;
+    }
 }
 
 void sched_cursor_back(struct sched_cursor *c, int64_t key, int64_t id) {
     if (c->reads != CURSOR_IDLE) {
-        sched_cursor_ready(c, key);
+        sched_cursor_ready(c, key, id);
         return;
     }
     c->more = true;
@@ -81,7 +106,7 @@ static void answered_again(struct sched_cursor *c, bool more, int64_t last, int6
         c->at_id = last_id;
         c->more = more;
     }
-    c->again = more && last <= c->high;
+    c->again = more && before(last, last_id, c->high, c->high_id);
     c->low = last;
     c->low_id = last_id;
     clip(c);
@@ -98,7 +123,7 @@ void sched_cursor_answered(struct sched_cursor *c, bool more, int64_t last, int6
     c->reads = CURSOR_IDLE;
     if (c->seen) {
         c->seen = false;
-        note(c, c->seen_low, c->seen_high);
+        note(c, c->seen_low, c->seen_low_id, c->seen_high, c->seen_high_id);
     }
 }
 

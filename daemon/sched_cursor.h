@@ -15,19 +15,24 @@ struct sched_cursor {
     int64_t at, at_id;
     bool more;
 
-    bool again; /* something behind (low, low_id) up to `high` is ready, all of it before at */
-    int64_t low, low_id, high;
+    bool again; /* something behind (low, low_id) up to (high, high_id) is ready, none of it behind at */
+    int64_t low, low_id, high, high_id;
 
     enum { CURSOR_IDLE, CURSOR_READS_ON, CURSOR_READS_AGAIN } reads;
-    bool seen; /* these became ready during the reading: it may have missed them */
-    int64_t seen_low, seen_high;
+    bool seen; /* these, both included, became ready during the reading: it may have missed them */
+    int64_t seen_low, seen_low_id, seen_high, seen_high_id;
 };
+
+#define CURSOR_ANY_ID INT64_MIN
 
 /* At the very beginning; nobody knows what the store has. */
 void sched_cursor_init(struct sched_cursor *c);
 
-/* Something became ready at this key. */
-void sched_cursor_ready(struct sched_cursor *c, int64_t key);
+/* Something became ready at this place: that id, or any of this key. */
+void sched_cursor_ready(struct sched_cursor *c, int64_t key, int64_t id);
+
+/* Did something become ready here, since the reading began of which the answer is just taken? */
+bool sched_cursor_missed(const struct sched_cursor *c, int64_t key, int64_t id);
 
 /* What was read at (key, id) has left the window, and is still there in the store. */
 void sched_cursor_back(struct sched_cursor *c, int64_t key, int64_t id);

@@ -86,7 +86,8 @@ struct sched_lane {
     struct sched_cursor queue;
     bool asked; /* a request for its jobs is open, */
     bool stale; /* from before it left the window */
-    bool fresh; /* it came from a list, and what the list has of its jobs is still to come */
+    bool fresh; /* it came from a list, and what the list has of its jobs is still to come, */
+    bool missed; /* perhaps not all of them: more became ready while it was made */
 
     /* Its turn among its user's: key is start plus a stride that its priority makes longer or
      * shorter, but not before floor, the virtual time when it became eligible. */

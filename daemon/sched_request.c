@@ -27,14 +27,14 @@ int sched_ready(struct sched *s, uid_t uid, int64_t id, int64_t turn, int64_t ra
     struct sched_user *u;
 
     if (lane && lane->in_window) {
-        sched_cursor_ready(&lane->queue, rank);
+        sched_cursor_ready(&lane->queue, rank, CURSOR_ANY_ID);
         sched_lane_changed(s, lane);
         return 0;
     }
     u = sched_user_find(s, uid);
     if (!u || !u->in_window)
         return sched_user_add(s, uid);
-    sched_cursor_ready(&u->line, turn);
+    sched_cursor_ready(&u->line, turn, id);
     sched_user_changed(s, u);
     return 0;
 }
@@ -147,6 +147,7 @@ int sched_lane_add(struct sched *s, uid_t uid, int64_t id, int64_t turn, const c
     lane->turn = turn;
     sched_lane_enter(s, lane);
     lane->fresh = true;
+    lane->missed = sched_cursor_missed(&u->line, turn, id);
     sched_health_restore(&lane->host->health, failures, wait, s->now);
     sched_lane_changed(s, lane);
     return 0;
@@ -187,6 +188,8 @@ void sched_filled(struct sched *s, int64_t id, bool more, int64_t last_rank, int
     of_list = lane->fresh && (!lane->asked || lane->stale);
     if (of_list || (lane->in_window && !lane->stale)) {
         sched_cursor_answered(&lane->queue, more, last_rank, last_id);
+        if (of_list && lane->missed)
+            sched_cursor_back(&lane->queue, INT64_MIN, 1);
         if (lane->n_jobs > sched_lane_room(s))
             sched_cursor_give_up(&lane->queue);
     }

@@ -1,8 +1,10 @@
 """Fixtures. Each test gets directories, ports and servers of its own, and leaves no process behind."""
 
+import faulthandler
 import shutil
 import signal
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -31,7 +33,14 @@ def pytest_runtest_makereport(item):
 
 @pytest.fixture(autouse=True)
 def deadline():
-    """No test hangs: after TEST_TIMEOUT it fails where it stands."""
+    """No test hangs: after TEST_TIMEOUT it fails where it stands; or, where the runner has put it into a thread that gets
+    no signals, ends the run."""
+    if threading.current_thread() is not threading.main_thread():
+        faulthandler.dump_traceback_later(TEST_TIMEOUT * SLOWER, exit=True)
+        yield
+        faulthandler.cancel_dump_traceback_later()
+        return
+
     def expire(*_):
         raise TimeoutError(f"the test took longer than {TEST_TIMEOUT * SLOWER} s")
     signal.signal(signal.SIGALRM, expire)
