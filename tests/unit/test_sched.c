@@ -170,6 +170,21 @@ static void test_job_that_comes_while_reading_is_asked_for(void **state) {
     assert_int_equal(q.after, 2);
 }
 
+static void test_job_that_comes_while_its_lane_is_listed_is_read(void **state) {
+    struct fixture *f = *state;
+    struct sched_request q;
+
+    sched_user_add(f->s, 1);
+    assert_int_equal(want(f).want, SCHED_WANT_LANES);
+    sched_ready(f->s, 1, 101, 1, 3);
+    add_ranked(f, 1, 1, 0, 10);
+    sched_lanes_listed(f->s, 1, false, 1, 101);
+    q = want(f);
+    assert_int_equal(q.want, SCHED_WANT_JOBS);
+    assert_int_equal(q.lane, 101);
+    assert_true(q.after == INT64_MIN);
+}
+
 static void test_lane_with_nothing_left_leaves_the_window(void **state) {
     struct fixture *f = *state;
 
@@ -359,6 +374,7 @@ int main(void) {
         TEST(lane_in_the_window_is_not_added_twice),
         TEST(job_before_the_cursor_is_read_from_there),
         TEST(job_that_comes_while_reading_is_asked_for),
+        TEST(job_that_comes_while_its_lane_is_listed_is_read),
         TEST(lane_with_nothing_left_leaves_the_window),
         TEST(job_of_an_unknown_lane_stays_in_the_store),
         SMALL(longest_lane_gives_jobs_back),
