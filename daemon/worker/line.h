@@ -14,13 +14,15 @@
  * and the server, whose program now reads that all has been asked, closes its own. If it does so
  * without another word, the answers were to their requests; if bytes come, all held ones are wrong and
  * fetched again, each on a connection of its own, and so is from then on all that comes from that
- * host. So they are if it does not close its side in time. A connection is ended so when it holds LINE_HELD_MAX answers, or one for LINE_AGE_MAX, or lay idle
- * for LINE_IDLE_MAX; one that holds none is kept. A good server thus costs a connection for each
- * LINE_HELD_MAX answers and no waiting, for slots are free meanwhile.
+ * host. So they are if it does not close its side in time, or left a request without an answer: one too
+ * few hides one too many. A connection is ended so when it holds LINE_HELD_MAX answers, or one for
+ * LINE_AGE_MAX, or lay idle for LINE_IDLE_MAX; one that holds none is kept. A good server thus costs a
+ * connection for each LINE_HELD_MAX answers and no waiting, for slots are free meanwhile.
  *
  * What no client can tell is left: a server that answers nothing more once it knows that nothing more
- * will be asked, though it has answered another thing before (the spare answer is then never sent); one answer too many and one too few on the same connection; and
- * the wrong bytes in the right place. A checksum in the job tells them all, and a file that has it isn't held.
+ * will be asked, though it has answered another thing before (the spare answer is then never sent);
+ * and the wrong bytes in the right place. A checksum in the job tells them, and a file that has it
+ * isn't held.
  *
  * HTTP/2 numbers its streams; its connections are known here and never hold anything.
  */

@@ -82,7 +82,7 @@ bool transfer_line_request(struct transfer *t, const char *ip, int port, int loc
 
     if (t->head.status >= 300 && is_used(t))
         hold(t);
-    leave(t, true);
+    leave(t, t->head.status >= 300); /* curl asks again where it got no answer at all */
     if (!transfer_is_http(t))
         return true;
     t->line = line_request(lines, t->easy, ip, port, local_port, &stray);
@@ -129,6 +129,11 @@ static bool is_proven(const struct task *task) {
     return task->failure.error == ERR_NONE && !task->not_modified && task->integrity.job.given;
 }
 
+/* Said before a connection is closed that lay idle for too long, it answers nothing. */
+static bool is_no_answer(const struct transfer *t) {
+    return t->task->http_status == 408 && is_used(t) && line_is_closed(t->line);
+}
+
 static enum transfer_trust judge_line(struct transfer *t, CURLcode code) {
     struct task *task = t->task;
     const struct failure *f = &task->failure;
@@ -139,8 +144,7 @@ static enum transfer_trust judge_line(struct transfer *t, CURLcode code) {
         return TRANSFER_WRONG;
     if (!is_used(t) || task->parcel.work == PARCEL_KEEP)
         return TRANSFER_TRUSTED;
-    /* Said before a connection is closed that lay idle for too long, it answers nothing. */
-    if (task->http_status == 408 && line_is_closed(t->line))
+    if (is_no_answer(t))
         return TRANSFER_WRONG;
     if (f->error == ERR_NONE || is_whole(t, code))
         return TRANSFER_HELD;
@@ -156,7 +160,7 @@ enum transfer_trust transfer_trust(struct transfer *t, CURLcode code) {
 
     if (trust == TRANSFER_HELD)
         hold(t);
-    leave(t, is_whole(t, code));
+    leave(t, is_whole(t, code) && !is_no_answer(t));
     for (size_t i = 0; i < ELEMENTSOF(task->holds); i++)
         if (is_proven(task))
             line_forget(&task->holds[i].item);
