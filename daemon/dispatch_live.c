@@ -92,6 +92,7 @@ void lane_again(struct dispatch *d, uid_t uid, const struct job *row) {
         sched_filled(d->sched, row->lane, true, INT64_MIN, 0);
     else if (r == -EEXIST)
         sched_ready(d->sched, uid, row->lane, row->rank, row->rank);
+    dispatch_turn(d);
 }
 
 void live_requeue(struct live_job *l) {
@@ -100,7 +101,6 @@ void live_requeue(struct live_job *l) {
     if (sched_add(d->sched, l->row->lane, &l->sched) < 0) {
         lane_again(d, l->sched.uid, l->row);
         live_free(l); /* it is in the store */
-        dispatch_turn(d);
         return;
     }
     l->in_sched = true;
