@@ -70,7 +70,13 @@ static void judge_timeout(const struct attempt *a, struct failure *f) {
     uint64_t total = (uint64_t)time_of(a, CURLINFO_TOTAL_TIME_T);
     double waited = seconds(a->connect_timeout_usec);
 
-    if (strstr(a->curl_text, "too slow"))
+    bool connecting = time_of(a, CURLINFO_CONNECT_TIME_T) == 0;
+    bool early = connecting && total >= a->low_speed_time_usec &&
+                 total + USEC_PER_MSEC < MIN(a->connect_timeout_usec,
+                                             a->timeout_usec > 0 ? a->timeout_usec : UINT64_MAX);
+
+    /* curl says so, but not always last; nothing else ends a connection as early. */
+    if (strstr(a->curl_text, "too slow") || early)
         failure_set(f, ERR_STALLED, "%.200s sent less than %" PRIu64 " bytes a second for %g s",
                     where(a), a->low_speed_limit, seconds(a->low_speed_time_usec));
     else if (a->timeout_usec > 0 && total + USEC_PER_MSEC >= a->timeout_usec)
