@@ -171,7 +171,7 @@ class Queue:
                 counts = control.call("status")["jobs"]
                 if counts["done"] - before >= jobs or counts["queued"] + counts["active"] == 0:
                     break
-                time.sleep(0.005)
+                time.sleep(0.02)
             seconds = time.monotonic() - start
         used, n = cpu_seconds([self.daemon.pid]) - used, max(counts["done"] - before, 1)
         _, peak = self.memory()
@@ -207,7 +207,7 @@ def measure(queue, jobs):
         if not runs:
             size = queue.file_bytes() / jobs
             ready, first, cold = queue.start_up()
-        runs.append(queue.dispatch(DISPATCH_JOBS))
+        runs.append(queue.dispatch(min(DISPATCH_JOBS, jobs * 9 // 10)))
     rate, used, dispatch_peak = (median([run[i] for run in runs]) for i in range(3))
     queue.start(answer=False)
     batch_rate, batch_cpu = queue.submit_batches()
