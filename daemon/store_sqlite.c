@@ -27,6 +27,13 @@
 
 #define NEXT_ATTEMPT "ifnull((SELECT max(n) FROM attempts WHERE job = ?1), 0) + 1"
 
+#define JOB_INSERT                                                                                 \
+    "INSERT OR FAIL INTO jobs(id, state, batch, idx, rank, created, lane, url, body, due, tag,"    \
+    " rate_limit) VALUES"
+#define JOB_VALUES "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+#define JOB_VALUES_5                                                                               \
+    JOB_VALUES ", " JOB_VALUES ", " JOB_VALUES ", " JOB_VALUES ", " JOB_VALUES
+
 /* OR FAIL where many rows are changed or returned: SQLite would else copy each page to a temporary
  * file before it changes it, to undo that statement alone. Here all of the transaction is undone. */
 static const char *const statement_sql[ST_MAX_] = {
@@ -65,9 +72,9 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_RUN_EXTEND] = "UPDATE batch_runs SET last_id = ?3 WHERE batch = ?1 AND last_id = ?2",
     [ST_RUNS_DELETE] = "DELETE FROM batch_runs WHERE batch = ?1",
 
-    [ST_JOB_INSERT] = "INSERT INTO jobs(id, state, batch, idx, rank, created, lane, url, body,"
-                      " due, tag, rate_limit) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,"
-                      " ?12)",
+    [ST_JOB_INSERT] = JOB_INSERT JOB_VALUES,
+    [ST_JOBS_INSERT] = JOB_INSERT JOB_VALUES_5 ", " JOB_VALUES_5 ", " JOB_VALUES_5
+                                  ", " JOB_VALUES_5,
     [ST_JOB_GET] = "SELECT " JOB_COLUMNS " FROM jobs WHERE id = ?1",
     [ST_JOB_BRIEF] = "SELECT " BRIEF_COLUMNS " FROM jobs WHERE id = ?1",
     [ST_JOB_SCAN] =
