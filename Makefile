@@ -2,7 +2,7 @@
 # make demo            install what is missing, build, show it at work
 # make check           install what is missing, build, run all tests, again under ASan and UBSan
 # make bench           compare with other programs; bench-quick: in a minute
-# make bench-queue     measure the queue with up to ten million jobs (BENCH_DIR=: where, some GB)
+# make bench-queue     measure the queue with up to BENCH_JOBS=10000000 jobs (BENCH_DIR=: where, some GB)
 # make install         DESTDIR= prefix=/usr/local sysconfdir=/etc
 # make SANITIZE=1 ...  with AddressSanitizer and UndefinedBehaviorSanitizer, into .build-sanitize/
 # make CC=clang ...    with another compiler (make clean first)
@@ -98,12 +98,17 @@ bench bench-quick:
 	@$(PYTHON) tests/bench/bench.py $(if $(filter bench-quick,$@),--quick)
 
 BENCH_DIR ?= /var/tmp
+BENCH_JOBS ?= 10000000
 
 $(BUILD)/bench_queue: $(BUILD)/tests/bench/bench_queue.o $(BUILD)/lib.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(MASTER_LIBS)
 
-bench-queue: $(BUILD)/bench_queue
-	@$< $(BENCH_DIR)
+$(BUILD)/bench_queue_worker: $(BUILD)/tests/bench/queue_worker.o $(BUILD)/lib.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(MASTER_LIBS)
+
+bench-queue: all $(BUILD)/bench_queue $(BUILD)/bench_queue_worker
+	@$(BUILD)/bench_queue $(BENCH_DIR)
+	@DLD_BUILD=$(CURDIR)/$(BUILD) $(PYTHON) tests/bench/whole_queue.py $(BENCH_DIR) --jobs $(BENCH_JOBS)
 
 # ---- installing ----
 

@@ -1,7 +1,7 @@
 /*
  * upload.h - many jobs into one batch: chunks in flight, sent again when the connection breaks.
  *
- * Chunks hold up to 1,000 jobs or 256 KiB and go out under one random submit_key, up to 8 of them
+ * Chunks hold up to 1,000 jobs or 256 KiB and go out under one random submit_key, up to 32 of them
  * unanswered. They are kept until answered, so that after a broken connection they can be sent
  * again; the key makes sure that nothing is taken twice. The batch comes to be when the last chunk
  * is answered; until then the daemon shows nothing of it and forgets what is given up.
@@ -15,7 +15,7 @@
 
 #define UPLOAD_CHUNK_JOBS 1000
 #define UPLOAD_CHUNK_BYTES (256 * KIB)
-#define UPLOAD_FLIGHT_MAX 8
+#define UPLOAD_FLIGHT_MAX 32
 
 /* What jobs come from: a file, or the URLs of the command line. Must outlive the upload. */
 struct source {

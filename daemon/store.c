@@ -19,7 +19,7 @@
 /* A transaction takes at most so many requests, and no more after so long: acknowledgements wait
  * for its end. */
 #define GROUP_MAX 2000
-#define GROUP_USEC (100 * USEC_PER_MSEC)
+#define GROUP_USEC (250 * USEC_PER_MSEC)
 
 /* So many notices that the loop has not delivered make the chores wait for it. */
 #define READY_MAX 20000

@@ -10,7 +10,7 @@
 /* Requests that come in the meantime wait for a step: it takes as many rows as go into this time.
  * That is thousands where they lie together in the indexes, and hundreds where each is on a page
  * of its own. */
-#define STEP_USEC (10 * USEC_PER_MSEC)
+#define STEP_USEC (50 * USEC_PER_MSEC)
 #define STEP_ROWS_MIN 100
 #define STEP_ROWS_MAX 10000
 

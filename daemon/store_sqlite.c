@@ -27,6 +27,15 @@
 
 #define NEXT_ATTEMPT "ifnull((SELECT max(n) FROM attempts WHERE job = ?1), 0) + 1"
 
+#define JOB_INSERT                                                                                 \
+    "INSERT OR FAIL INTO jobs(id, state, batch, idx, rank, created, lane, url, body, due, tag,"    \
+    " rate_limit) VALUES"
+#define JOB_VALUES "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+#define JOB_VALUES_5                                                                               \
+    JOB_VALUES ", " JOB_VALUES ", " JOB_VALUES ", " JOB_VALUES ", " JOB_VALUES
+
+/* OR FAIL where many rows are changed or returned: SQLite would else copy each page to a temporary
+ * file before it changes it, to undo that statement alone. Here all of the transaction is undone. */
 static const char *const statement_sql[ST_MAX_] = {
     [ST_BEGIN] = "BEGIN",
     [ST_COMMIT] = "COMMIT",
@@ -63,9 +72,9 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_RUN_EXTEND] = "UPDATE batch_runs SET last_id = ?3 WHERE batch = ?1 AND last_id = ?2",
     [ST_RUNS_DELETE] = "DELETE FROM batch_runs WHERE batch = ?1",
 
-    [ST_JOB_INSERT] = "INSERT INTO jobs(id, state, batch, idx, rank, created, lane, url, body,"
-                      " due, tag, rate_limit) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,"
-                      " ?12)",
+    [ST_JOB_INSERT] = JOB_INSERT JOB_VALUES,
+    [ST_JOBS_INSERT] = JOB_INSERT JOB_VALUES_5 ", " JOB_VALUES_5 ", " JOB_VALUES_5
+                                  ", " JOB_VALUES_5,
     [ST_JOB_GET] = "SELECT " JOB_COLUMNS " FROM jobs WHERE id = ?1",
     [ST_JOB_BRIEF] = "SELECT " BRIEF_COLUMNS " FROM jobs WHERE id = ?1",
     [ST_JOB_SCAN] =
@@ -95,9 +104,9 @@ static const char *const statement_sql[ST_MAX_] = {
                       " error = NULL, message = NULL,"
                       " kept_offset = iif(kept_offset IS NULL, NULL, -1) WHERE id = ?1",
     [ST_JOB_PAUSE] = "UPDATE jobs SET state = 2 WHERE id = ?1",
-    [ST_JOB_RESUME] = "UPDATE jobs SET state = iif(due > ?2, 1, 0), due = iif(due > ?2, due, NULL)"
+    [ST_JOB_RESUME] = "UPDATE OR FAIL jobs SET state = iif(due > ?2, 1, 0), due = iif(due > ?2, due, NULL)"
                       " WHERE id = ?1 RETURNING rank, due",
-    [ST_JOB_PRIORITY] = "UPDATE jobs SET rank = created - ?2 WHERE id = ?1 AND rank <> created - ?2"
+    [ST_JOB_PRIORITY] = "UPDATE OR FAIL jobs SET rank = created - ?2 WHERE id = ?1 AND rank <> created - ?2"
                         " RETURNING rank",
     [ST_JOB_RATE] = "UPDATE jobs SET rate_limit = ?2 WHERE id = ?1 AND rate_limit IS NOT ?2",
     [ST_JOB_FORGET] = "UPDATE jobs SET kept_offset = -2, finished = ?2"
@@ -110,10 +119,10 @@ static const char *const statement_sql[ST_MAX_] = {
                      ") = (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"
                      " NULL, NULL)"
                      " WHERE id = ?1",
-    [ST_JOBS_RELEASE] = "UPDATE jobs SET state = iif(due > ?3, 1, 0),"
+    [ST_JOBS_RELEASE] = "UPDATE OR FAIL jobs SET state = iif(due > ?3, 1, 0),"
                         " due = iif(due > ?3, due, NULL)"
                         " WHERE id >= ?1 AND id <= ?2 AND state = 7 RETURNING lane, rank, due",
-    [ST_JOBS_DUE] = "UPDATE jobs SET state = 0, due = NULL WHERE id IN (SELECT id FROM jobs"
+    [ST_JOBS_DUE] = "UPDATE OR FAIL jobs SET state = 0, due = NULL WHERE id IN (SELECT id FROM jobs"
                     " WHERE state = 1 AND due <= ?1 ORDER BY due LIMIT ?2) RETURNING lane, rank",
     [ST_JOBS_DELETE] = "DELETE FROM jobs WHERE id >= ?1 AND id <= ?2 RETURNING lane",
     [ST_JOBS_ENDED] = "SELECT id, state, batch FROM jobs WHERE state IN (4, 5, 6)"
@@ -132,7 +141,7 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_LANE_FIND] = "SELECT id FROM lanes WHERE hash = ?1 AND uid = ?2 AND host = ?3",
     [ST_LANE_INSERT] = "INSERT INTO lanes(id, hash, uid, host, turn, queued, waiting, paused,"
                        " staged) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-    [ST_LANE_ADD] = "UPDATE lanes SET queued = queued + ?2, waiting = waiting + ?3,"
+    [ST_LANE_ADD] = "UPDATE OR FAIL lanes SET queued = queued + ?2, waiting = waiting + ?3,"
                     " paused = paused + ?4, staged = staged + ?5 WHERE id = ?1"
                     " RETURNING uid, turn, due, queued",
     [ST_LANE_DELETE] = "DELETE FROM lanes WHERE id = ?1 AND queued + ?2 = 0 AND waiting + ?3 = 0"
@@ -140,7 +149,7 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_LANE_LOOK] = "SELECT uid, turn, due, queued FROM lanes WHERE id = ?1",
     [ST_LANE_BY_ID] = "SELECT " LANE_COLUMNS " FROM lanes WHERE id = ?1",
     [ST_LANE_PUT] = "UPDATE lanes SET turn = ?2, due = ?3, failures = ?4 WHERE id = ?1",
-    [ST_LANES_DUE] = "UPDATE lanes SET due = NULL WHERE id IN (SELECT id FROM lanes"
+    [ST_LANES_DUE] = "UPDATE OR FAIL lanes SET due = NULL WHERE id IN (SELECT id FROM lanes"
                      " WHERE due IS NOT NULL AND due <= ?1 ORDER BY due LIMIT ?2)"
                      " RETURNING id, queued",
     [ST_LANE_DUE_FIRST] = "SELECT due FROM lanes WHERE due IS NOT NULL ORDER BY due LIMIT 1",

@@ -16,6 +16,9 @@
 
 #include "daemon/store.h"
 
+#define JOB_INSERT_COLUMNS 12
+#define JOBS_AT_ONCE 20
+
 /* One name for each line of the table of SQL in store_sqlite.c; all are prepared when the store is
  * opened, so that a schema that doesn't fit is found then. */
 enum statement {
@@ -39,6 +42,7 @@ enum statement {
     ST_RUN_EXTEND,
     ST_RUNS_DELETE,
     ST_JOB_INSERT,
+    ST_JOBS_INSERT, /* JOBS_AT_ONCE of them, of JOB_INSERT_COLUMNS parameters each */
     ST_JOB_GET,
     ST_JOB_BRIEF,
     ST_JOB_SCAN,

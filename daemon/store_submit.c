@@ -122,16 +122,31 @@ static int lanes_find(struct db *db, const struct store_chunk *c, uid_t uid, enu
 
 /* ---- rows ---- */
 
-static void job_bind(sqlite3_stmt *st, const struct store_chunk *c, const struct job_new *j,
-                     int64_t lane) {
-    sqlite3_bind_int64(st, 5, rank_first(c, j));
-    sqlite3_bind_int64(st, 6, (int64_t)c->created);
-    sqlite3_bind_int64(st, 7, lane);
-    db_bind_text(st, 8, j->url);
-    db_bind_text(st, 9, j->body);
-    db_bind_number(st, 10, starts_later(c, j) ? (int64_t)j->not_before : 0);
-    db_bind_text(st, 11, j->tag);
-    db_bind_number(st, 12, (int64_t)j->rate_limit);
+/* Where a chunk's jobs go. */
+struct insertion {
+    const struct store_chunk *chunk;
+    const int64_t *lanes; /* of each job */
+    int64_t batch, first_id;
+    enum job_state state;
+};
+
+/* Binds the row of the chunk's job i to the parameters from at on. */
+static void row_bind(sqlite3_stmt *st, int at, const struct insertion *in, size_t i) {
+    const struct store_chunk *c = in->chunk;
+    const struct job_new *j = &c->jobs[i];
+
+    sqlite3_bind_int64(st, at++, in->first_id + (int64_t)i);
+    sqlite3_bind_int(st, at++, state_first(c, j, in->state));
+    sqlite3_bind_int64(st, at++, in->batch);
+    sqlite3_bind_int64(st, at++, (int64_t)(c->offset + i));
+    sqlite3_bind_int64(st, at++, rank_first(c, j));
+    sqlite3_bind_int64(st, at++, (int64_t)c->created);
+    sqlite3_bind_int64(st, at++, in->lanes[i]);
+    db_bind_text(st, at++, j->url);
+    db_bind_text(st, at++, j->body);
+    db_bind_number(st, at++, starts_later(c, j) ? (int64_t)j->not_before : 0);
+    db_bind_text(st, at++, j->tag);
+    db_bind_number(st, at++, (int64_t)j->rate_limit);
 }
 
 /* batch_complete() counts all jobs as QUEUED. */
@@ -141,25 +156,32 @@ static void job_waits(struct db *db, const struct job_new *j) {
     chores_note_due(db, j->not_before);
 }
 
+static int rows_insert(struct db *db, const struct insertion *in) {
+    size_t n = in->chunk->n_jobs, step;
+    int r = 0;
+
+    for (size_t i = 0; i < n && r >= 0; i += step) {
+        step = n - i >= JOBS_AT_ONCE ? JOBS_AT_ONCE : 1;
+        sqlite3_stmt *st = db_statement(db, step > 1 ? ST_JOBS_INSERT : ST_JOB_INSERT);
+
+        for (size_t k = 0; k < step; k++)
+            row_bind(st, 1 + (int)k * JOB_INSERT_COLUMNS, in, i + k);
+        r = db_exec(db, st);
+    }
+    return r;
+}
+
 static int jobs_insert(struct db *db, const struct store_chunk *c, const struct batch *b,
                        enum job_state state) {
     _cleanup_free_ int64_t *lanes = reallocarray(NULL, c->n_jobs, sizeof(*lanes));
-    sqlite3_stmt *st = db_statement(db, ST_JOB_INSERT);
+    struct insertion in = {c, lanes, b->seen.id, db->now.next_job, state};
     int r = lanes ? lanes_find(db, c, b->uid, state, lanes) : -ENOMEM;
 
-    for (size_t i = 0; i < c->n_jobs && r >= 0; i++) {
-        const struct job_new *j = &c->jobs[i];
-        enum job_state first = state_first(c, j, state);
-
-        sqlite3_bind_int64(st, 1, db->now.next_job + (int64_t)i);
-        sqlite3_bind_int(st, 2, first);
-        sqlite3_bind_int64(st, 3, b->seen.id);
-        sqlite3_bind_int64(st, 4, (int64_t)(c->offset + i));
-        job_bind(st, c, j, lanes[i]);
-        r = db_exec(db, st);
-        if (first == JOB_WAITING)
-            job_waits(db, j);
-    }
+    if (r >= 0)
+        r = rows_insert(db, &in);
+    for (size_t i = 0; i < c->n_jobs && r >= 0; i++)
+        if (state_first(c, &c->jobs[i], state) == JOB_WAITING)
+            job_waits(db, &c->jobs[i]);
     return r;
 }
 

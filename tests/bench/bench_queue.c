@@ -332,7 +332,7 @@ static void row_in(const char *base, uint64_t jobs, uint64_t hosts) {
 
 int main(int argc, char **argv) {
     static const uint64_t rows[][2] = {
-        {10000, 1000}, {1000000, 1000}, {10000000, 1000}, {10000, 0}, {1000000, 0},
+        {10000, 1000}, {1000000, 1000}, {10000, 0}, {1000000, 0},
     };
 
     if (argc != 2 && argc != 4) {
