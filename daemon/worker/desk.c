@@ -149,6 +149,7 @@ static int setup_slots(struct desk *d) {
         .file_mode = d->config.file_mode,
         .store_id = d->config.store_id,
         .buffer = MAX(MIN(COLLECT_ALL / n, COLLECT_MAX), COLLECT_MIN),
+        .unnamed = d->config.fsync == FSYNC_NEVER,
     };
     d->transfer = (struct transfer_settings){
         .session = d->session,

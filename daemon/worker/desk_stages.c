@@ -116,6 +116,11 @@ static void task_published(struct desk *d, struct task *t) {
         task_again(d, t);
         return;
     }
+    /* A directory in which nothing is to be seen yet may be removed by anyone; once it is made again. */
+    if (p->unnamed && p->error == -ENOENT && t->redone++ == 0) {
+        task_requeue(d, t);
+        return;
+    }
     if (p->sums.kinds & DIGEST_BIT(t->integrity.reported) && !p->skipped)
         digest_text(&p->sums, t->integrity.reported, t->digest);
     /* Put together from parts it may be wrong though no part is: the next attempt fetches it whole. */

@@ -120,6 +120,7 @@ struct dirs *dirs_free(struct dirs *d) {
 static int dir_new(const struct dirs *d, const char *path, size_t len, bool create,
                    struct dir **ret) {
     struct dir *dir = calloc(1, sizeof(*dir));
+    struct stat st;
     int r = -ENOMEM;
 
     if (!dir)
@@ -133,6 +134,8 @@ static int dir_new(const struct dirs *d, const char *path, size_t len, bool crea
         if (r == -ENOENT && create)
             r = make_path(d, dir->path);
         dir->fd = r;
+        if (r >= 0 && fstat(r, &st) == 0)
+            dir->dev = st.st_dev;
     }
     if (r < 0) {
         dir_unref(dir);

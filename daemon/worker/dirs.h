@@ -25,12 +25,22 @@
 
 struct dirs;
 
+/* Can files be made in a directory without a name (unnamed.h)? */
+enum dir_unnamed {
+    UNNAMED_NEW,     /* no small file was made there yet, */
+    UNNAMED_UNTRIED, /* only one by its name, */
+    UNNAMED_WORKS,
+    UNNAMED_FAILS,
+};
+
 /* An open directory. fd and path don't change as long as a reference is held. */
 struct dir {
     int fd;     /* O_RDONLY, so that it can be synced */
     char *path; /* relative to the root */
     unsigned n_refs;
     uint64_t seen_usec; /* CLOCK_MONOTONIC: when it was last seen at its path */
+    dev_t dev;          /* its file system */
+    enum dir_unnamed unnamed; /* the loop's */
 
     /* The publishing thread's own. */
     bool settled;       /* its parents' entries that lead to it are known to be on disk */

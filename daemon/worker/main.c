@@ -33,6 +33,7 @@
  *   target.c     what is at a job's target before anything is fetched
  *   dirs.c       directories beneath the output root
  *   sink.c       the part file
+ *   unnamed.c    files that need none
  *   owner.c      the mark by which a file is known to be this queue's
  *   parcel.c     a finished part file on its way to its name
  *   place.c      giving it the name

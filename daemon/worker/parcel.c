@@ -13,12 +13,14 @@ void part_name(char *ret, int64_t job) {
 }
 
 void parcel_discard(struct parcel *p) {
-    unlinkat(p->dir->fd, p->part, 0);
+    if (!p->unnamed)
+        unlinkat(p->dir->fd, p->part, 0);
     p->fd = close_fd(p->fd);
 }
 
 void parcel_place(struct parcel *p) {
-    int r = place_file(p->dir->fd, p->part, p->name, p->conflict, p->placed);
+    int r = p->unnamed ? place_unnamed(p->dir->fd, p->fd, p->part, p->name, p->conflict, p->placed)
+                       : place_file(p->dir->fd, p->part, p->name, p->conflict, p->placed);
 
     p->error = r < 0 ? r : 0;
     p->skipped = r > 0;

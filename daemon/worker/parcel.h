@@ -27,6 +27,7 @@ enum parcel_work {
 struct parcel {
     int fd; /* the part file, -1 once it is closed */
     struct dir *dir;
+    bool unnamed; /* it has no name yet, not even part (unnamed.h) */
     char part[PART_NAME_MAX];
     const char *name; /* wanted, in dir; the owner's, valid as long as the parcel */
     enum on_conflict conflict;

@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/worker/unnamed.h"
+
 /* A number found free may be taken by someone faster; as often as this is no coincidence any more.
  */
 #define NUMBER_TRIES 1000
@@ -89,25 +91,34 @@ static int link_free(int dir_fd, const char *part, const char *name) {
     return 0;
 }
 
-static int rename_free(int dir_fd, const char *part, const char *name) {
-    if (renameat2(dir_fd, part, dir_fd, name, RENAME_NOREPLACE) == 0)
+/* What is to get a name: part, or what is open as fd, which has none. */
+struct source {
+    int dir_fd;
+    const char *part;
+    int fd; /* -1: it has its name */
+};
+
+static int name_free(const struct source *s, const char *name) {
+    if (s->fd >= 0)
+        return unnamed_link(s->fd, s->dir_fd, name);
+    if (renameat2(s->dir_fd, s->part, s->dir_fd, name, RENAME_NOREPLACE) == 0)
         return 0;
     if (errno == EINVAL || errno == ENOSYS)
-        return link_free(dir_fd, part, name);
+        return link_free(s->dir_fd, s->part, name);
     return -errno;
 }
 
-static int rename_numbered(int dir_fd, const char *part, const char *name, char *ret_name) {
+static int name_numbered(const struct source *s, const char *name, char *ret_name) {
     unsigned n = 0;
-    int r = rename_free(dir_fd, part, name);
+    int r = name_free(s, name);
 
     for (int i = 0; r == -EEXIST && i < NUMBER_TRIES; i++) {
-        int found = place_free_number(dir_fd, name, n, &n);
+        int found = place_free_number(s->dir_fd, name, n, &n);
 
         if (found < 0)
             return found;
         name_with_number(name, n, ret_name);
-        r = rename_free(dir_fd, part, ret_name);
+        r = name_free(s, ret_name);
     }
     return r;
 }
@@ -116,19 +127,52 @@ static int rename_over(int dir_fd, const char *part, const char *name) {
     return renameat(dir_fd, part, dir_fd, name) < 0 ? -errno : 0;
 }
 
-int place_file(int dir_fd, const char *part, const char *name, enum on_conflict conflict,
-               char *ret_name) {
+/* Only a file that has a name can replace another. */
+static int name_over(const struct source *s, const char *name) {
+    int r;
+
+    if (s->fd < 0)
+        return rename_over(s->dir_fd, s->part, name);
+    r = unnamed_link(s->fd, s->dir_fd, name);
+    if (r != -EEXIST)
+        return r;
+    if (unlinkat(s->dir_fd, s->part, 0) < 0 && errno != ENOENT)
+        return -errno;
+    r = unnamed_link(s->fd, s->dir_fd, s->part);
+    if (r == 0)
+        r = rename_over(s->dir_fd, s->part, name);
+    if (r < 0)
+        unlinkat(s->dir_fd, s->part, 0);
+    return r;
+}
+
+static int place(const struct source *s, const char *name, enum on_conflict conflict,
+                 char *ret_name) {
     int r;
 
     snprintf(ret_name, NAME_MAX_BYTES + 1, "%s", name);
     if (conflict == CONFLICT_OVERWRITE)
-        return rename_over(dir_fd, part, name);
+        return name_over(s, name);
     if (conflict == CONFLICT_RENAME)
-        return rename_numbered(dir_fd, part, name, ret_name);
-    r = rename_free(dir_fd, part, name);
+        return name_numbered(s, name, ret_name);
+    r = name_free(s, name);
     if (r == -EEXIST && conflict == CONFLICT_SKIP) {
-        r = place_check(dir_fd, name, conflict);
-        return r == 0 ? rename_free(dir_fd, part, name) : r;
+        r = place_check(s->dir_fd, name, conflict);
+        return r == 0 ? name_free(s, name) : r;
     }
     return r;
+}
+
+int place_file(int dir_fd, const char *part, const char *name, enum on_conflict conflict,
+               char *ret_name) {
+    struct source s = {.dir_fd = dir_fd, .part = part, .fd = -1};
+
+    return place(&s, name, conflict, ret_name);
+}
+
+int place_unnamed(int dir_fd, int fd, const char *part, const char *name, enum on_conflict conflict,
+                  char *ret_name) {
+    struct source s = {.dir_fd = dir_fd, .part = part, .fd = fd};
+
+    return place(&s, name, conflict, ret_name);
 }

@@ -34,4 +34,9 @@ int place_check(int dir_fd, const char *name, enum on_conflict conflict);
 int place_file(int dir_fd, const char *part, const char *name, enum on_conflict conflict,
                char *ret_name);
 
+/* The same for a file that has no name yet (unnamed.h). part is a name that it may have in between,
+ * where one is to be replaced. After an error or 1 it has none. */
+int place_unnamed(int dir_fd, int fd, const char *part, const char *name, enum on_conflict conflict,
+                  char *ret_name);
+
 #endif

@@ -56,14 +56,32 @@ static CURLcode set_schemes(CURL *easy, const char *schemes) {
     return c;
 }
 
+const curl_version_info_data *curl_facts(void) {
+    static const curl_version_info_data *facts;
+
+    if (!facts)
+        facts = curl_version_info(CURLVERSION_NOW);
+    return facts;
+}
+
+/* The system's, if it has one. A handle is made often, and a file once seen is not looked for again. */
+static const char *usual_certificates(void) {
+    static bool seen;
+    const char *file = curl_facts()->cainfo;
+
+    if (file && !seen)
+        seen = access(file, R_OK) == 0;
+    return seen ? file : NULL;
+}
+
 /* A file alone: with a directory beside it, as libcurl is built to have, that would be trusted too,
  * and libcurl would not keep what it has read but parse all of it for each connection, which costs
  * far more than the rest of a TLS handshake. */
 static CURLcode set_certificates(CURL *easy, const char *ca_file) {
-    const char *file = ca_file ? ca_file : curl_version_info(CURLVERSION_NOW)->cainfo;
+    const char *file = ca_file ? ca_file : usual_certificates();
     CURLcode c = CURLE_OK;
 
-    if (!file || (!ca_file && access(file, R_OK) < 0))
+    if (!file)
         return CURLE_OK; /* the system has a directory only */
     SET(easy, c, CURLOPT_CAINFO, file);
     SET(easy, c, CURLOPT_CAPATH, NULL);

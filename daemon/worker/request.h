@@ -21,6 +21,9 @@ struct request {
     const char *proxy; /* the configured one, NULL: none */
 };
 
+/* What curl_version_info() says, which puts it together anew for each who asks. */
+const curl_version_info_data *curl_facts(void);
+
 /* Once for each handle. 0 or -ENOMEM. */
 int request_init(struct request *r, CURL *easy, const struct wire_config *config);
 

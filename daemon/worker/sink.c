@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "common/util.h"
 #include "daemon/worker/owner.h"
+#include "daemon/worker/unnamed.h"
 
 void sink_init(struct sink *s, const struct sink_settings *settings) {
     *s = (struct sink){.settings = settings, .fd = -1};
@@ -61,6 +62,23 @@ uint64_t part_mark(int fd) {
     if (st.stx_mask & STATX_BTIME)
         mark = (mark ^ (uint64_t)st.stx_btime.tv_sec) * spread ^ st.stx_btime.tv_nsec;
     return mark != 0 ? mark : 1;
+}
+
+/* All of the body is in the buffer. Where it can't be, the part file is made as for any other. */
+static void sink_open_unnamed(struct sink *s) {
+    bool named;
+
+    part_name(s->part, s->job);
+    if (dirs_open(s->settings->dirs, s->output, path_dir_len(s->output), true, &s->dir) < 0)
+        return;
+    s->fd = unnamed_open(s->dir, s->part, s->settings->file_mode, &named);
+    if (s->fd < 0) {
+        s->fd = -1;
+        s->dir = dir_unref(s->dir);
+        return;
+    }
+    s->unnamed = !named;
+    s->dev = s->dir->dev;
 }
 
 static int sink_open(struct sink *s) {
@@ -156,13 +174,12 @@ static int sink_take(struct sink *s, size_t n) {
 }
 
 static int sink_put(struct sink *s, const char *p, size_t n) {
-    struct stat st;
     int r = 0;
 
     if (s->fd < 0) {
         r = sink_open(s);
-        if (r == 0 && s->settings->room)
-            s->dev = fstat(s->fd, &st) < 0 ? 0 : st.st_dev;
+        if (r == 0)
+            s->dev = s->dir->dev;
     }
     if (r == 0)
         r = sink_take(s, n);
@@ -218,6 +235,8 @@ static void sink_hand_over(struct sink *s, struct parcel *ret) {
     ret->fd = TAKE_FD(s->fd);
     ret->dir = TAKE_PTR(s->dir);
     ret->name = s->output + dir_len + (dir_len > 0 ? 1 : 0);
+    ret->unnamed = s->unnamed;
+    s->unnamed = false;
     memcpy(ret->part, s->part, sizeof(ret->part));
 }
 
@@ -231,10 +250,15 @@ int sink_keep(struct sink *s, struct parcel *ret) {
 }
 
 int sink_finish(struct sink *s, unsigned http_status, struct parcel *ret) {
-    int r = s->used > 0 || s->fd < 0 ? sink_flush(s) : 0;
+    int r;
 
+    if (s->fd < 0 && s->settings->unnamed)
+        sink_open_unnamed(s);
+    r = s->used > 0 || s->fd < 0 ? sink_flush(s) : 0;
     if (r == 0)
         r = sink_mark(s, http_status);
+    if (r < 0 && s->unnamed)
+        sink_discard(s);
     if (r < 0)
         return r;
     sink_hand_over(s, ret);
@@ -248,7 +272,10 @@ void sink_leave(struct sink *s) {
 }
 
 void sink_discard(struct sink *s) {
-    if (s->fd >= 0)
+    if (s->fd >= 0 && !s->unnamed)
         unlinkat(s->dir->fd, s->part, 0);
+    if (s->unnamed)
+        s->size = 0; /* there is nothing left to go on with */
+    s->unnamed = false;
     sink_leave(s);
 }

@@ -35,6 +35,7 @@ struct sink_settings {
     const char *store_id; /* for owner_mark() */
     size_t buffer;        /* bytes collected before they are written */
     struct room *room;    /* NULL: files may take all there is */
+    bool unnamed;         /* what fits into the buffer may do without a part file (unnamed.h) */
 };
 
 struct sink {
@@ -46,6 +47,7 @@ struct sink {
     const char *output; /* path beneath the root, the caller's */
     struct dir *dir;    /* NULL: not opened yet */
     int fd;             /* the part file, -1: not made yet */
+    bool unnamed;       /* it has no name; only within sink_finish() */
     uint64_t size; /* bytes in the part file */
     char part[PART_NAME_MAX];
     dev_t dev;         /* of the part file's file system, when it is made and there is a room */

@@ -144,7 +144,7 @@ static bool body_begin(struct transfer *t) {
     }
     if (t->offset > 0 && !rest_begin_anew(t))
         return false;
-    t->versioned = !compressed && version_read(t->easy, &t->task->version);
+    t->versioned = !compressed && rest_version(t, total);
     if (total >= 0 && transfer_too_large(t, (uint64_t)total, "announced"))
         return false;
     if (total >= 0 && !compressed && transfer_wrong_size(t, (uint64_t)total, "announced"))
@@ -383,7 +383,7 @@ struct transfer *transfer_new(const struct transfer_settings *settings,
  * field, which it has freed; an answer whose first field is folded makes it write there. With such a
  * libcurl each transfer gets a new handle; connections are the session's anyway. */
 static int transfer_renew(struct transfer *t) {
-    if (t->easy && curl_version_info(CURLVERSION_NOW)->version_num >= 0x080000)
+    if (t->easy && curl_facts()->version_num >= 0x080000)
         return 0;
     curl_easy_cleanup(t->easy);
     t->easy = curl_easy_init();

@@ -36,6 +36,12 @@ uint64_t rest_source(struct transfer *t) {
     return source_hash(&t->address.url);
 }
 
+bool rest_version(struct transfer *t, int64_t total) {
+    if (total >= 0 && total < (int64_t)KEEP_MIN)
+        return false; /* reading dates takes longer than all else that is done with a header */
+    return version_read(t->easy, &t->task->version);
+}
+
 /* Does a digest tell in the end whether the bytes of several servers fit together? */
 static bool is_vouched_for(const struct integrity *in) {
     return in->job.given || in->server[DIGEST_SHA256].given || in->server[DIGEST_SHA512].given;

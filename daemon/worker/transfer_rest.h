@@ -114,6 +114,10 @@ void rest_forget(struct transfer *t);
 /* What came, or was to come, is not what belongs behind the kept bytes. */
 void rest_refuse(struct transfer *t, const char *why);
 
+/* Of what version the file is, for task->version; false: it can't be told, or is not needed, because
+ * so small a file (total bytes, -1: unknown) is not kept. */
+bool rest_version(struct transfer *t, int64_t total);
+
 /* More has come: has it made durable from time to time. */
 void rest_save_if_due(struct transfer *t);
 
