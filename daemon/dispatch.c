@@ -184,6 +184,10 @@ int dispatch_new(struct dispatch **ret, sd_event *event, const struct dispatch_s
     if (r >= 0)
         r = sd_event_source_set_enabled(d->retry, SD_EVENT_OFF);
     if (r >= 0)
+        r = sd_event_add_time_relative(event, &d->look, CLOCK_MONOTONIC, 0, 0, on_look, d);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(d->look, SD_EVENT_OFF);
+    if (r >= 0)
         r = sd_event_add_time(event, &d->wake, CLOCK_MONOTONIC, 0, USEC_PER_MSEC, on_wake, d);
     if (r >= 0)
         r = sd_event_source_set_enabled(d->wake, SD_EVENT_OFF);
@@ -205,6 +209,7 @@ struct dispatch *dispatch_free(struct dispatch *d) {
     discards_free(d);
     sched_free(d->sched);
     sd_event_source_disable_unref(d->turn);
+    sd_event_source_disable_unref(d->look);
     sd_event_source_disable_unref(d->retry);
     sd_event_source_disable_unref(d->wake);
     free(d);

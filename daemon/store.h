@@ -130,7 +130,8 @@ typedef void store_done_fn(void *userdata, int error);
  * failed, next at due, of what url and host say then: another host is another lane), QUEUED (with
  * its attempts and crashes), or PAUSED (with these and what is kept; where due is still to come
  * when it is resumed it waits for that). The job must stay as it is until the callback. -EALREADY:
- * the row has ended (cancelled meanwhile). */
+ * the row has ended (cancelled meanwhile); or it was paused meanwhile and stays so, with what is
+ * new of it, as this is no end. */
 int store_put(struct store *s, const struct job *job, store_done_fn *fn, void *userdata);
 
 /* Records what of the file is on disk while its transfer goes on; takes over *kept's strings.
