@@ -142,6 +142,8 @@ void dispatch_on_lost(void *userdata, struct pool_job *job, bool to_blame) {
     live_leave_sched(l, &nothing);
     l->maybe_published = true;
     l->row->kept.leftover = true; /* if nothing durable is known of it */
+    if (l->row->kept.offset == 0)
+        store_checkpoint(d->store, l->id, &(struct job_kept){.total = -1, .leftover = true});
     if (to_blame && l->wish == WISH_NONE) {
         l->row->attempts--;
         attempt_crashed(l->row, &d->settings.policy, now_usec(CLOCK_REALTIME));
@@ -225,6 +227,8 @@ void dispatch_start(struct dispatch *d, struct store *store, struct pool *pool) 
 }
 
 void dispatch_stop(struct dispatch *d) {
+    if (d->running)
+        evict_away(d);
     d->running = false;
 }
 

@@ -132,5 +132,7 @@ int on_look(sd_event_source *source, uint64_t usec, void *userdata);
 /* dispatch_fill.c: keeps the scheduler's window filled, and not too full. */
 void ask_store(struct dispatch *d);
 void evict_lanes(struct dispatch *d, uint64_t now);
+/* Before the end: what hosts have asked for, and how long they are away, outlives it. */
+void evict_away(struct dispatch *d);
 
 #endif

@@ -152,6 +152,10 @@ struct sched_evicted {
 /* False: none needs to go. To be called until then after every answer, and in every turn. */
 bool sched_evict(struct sched *s, uint64_t now, struct sched_evicted *ret);
 
+/* Likewise, before an end: a lane whose host can't be asked for a while, so that this is known when
+ * it comes back. False: there is none. */
+bool sched_evict_away(struct sched *s, uint64_t now, struct sched_evicted *ret);
+
 /* ---- running ---- */
 
 /* The next job to start, which from now on counts as active; NULL: none may start. *ret_refused: its

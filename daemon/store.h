@@ -144,7 +144,7 @@ typedef void store_leftovers_fn(void *userdata, int error, struct job **jobs, si
 /* Jobs that have ended and of which a part file may be there that nobody will go on with. */
 int store_leftovers(struct store *s, size_t limit, store_leftovers_fn *fn, void *userdata);
 
-/* Records whether there may be such a file of a job that has ended; others are left as they are. 0
+/* Records whether there may be such a file of a job that has ended or is paused; others are left as they are. 0
  * or -ENOMEM. */
 int store_leftover_put(struct store *s, int64_t id, bool there);
 

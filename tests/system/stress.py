@@ -22,6 +22,8 @@ from support import closed_port, content, files_under, is_part, wait_for
 SETTINGS = {"retry.base": "20ms", "retry.max": "300ms", "retry.count": "2", "host.connections": "4",
             "worker.transfers": "8", "control.max_line": "8M"}
 TAGS = ("a", "b", "c")
+NOT_FOUND, STOPPING = -32001, -32004
+
 FORGOTTEN = "forgotten"  # the tag of jobs that are purged
 
 # Paths, and how many of a hundred jobs have them. {} is a name of its own.
@@ -46,7 +48,9 @@ class Stress:
         while True:
             try:
                 return self.daemon.call(method, params)
-            except (OSError, AssertionError):
+            except (OSError, AssertionError, RpcError) as error:
+                if isinstance(error, RpcError) and error.code != STOPPING:
+                    raise
                 time.sleep(0.05)
 
     # ---- what is asked for ----
@@ -120,7 +124,7 @@ class Stress:
             try:
                 act(rnd, self.daemon.call)
             except RpcError as error:
-                if error.code not in (-32001, -32004):
+                if error.code not in (NOT_FOUND, STOPPING):
                     self.trouble.append(f"{act.__name__}: {error}")
             except (OSError, AssertionError) as error:
                 if not isinstance(error, OSError) and "closed the connection" not in str(error):
@@ -137,9 +141,8 @@ class Stress:
             self.daemon.start()
         elif what == "restart":
             self.daemon.restart()
-        else:
-            os.kill(self.random.choice(self.daemon.worker_pids() or [0]) or os.getpid(), signal.SIGKILL
-                    if self.daemon.worker_pids() else 0)
+        elif pids := self.daemon.worker_pids():
+            os.kill(self.random.choice(pids), signal.SIGKILL)
 
     def run(self, seconds, clients=3):
         threads = [threading.Thread(target=self.act_on, args=(self.random.random(),)) for _ in range(clients)]
