@@ -83,7 +83,7 @@ void sched_policies_changed(struct sched *s);
 /* ---- what the store has ---- */
 
 /* A user's lane got queued jobs that it did not have before, the first of them at `rank`; `turn` is
- * where the lane stands in his line (the smaller the earlier). 0 or -ENOMEM; nothing is lost then,
+ * where the lane stands in his line (the smaller the earlier; INT64_MIN: not known). 0 or -ENOMEM; nothing is lost then,
  * it is listed later. */
 int sched_ready(struct sched *s, uid_t uid, int64_t lane, int64_t turn, int64_t rank);
 

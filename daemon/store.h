@@ -31,7 +31,8 @@ struct store;
 /*
  * A lane is the jobs of one user (uid) for one host ("host:port") that have not ended; it has a row
  * while there are any. Lanes with queued jobs stand in their user's line: in order of `turn`, which
- * is the rank of a new lane's first job, and what store_lane_put() makes of it later. A lane that
+ * is the rank of a new lane's first job, of one that gets another priority if that is less, and what
+ * store_lane_put() makes of it later. A lane that
  * is parked stands in no line until it is due.
  */
 struct store_lane {

@@ -138,6 +138,7 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_LANE_DELETE] = "DELETE FROM lanes WHERE id = ?1 AND queued + ?2 = 0 AND waiting + ?3 = 0"
                        " AND paused + ?4 = 0 AND staged + ?5 = 0",
     [ST_LANE_LOOK] = "SELECT uid, turn, due, queued FROM lanes WHERE id = ?1",
+    [ST_LANE_HURRY] = "UPDATE lanes SET turn = ?2 WHERE id = ?1 AND turn > ?2",
     [ST_LANE_BY_ID] = "SELECT " LANE_COLUMNS " FROM lanes WHERE id = ?1",
     [ST_LANE_PUT] = "UPDATE lanes SET turn = ?2, due = ?3, failures = ?4 WHERE id = ?1",
     [ST_LANES_DUE] = "UPDATE lanes SET due = NULL WHERE id IN (SELECT id FROM lanes"
