@@ -9,7 +9,7 @@ _dlctl() {
     --socket) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     --state) COMPREPLY=($(compgen -W 'queued waiting paused active done failed cancelled' -- "$cur")); return ;;
     --on-conflict) COMPREPLY=($(compgen -W 'fail overwrite rename skip' -- "$cur")); return ;;
-    --batch | --limit | --output | --header | --tag | --priority | --retries | --timeout | --max-size) return ;;
+    --batch | --host | --limit | --output | --header | --tag | --priority | --retries | --timeout | --max-size) return ;;
     esac
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
@@ -19,7 +19,7 @@ _dlctl() {
         esac
     done
     case $verb in
-    '') COMPREPLY=($(compgen -W "submit list show wait status cancel retry set $global --version" -- "$cur")) ;;
+    '') COMPREPLY=($(compgen -W "submit list show wait status hosts cancel pause resume retry set purge drain $global --version" -- "$cur")) ;;
     submit)
         if [[ $cur == -* ]]; then
             COMPREPLY=($(compgen -W "--wait --output --on-conflict --header --tag --priority --retries --timeout --max-size $global" -- "$cur"))
@@ -27,11 +27,15 @@ _dlctl() {
             compopt -o filenames
             COMPREPLY=($(compgen -f -X '!*.json' -- "$cur") $(compgen -d -- "$cur"))
         fi ;;
-    list) COMPREPLY=($(compgen -W "--state --batch --limit $global" -- "$cur")) ;;
-    wait | cancel | retry) COMPREPLY=($(compgen -W "--batch --all $global" -- "$cur")) ;;
-    set) COMPREPLY=($(compgen -W "rate= rate=none rate=default $global" -- "$cur")) ;;
+    list) COMPREPLY=($(compgen -W "--state --batch --tag --limit $global" -- "$cur")) ;;
+    wait) COMPREPLY=($(compgen -W "--batch --all $global" -- "$cur")) ;;
+    cancel | pause | resume | retry) COMPREPLY=($(compgen -W "--batch --tag --host --all $global" -- "$cur")) ;;
+    set)
+        COMPREPLY=($(compgen -W "rate= rate=none rate=default priority= --batch --tag --host --all $global" -- "$cur")) ;;
+    purge) COMPREPLY=($(compgen -W "--batch --tag --all --state $global" -- "$cur")) ;;
+    drain) COMPREPLY=($(compgen -W "--off $global" -- "$cur")) ;;
     status) COMPREPLY=($(compgen -W "--batch $global" -- "$cur")) ;;
-    show) COMPREPLY=($(compgen -W "$global" -- "$cur")) ;;
+    show | hosts) COMPREPLY=($(compgen -W "$global" -- "$cur")) ;;
     esac
 }
 complete -F _dlctl dlctl

@@ -45,5 +45,8 @@ int verb_purge(struct dlctl *c, int argc, char **argv) {
         printf("Forgot %" PRId64 " job%s.\n", n, n == 1 ? "" : "s");
     print_flush();
     json_decref(result);
-    return DLCTL_OK;
+    if (n >= (int64_t)jobs.n_ids)
+        return DLCTL_OK;
+    complain("%" PRId64 " of these jobs do not exist, or did not end so", (int64_t)jobs.n_ids - n);
+    return DLCTL_JOB_FAILED;
 }

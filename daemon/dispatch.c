@@ -142,6 +142,8 @@ void dispatch_on_lost(void *userdata, struct pool_job *job, bool to_blame) {
     live_leave_sched(l, &nothing);
     live_suspect(l);
     l->row->kept.leftover = true; /* if nothing durable is known of it */
+    if (l->row->kept.offset == 0)
+        store_checkpoint(d->store, l->id, &(struct job_kept){.total = -1, .leftover = true});
     if (to_blame && l->wish == WISH_NONE) {
         l->row->attempts--;
         attempt_crashed(l->row, &d->settings.policy, now_usec(CLOCK_REALTIME));
@@ -184,6 +186,10 @@ int dispatch_new(struct dispatch **ret, sd_event *event, const struct dispatch_s
     if (r >= 0)
         r = sd_event_source_set_enabled(d->retry, SD_EVENT_OFF);
     if (r >= 0)
+        r = sd_event_add_time_relative(event, &d->look, CLOCK_MONOTONIC, 0, 0, on_look, d);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(d->look, SD_EVENT_OFF);
+    if (r >= 0)
         r = sd_event_add_time(event, &d->wake, CLOCK_MONOTONIC, 0, USEC_PER_MSEC, on_wake, d);
     if (r >= 0)
         r = sd_event_source_set_enabled(d->wake, SD_EVENT_OFF);
@@ -208,6 +214,7 @@ struct dispatch *dispatch_free(struct dispatch *d) {
     suspect_drop(d, s->id);
     sched_free(d->sched);
     sd_event_source_disable_unref(d->turn);
+    sd_event_source_disable_unref(d->look);
     sd_event_source_disable_unref(d->retry);
     sd_event_source_disable_unref(d->wake);
     free(d);
@@ -223,6 +230,8 @@ void dispatch_start(struct dispatch *d, struct store *store, struct pool *pool) 
 }
 
 void dispatch_stop(struct dispatch *d) {
+    if (d->running)
+        evict_away(d);
     d->running = false;
 }
 

@@ -86,6 +86,9 @@ int64_t *dispatch_wish(struct dispatch *d, const struct dispatch_choice *choice,
  * the line (WISH_NONE). */
 void dispatch_changed(struct dispatch *d, const int64_t *ids, size_t n, enum dispatch_wish wish);
 
+/* These were resumed in the store: active ones go on if they were to be paused. */
+void dispatch_resumed(struct dispatch *d, const int64_t *ids, size_t n);
+
 /* These have a rate limit of their own from now on, bytes a second, 0: none. */
 void dispatch_set_rate(struct dispatch *d, const int64_t *ids, size_t n, uint64_t rate);
 

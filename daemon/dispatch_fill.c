@@ -186,18 +186,28 @@ static void lane_put(struct dispatch *d, const struct sched_evicted *e) {
         sched_ready(d->sched, e->uid, e->lane, turn, INT64_MAX);
 }
 
+static void evicted(struct dispatch *d, struct sched_evicted *e) {
+    while (e->jobs) {
+        struct live_job *l = live_of(e->jobs, sched);
+
+        e->jobs = e->jobs->next;
+        l->in_sched = false;
+        live_free(l);
+    }
+    if (!e->stays)
+        lane_put(d, e);
+}
+
 void evict_lanes(struct dispatch *d, uint64_t now) {
     struct sched_evicted e;
 
-    while (sched_evict(d->sched, now, &e)) {
-        while (e.jobs) {
-            struct live_job *l = live_of(e.jobs, sched);
+    while (sched_evict(d->sched, now, &e))
+        evicted(d, &e);
+}
 
-            e.jobs = e.jobs->next;
-            l->in_sched = false;
-            live_free(l);
-        }
-        if (!e.stays)
-            lane_put(d, &e);
-    }
+void evict_away(struct dispatch *d) {
+    struct sched_evicted e;
+
+    while (sched_evict_away(d->sched, now_usec(CLOCK_MONOTONIC), &e))
+        evicted(d, &e);
 }

@@ -52,6 +52,7 @@ void live_leave_sched(struct live_job *l, const struct live_says *says) {
     if (!l->in_sched)
         return;
     l->in_sched = false;
+    answer_forget(l);
     drop_bucket(l);
     if (l->stage == LIVE_QUEUED)
         sched_remove(l->dispatch->sched, &l->sched);
@@ -222,6 +223,7 @@ bool live_start(struct live_job *l) {
     l->kept_before = l->row->kept.offset;
     l->row->attempts++;
     l->row->state = JOB_ACTIVE;
+    answer_await(l);
     return true;
 }
 
@@ -328,6 +330,15 @@ void dispatch_changed(struct dispatch *d, const int64_t *ids, size_t n, enum dis
     if (n > 0)
         discards_look(d);
     dispatch_turn(d);
+}
+
+void dispatch_resumed(struct dispatch *d, const int64_t *ids, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        struct live_job *l = live_find(d, ids[i]);
+
+        if (l && l->stage == LIVE_ACTIVE)
+            live_wish(l, WISH_NONE);
+    }
 }
 
 void dispatch_set_rate(struct dispatch *d, const int64_t *ids, size_t n, uint64_t rate) {

@@ -33,6 +33,8 @@ struct live_job {
     struct sched_job sched;
     struct pool_job pool;
     struct live_job *next_unsaved;
+    bool awaited; /* in the list of that name */
+    struct live_job *prev_awaited, *next_awaited;
     struct dispatch *dispatch;
     UT_hash_handle hh;
 };
@@ -52,11 +54,13 @@ struct dispatch {
     struct live_job *live;    /* by id */
     struct suspect *suspects; /* by id; jobs come and go, this stays known of them */
     struct live_job *unsaved; /* SETTLING ones that the store refused */
+    struct live_job *awaited; /* ACTIVE ones whose first bytes tell something of their hosts */
     unsigned n_active;        /* ACTIVE or SETTLING */
     uint64_t started;         /* CLOCK_REALTIME usec */
     bool running, draining;
     sd_event_source *turn;  /* defer source: give out jobs once in a turn of the loop */
     sd_event_source *wake;  /* timer: a job may start because time went by */
+    sd_event_source *look;  /* timer: have those awaited come? */
     sd_event_source *retry; /* timer: ask the store again */
     bool store_failing;
     struct discard *discards; /* by id: part files that workers were told to remove */
@@ -135,8 +139,16 @@ bool discards_hold(struct dispatch *d, struct job *row, uid_t uid);
 
 void discards_free(struct dispatch *d);
 
+/* dispatch_answer.c: while a host opens again, the scheduler is told when jobs of it are being sent
+ * something; until live_leave_sched(). */
+void answer_await(struct live_job *l);
+void answer_forget(struct live_job *l);
+int on_look(sd_event_source *source, uint64_t usec, void *userdata);
+
 /* dispatch_fill.c: keeps the scheduler's window filled, and not too full. */
 void ask_store(struct dispatch *d);
 void evict_lanes(struct dispatch *d, uint64_t now);
+/* Before the end: what hosts have asked for, and how long they are away, outlives it. */
+void evict_away(struct dispatch *d);
 
 #endif

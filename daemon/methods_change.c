@@ -163,11 +163,14 @@ static void on_changed(void *userdata, int error, const int64_t *ids, size_t n, 
         change_fail(c, error);
         return;
     }
-    c->n_changed += n;
+    for (size_t i = 0; i < n; i++)
+        c->n_changed += !contains(c->active, c->n_active, ids[i]);
     leave_out(c, ids, n);
     if (c->kind->what == STORE_RATE)
         dispatch_set_rate(c->methods->dispatch, ids, n, (uint64_t)c->value);
-    else if (c->kind->what != STORE_RETRY && c->kind->what != STORE_RESUME)
+    else if (c->kind->what == STORE_RESUME)
+        dispatch_resumed(c->methods->dispatch, ids, n);
+    else if (c->kind->what != STORE_RETRY)
         dispatch_changed(c->methods->dispatch, ids, n, c->kind->wish);
     if (c->kind->what == STORE_CANCEL)
         tell_watchers(c->methods, ids, n);
@@ -193,10 +196,14 @@ static void change_step(struct change *c) {
         .n_ids = c->choice.n_ids,
         .after = c->after,
         .limit = STORE_STEP,
-        .except = c->active,
-        .n_except = c->n_active,
     };
-    int r = store_change(c->methods->store, &filter, c->kind->what, c->value, on_changed, c);
+    int r;
+
+    if (c->kind->what != STORE_RESUME) { /* a job can have been paused in the store as it was started */
+        filter.except = c->active;
+        filter.n_except = c->n_active;
+    }
+    r = store_change(c->methods->store, &filter, c->kind->what, c->value, on_changed, c);
 
     if (r < 0)
         change_fail(c, r);

@@ -96,7 +96,8 @@ static void on_hosts(void *userdata, int error, struct store_lane *lanes, size_t
     json_begin(b, "result", '{');
     json_begin(b, "hosts", '[');
     for (size_t i = 0; i < n; i++)
-        write_lane(h, b, &lanes[i]);
+        if (lanes[i].queued + lanes[i].waiting + lanes[i].paused > 0) /* else they are still coming in */
+            write_lane(h, b, &lanes[i]);
     json_end(b, ']');
     if (more && n > 0)
         json_int(b, "next", lanes[n - 1].id);

@@ -99,7 +99,7 @@ static int list_params(const json_t *params, struct store_filter *filter,
     if (r == 0)
         r = params_int(params, "batch", 1, INT64_MAX, &filter->batch, err);
     if (r == 0)
-        r = params_str(params, "tag", 1000, &filter->tag, err);
+        r = params_str(params, "tag", 255, &filter->tag, err);
     if (r == 0)
         r = params_int(params, "after", 0, INT64_MAX, &filter->after, err);
     if (r == 0)

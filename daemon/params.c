@@ -11,7 +11,7 @@
 #include "common/util.h"
 
 #define CHOICE_MAX_IDS 10000
-#define TAG_MAX_BYTES 1000
+#define TAG_MAX_BYTES 255
 #define HOST_MAX_BYTES 300
 
 static int _printf_(2, 3) refuse(struct params_error *err, const char *fmt, ...) {

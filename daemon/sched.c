@@ -73,6 +73,7 @@ void sched_policies_changed(struct sched *s) {
 
 static void host_start(struct sched_host *h, struct sched_job *job, uint64_t now) {
     job->started = now;
+    job->answered = false;
     job->refused = sched_health_down(&h->health, &h->policy, now);
     if (job->refused) {
         h->n_refused++;
@@ -140,11 +141,29 @@ void sched_unstart(struct sched *s, struct sched_job *job) {
     sched_lane_changed(s, lane);
 }
 
+bool sched_is_curious(const struct sched_job *job) {
+    const struct sched_host *h = job->host;
+
+    return !job->refused && (h->probe == job || h->health.limit < h->policy.connections);
+}
+
+void sched_answered(struct sched *s, struct sched_job *job, uint64_t now) {
+    struct sched_host *h = job->host;
+    struct sched_end end = {.says = SCHED_SAYS_FINE, .started = job->started, .probe = h->probe == job};
+
+    sched_refresh(s, now);
+    if (end.probe)
+        h->probe = NULL;
+    job->answered = true;
+    sched_health_end(&h->health, &h->policy, &end, s->now);
+    sched_lane_changed(s, job->lane);
+}
+
 void sched_ended(struct sched *s, struct sched_job *job, enum sched_says says, uint64_t retry_after,
                  unsigned error, uint64_t now) {
     struct sched_lane *lane = job->lane;
     struct sched_end end = {
-        .says = says,
+        .says = says == SCHED_SAYS_FINE && job->answered ? SCHED_SAYS_NOTHING : says,
         .started = job->started,
         .retry_after = retry_after,
         .error = error,

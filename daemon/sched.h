@@ -16,9 +16,11 @@
  * kept:
  *
  *     OPEN --- trouble ---> OPEN with half the connections, at 1 ---> BACKOFF
+ *     OPEN --- slow ------> OPEN with half the connections, 1 at least
  *     OPEN --- busy ------> BACKOFF for Retry-After, or exponentially: base, 2 base, ... max
  *     BACKOFF -- over ----> PROBE: one job
- *     PROBE -- fine ------> OPEN with 2 connections, and 1 more with each job that goes well
+ *     PROBE -- fine ------> OPEN with 2 connections, and 1 more with each job that goes well: that
+ *                           ends so, or is being sent its file
  *     PROBE -- not fine --> BACKOFF, longer
  *
  * A host that was not even reached `patience` times in a row is DOWN while it is in BACKOFF: its
@@ -54,6 +56,7 @@ struct sched_job {
     uid_t uid;        /* whose lane it came from */
     uint64_t started; /* when sched_next() gave it, */
     bool refused;     /* and how */
+    bool answered;    /* sched_answered() was told of it */
 };
 
 /* What a host is allowed. */
@@ -80,7 +83,7 @@ void sched_policies_changed(struct sched *s);
 /* ---- what the store has ---- */
 
 /* A user's lane got queued jobs that it did not have before, the first of them at `rank`; `turn` is
- * where the lane stands in his line (the smaller the earlier). 0 or -ENOMEM; nothing is lost then,
+ * where the lane stands in his line (the smaller the earlier; INT64_MIN: not known). 0 or -ENOMEM; nothing is lost then,
  * it is listed later. */
 int sched_ready(struct sched *s, uid_t uid, int64_t lane, int64_t turn, int64_t rank);
 
@@ -149,6 +152,10 @@ struct sched_evicted {
 /* False: none needs to go. To be called until then after every answer, and in every turn. */
 bool sched_evict(struct sched *s, uint64_t now, struct sched_evicted *ret);
 
+/* Likewise, before an end: a lane whose host can't be asked for a while, so that this is known when
+ * it comes back. False: there is none. */
+bool sched_evict_away(struct sched *s, uint64_t now, struct sched_evicted *ret);
+
 /* ---- running ---- */
 
 /* The next job to start, which from now on counts as active; NULL: none may start. *ret_refused: its
@@ -177,6 +184,12 @@ enum sched_says {
  * sched_host_info(). Failures of jobs that started before the host's last trouble count once. */
 void sched_ended(struct sched *s, struct sched_job *job, enum sched_says says, uint64_t retry_after,
                  unsigned error, uint64_t now);
+
+/* Would sched_answered() make a difference, as the host of this active job is not wholly open? */
+bool sched_is_curious(const struct sched_job *job);
+
+/* The job's host has begun to send what it was asked for. That it ends well is no news then. */
+void sched_answered(struct sched *s, struct sched_job *job, uint64_t now);
 
 /* Takes a queued (not active) job out of the window. */
 void sched_remove(struct sched *s, struct sched_job *job);

@@ -104,29 +104,45 @@ static struct sched_job *lane_empty(struct sched *s, struct sched_lane *lane) {
     return jobs;
 }
 
-bool sched_evict(struct sched *s, uint64_t now, struct sched_evicted *ret) {
-    struct victim victim;
-    struct sched_lane *lane;
-    struct sched_user *u;
+static void evict(struct sched *s, const struct victim *victim, struct sched_evicted *ret) {
+    struct sched_lane *lane = victim->lane;
+    struct sched_user *u = lane->user;
 
-    sched_refresh(s, now);
-    if (!victim_find(s, &victim))
-        return false;
-    lane = victim.lane;
-    u = lane->user;
     *ret = (struct sched_evicted){
         .lane = lane->id,
         .uid = u->uid,
         .priority = lane->jobs ? lane->jobs->priority : 0,
-        .stays = victim.stays,
-        .wait = victim.wait,
+        .stays = victim->stays,
+        .wait = victim->wait,
         .failures = lane->host->health.unreached,
     };
     sched_lane_leave(s, lane);
     lane->evicted = true;
     ret->jobs = lane_empty(s, lane);
-    if (victim.stays)
+    if (victim->stays)
         sched_cursor_back(&u->line, lane->turn, lane->id);
     sched_lane_changed(s, lane);
+}
+
+bool sched_evict(struct sched *s, uint64_t now, struct sched_evicted *ret) {
+    struct victim victim;
+
+    sched_refresh(s, now);
+    if (!victim_find(s, &victim))
+        return false;
+    evict(s, &victim, ret);
     return true;
+}
+
+bool sched_evict_away(struct sched *s, uint64_t now, struct sched_evicted *ret) {
+    struct victim victim;
+    struct sched_user *u;
+
+    sched_refresh(s, now);
+    for (u = s->users; u; u = u->hh.next)
+        if (victim_away(s, u, &victim)) {
+            evict(s, &victim, ret);
+            return true;
+        }
+    return false;
 }

@@ -84,6 +84,13 @@ static void end_fine(struct sched_health *h, const struct sched_policy *policy, 
     h->unreached_since = 0;
 }
 
+static void end_slow(struct sched_health *h, bool probe) {
+    h->limit = probe ? 1 : MAX(h->limit / 2, 1u);
+    h->state = SCHED_HOST_OPEN;
+    h->unreached = h->backoffs = 0;
+    h->unreached_since = 0;
+}
+
 static void back_off(struct sched_health *h, const struct sched_policy *policy,
                      uint64_t retry_after, uint64_t now) {
     uint64_t wait;
@@ -125,7 +132,7 @@ static void end_late(struct sched_health *h, const struct sched_policy *policy,
 
 void sched_health_end(struct sched_health *h, const struct sched_policy *policy,
                       const struct sched_end *end, uint64_t now) {
-    bool trouble = end->says == SCHED_SAYS_BUSY || end->says == SCHED_SAYS_UNREACHED;
+    bool trouble = end->says != SCHED_SAYS_FINE;
     bool late =
         !end->probe && (h->state != SCHED_HOST_OPEN || (h->troubled && end->started <= h->trouble));
 
@@ -136,7 +143,7 @@ void sched_health_end(struct sched_health *h, const struct sched_policy *policy,
     }
     if (trouble)
         h->error = end->error;
-    h->ever_fine = h->ever_fine || !trouble;
+    h->ever_fine = h->ever_fine || !trouble || end->says == SCHED_SAYS_SLOW;
     if (late) {
         end_late(h, policy, end, now);
         return;
@@ -150,6 +157,8 @@ void sched_health_end(struct sched_health *h, const struct sched_policy *policy,
     h->trouble = now;
     if (end->says == SCHED_SAYS_BUSY)
         end_busy(h, policy, end->retry_after, now);
+    else if (end->says == SCHED_SAYS_SLOW)
+        end_slow(h, end->probe);
     else
         end_unreached(h, policy, end->probe, now);
 }

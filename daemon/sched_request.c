@@ -28,6 +28,10 @@ int sched_ready(struct sched *s, uid_t uid, int64_t id, int64_t turn, int64_t ra
 
     if (lane && lane->in_window) {
         sched_cursor_ready(&lane->queue, rank, CURSOR_ANY_ID);
+        if (turn > INT64_MIN && turn < lane->turn) {
+            lane->turn = turn;
+            heap_reorder(&lane->user->by_turn, lane);
+        }
         sched_lane_changed(s, lane);
         return 0;
     }

@@ -31,7 +31,8 @@ struct store;
 /*
  * A lane is the jobs of one user (uid) for one host ("host:port") that have not ended; it has a row
  * while there are any. Lanes with queued jobs stand in their user's line: in order of `turn`, which
- * is the rank of a new lane's first job, and what store_lane_put() makes of it later. A lane that
+ * is the rank of a new lane's first job, of one that gets another priority if that is less, and what
+ * store_lane_put() makes of it later. A lane that
  * is parked stands in no line until it is due.
  */
 struct store_lane {
@@ -130,7 +131,8 @@ typedef void store_done_fn(void *userdata, int error);
  * failed, next at due, of what url and host say then: another host is another lane), QUEUED (with
  * its attempts and crashes), or PAUSED (with these and what is kept; where due is still to come
  * when it is resumed it waits for that). The job must stay as it is until the callback. -EALREADY:
- * the row has ended (cancelled meanwhile). */
+ * the row has ended (cancelled meanwhile); or it was paused meanwhile and stays so, with what is
+ * new of it, as this is no end. */
 int store_put(struct store *s, const struct job *job, store_done_fn *fn, void *userdata);
 
 /* Records what of the file is on disk while its transfer goes on; takes over *kept's strings.
@@ -143,7 +145,7 @@ typedef void store_leftovers_fn(void *userdata, int error, struct job **jobs, si
 /* Jobs that have ended and of which a part file may be there that nobody will go on with. */
 int store_leftovers(struct store *s, size_t limit, store_leftovers_fn *fn, void *userdata);
 
-/* Records whether there may be such a file of a job that has ended; others are left as they are. 0
+/* Records whether there may be such a file of a job that has ended or is paused; others are left as they are. 0
  * or -ENOMEM. */
 int store_leftover_put(struct store *s, int64_t id, bool there);
 

@@ -120,9 +120,11 @@ static int job_reprioritise(struct db *db, const struct change *q, const struct 
     sqlite3_bind_int64(st, 1, f->id);
     sqlite3_bind_int64(st, 2, q->value * (int64_t)JOB_PRIORITY_STEP);
     int r = db_step(db, st);
-    if (r > 0 && f->state == JOB_QUEUED)
-        r = lane_note_ready(db, f->lane, sqlite3_column_int64(st, 0));
-    return MIN(r, 0);
+    if (r <= 0 || f->state != JOB_QUEUED)
+        return r;
+    int64_t rank = sqlite3_column_int64(st, 0);
+    r = lane_hurry(db, f->lane, rank);
+    return r < 0 ? r : lane_note_ready(db, f->lane, rank);
 }
 
 static int job_limit_rate(struct db *db, const struct change *q, const struct scan_found *f) {

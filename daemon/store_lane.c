@@ -106,6 +106,17 @@ int lane_note_ready(struct db *db, int64_t lane, int64_t rank) {
     return 0;
 }
 
+int lane_hurry(struct db *db, int64_t lane, int64_t rank) {
+    sqlite3_stmt *st = db_statement(db, ST_LANE_HURRY);
+
+    sqlite3_bind_int64(st, 1, lane);
+    sqlite3_bind_int64(st, 2, rank);
+    int r = db_exec(db, st);
+    if (r == 0 && sqlite3_changes(db->sqlite) > 0)
+        lane_note_changed(db, lane);
+    return r;
+}
+
 void lane_note_changed(struct db *db, int64_t lane) {
     struct lane_delta *d;
 

@@ -40,6 +40,8 @@ int lane_add(struct db *db, uid_t uid, int32_t hash, const char *host, int64_t t
 /* A job of this lane goes from a state to another: what is QUEUED then is told of. */
 int lane_note_move(struct db *db, int64_t lane, enum job_state from, enum job_state to,
                    int64_t rank);
+/* It stands in its line no further back than a new lane of that rank. */
+int lane_hurry(struct db *db, int64_t lane, int64_t rank);
 /* The lane is told of, with this rank or a smaller one. */
 int lane_note_ready(struct db *db, int64_t lane, int64_t rank);
 /* The row was changed otherwise. */

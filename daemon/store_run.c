@@ -53,24 +53,24 @@ static sqlite3_stmt *put_bind_requeue(struct db *db, const struct job *j) {
     return st;
 }
 
-/* 1: the row was in that state and lane and is changed, 0: it wasn't. */
-static int row_put(struct db *db, const struct job *j, enum job_state from, int64_t lane) {
-    sqlite3_stmt *st = j->state == JOB_QUEUED   ? put_bind_requeue(db, j)
-                       : j->state == JOB_PAUSED ? put_bind_hold(db, j)
-                                                : put_bind_result(db, j);
+/* 1: the row was as m says and is changed, 0: it wasn't. */
+static int row_put(struct db *db, const struct job *j, const struct db_move *m) {
+    sqlite3_stmt *st = m->to == JOB_QUEUED   ? put_bind_requeue(db, j)
+                       : m->to == JOB_PAUSED ? put_bind_hold(db, j)
+                                             : put_bind_result(db, j);
 
     sqlite3_bind_int64(st, 1, j->id);
-    sqlite3_bind_int(st, 2, from);
-    if (j->state != JOB_QUEUED)
-        sqlite3_bind_int(st, 3, j->state);
-    sqlite3_bind_int64(st, 31, lane);
+    sqlite3_bind_int(st, 2, m->from);
+    if (m->to != JOB_QUEUED)
+        sqlite3_bind_int(st, 3, m->to);
+    sqlite3_bind_int64(st, 31, m->lane);
     int r = db_exec(db, st);
     return r < 0 ? r : sqlite3_changes(db->sqlite) > 0;
 }
 
-/* In the store QUEUED stands for ACTIVE too. */
+/* In the store QUEUED stands for ACTIVE too, and PAUSED for one that was paused as it was started. */
 static bool put_may(enum job_state from, enum job_state to) {
-    if (from == JOB_QUEUED)
+    if (from == JOB_QUEUED || from == JOB_PAUSED)
         return to == JOB_QUEUED || job_state_may(JOB_ACTIVE, to) || job_state_may(from, to);
     return job_state_may(from, to);
 }
@@ -79,7 +79,7 @@ static bool put_may(enum job_state from, enum job_state to) {
  * and say why not. */
 static int put_row(struct db *db, struct request *r, const struct job *j, struct db_move *m) {
     sqlite3_stmt *st = db_statement(db, ST_JOB_BRIEF);
-    int k = put_may(m->from, j->state) ? row_put(db, j, m->from, m->lane) : 0;
+    int k = put_may(m->from, j->state) ? row_put(db, j, m) : 0;
 
     if (k == 0) {
         sqlite3_bind_int64(st, 1, j->id);
@@ -95,7 +95,11 @@ static int put_row(struct db *db, struct request *r, const struct job *j, struct
             r->error = -EINVAL;
         if (k <= 0 || r->error < 0)
             return MIN(k, 0);
-        k = row_put(db, j, m->from, m->lane);
+        if (m->from == JOB_PAUSED && !job_state_ended(j->state)) {
+            m->to = JOB_PAUSED;
+            r->error = -EALREADY;
+        }
+        k = row_put(db, j, m);
     }
     return k;
 }
@@ -144,7 +148,7 @@ static int put_run(struct db *db, struct request *r) {
     if (k <= 0)
         return k;
     k = db_note_move(db, &m);
-    if (k < 0 || j->state != JOB_WAITING)
+    if (k < 0 || m.to != JOB_WAITING)
         return k;
     chores_note_due(db, j->due);
     k = attempt_put(db, j);

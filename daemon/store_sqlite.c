@@ -94,7 +94,7 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_JOB_CHECKPOINT] = "UPDATE jobs SET (" KEPT_COLUMNS ") = (?2, ?3, ?4, ?5, ?6, ?7)"
                           " WHERE id = ?1 AND state = 0",
     /* Those with mark ?2 get mark ?3. */
-    [ST_LEFTOVER_PUT] = "UPDATE jobs SET kept_offset = ?3 WHERE id = ?1 AND state IN (5, 6)"
+    [ST_LEFTOVER_PUT] = "UPDATE jobs SET kept_offset = ?3 WHERE id = ?1 AND state IN (2, 5, 6)"
                         " AND kept_offset IS ?2",
     [ST_LEFTOVERS] = "SELECT " JOB_COLUMNS " FROM jobs WHERE kept_offset < 0 AND state > 4"
                      " ORDER BY id LIMIT ?1",
@@ -110,7 +110,7 @@ static const char *const statement_sql[ST_MAX_] = {
                         " RETURNING rank",
     [ST_JOB_RATE] = "UPDATE jobs SET rate_limit = ?2 WHERE id = ?1 AND rate_limit IS NOT ?2",
     [ST_JOB_FORGET] = "UPDATE jobs SET kept_offset = -2, finished = ?2"
-                      " WHERE id = ?1 AND kept_offset IS NOT NULL",
+                      " WHERE id = ?1 AND state > 4 AND kept_offset IS NOT NULL",
     [ST_JOB_FORGOTTEN] = "SELECT state, batch FROM jobs WHERE id = ?1 AND kept_offset = -2",
     [ST_JOB_DELETE] = "DELETE FROM jobs WHERE id = ?1",
     [ST_JOB_RETRY] = "UPDATE jobs SET state = 0, lane = ?2, attempts = NULL, crashes = NULL,"
@@ -147,6 +147,7 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_LANE_DELETE] = "DELETE FROM lanes WHERE id = ?1 AND queued + ?2 = 0 AND waiting + ?3 = 0"
                        " AND paused + ?4 = 0 AND staged + ?5 = 0",
     [ST_LANE_LOOK] = "SELECT uid, turn, due, queued FROM lanes WHERE id = ?1",
+    [ST_LANE_HURRY] = "UPDATE lanes SET turn = ?2 WHERE id = ?1 AND turn > ?2",
     [ST_LANE_BY_ID] = "SELECT " LANE_COLUMNS " FROM lanes WHERE id = ?1",
     [ST_LANE_PUT] = "UPDATE lanes SET turn = ?2, due = ?3, failures = ?4 WHERE id = ?1",
     [ST_LANES_DUE] = "UPDATE OR FAIL lanes SET due = NULL WHERE id IN (SELECT id FROM lanes"

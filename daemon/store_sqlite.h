@@ -79,6 +79,7 @@ enum statement {
     ST_LANE_ADD, /* deltas */
     ST_LANE_DELETE,
     ST_LANE_LOOK,
+    ST_LANE_HURRY,
     ST_LANE_BY_ID,
     ST_LANE_PUT,
     ST_LANES_DUE,

@@ -19,6 +19,10 @@
 #define KEPT_MIN 64
 #define KEPT_MAX 1024
 
+/* Seconds for which the addresses of a name are known. libcurl goes through all that it knows after each
+ * transfer, so with many hosts these must be few. */
+#define NAMES_KEPT 5L
+
 /* Threads that look up a name go on after the transfer that asked has given up. So many may be at
  * it. */
 #define LOOKUPS_PER_SLOT 4
@@ -364,6 +368,7 @@ int session_adopt(struct session *s, CURL *easy) {
     if (curl_easy_setopt(easy, CURLOPT_SHARE, s->share) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, s) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, NAMES_KEPT) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L) != CURLE_OK)
         return -ENOMEM;
     return 0;

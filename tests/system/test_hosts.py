@@ -115,6 +115,53 @@ def test_host_that_comes_back(make_daemon, bad, tmp):
     assert daemon.counts()["done"] == 50
 
 
+def test_probe_that_runs_long_opens_its_host(make_daemon, bad):
+    """The probe is a slow file: that it has begun to come is enough for others to start."""
+    daemon = make_daemon(settings={"retry.base": "50ms", "host.connections": "4"}).start()
+    daemon.submit([{"url": bad.url("/flaky/503/1/first"), "not_before": "+0s"}])
+    wait_for(lambda: hosts(daemon).get(host_of(bad.url("/")), {}).get("failures", 0) == 1)
+    daemon.submit([{"url": bad.url(f"/drip/2000/0.05/{i}")} for i in range(6)])
+    wait_for(lambda: hosts(daemon)[host_of(bad.url("/"))]["active"] == 4, 20, "four connections")
+    assert daemon.counts()["done"] <= 1
+    daemon.dlctl("cancel", "--all")
+
+
+def test_host_without_answers_gets_one_connection(make_daemon, bad):
+    daemon = make_daemon(settings={"host.connections": "4"}).start()
+    host = host_of(bad.silent_url())
+    daemon.submit([{"url": bad.silent_url(f"/{i}"), "timeout": 0.3, "retries": 0} for i in range(60)])
+    wait_for(lambda: hosts(daemon)[host]["limit"] == 1)
+    shown = hosts(daemon)[host]
+    assert (shown["state"], shown["error"]) == ("open", "timeout")
+    assert shown["failures"] >= 2
+    daemon.dlctl("cancel", "--all")
+
+
+def test_patience_outlives_a_restart(daemon, bad):
+    """A host that asked for two seconds has them, also when dld was stopped and started meanwhile."""
+    host = host_of(bad.url("/"))
+    daemon.submit([{"url": bad.url("/flaky/429/1/first?retry-after=4")}])
+    wait_for(lambda: hosts(daemon)[host]["state"] == "backoff")
+    daemon.submit([{"url": bad.url(f"/any/{i}")} for i in range(5)])
+    told = bad.requests()[0].time
+    daemon.restart()
+    shown = hosts(daemon)[host]
+    assert shown["state"] == "backoff" and 0 < shown["next_start"] - time.time() <= 4
+    wait_for(daemon.none_left)
+    assert min(r.time for r in bad.requests()[1:]) - told >= 3.9
+    assert all(j["state"] == "done" for j in daemon.jobs())
+
+
+def test_hosts_of_jobs_that_still_come_in_are_not_shown(daemon):
+    daemon.submit([{"url": "http://coming.invalid/"}], submit_key="k", last=False)
+    assert daemon.call("hosts") == {"hosts": [], "next": None}
+    assert daemon.dlctl("hosts").out == "No host has jobs.\n"
+    daemon.dlctl("drain")
+    daemon.submit([], submit_key="k", offset=1)
+    wait_for(lambda: daemon.call("hosts")["hosts"])
+    daemon.dlctl("cancel", "--all")
+
+
 def test_silent_host_slows_no_other(daemon, bad):
     daemon.submit([{"url": bad.silent_url(f"/{i}"), "timeout": 30} for i in range(1000)])
     start = time.monotonic()

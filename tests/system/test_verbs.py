@@ -1,5 +1,7 @@
 """pause, resume, set, purge, drain, and cancel and retry by tag and host."""
 
+import os
+import signal
 import time
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from dld import ENDED, RpcError
 from support import content, files_under, is_part, wait_for
 from test_download import done
+from test_resume import ETAG, parts
 
 
 def states(daemon):
@@ -120,6 +123,41 @@ def test_cancel_takes_effect_at_once(daemon, bad):
     wait_for(lambda: files_under(daemon.root) == [])
 
 
+def test_pause_and_resume_of_jobs_that_are_just_being_started(make_daemon, bad):
+    """Whatever meets: at last all are paused, and then all are done, each in one attempt."""
+    daemon = make_daemon(settings={"worker.transfers": "64", "host.connections": "128"}).start()
+    daemon.submit([{"url": bad.url(f"/delay/0.01/100/{i}")} for i in range(3000)])
+    with daemon.control() as c:
+        for _ in range(30):
+            c.call("pause", {"all": True})
+            c.call("resume", {"all": True})
+        c.call("pause", {"all": True})
+    wait_for(lambda: set(states(daemon)) <= {"paused", "done"}, 20)
+    left = daemon.counts()["paused"]
+    time.sleep(0.5)
+    assert daemon.counts()["paused"] == left
+    assert "can't be written" not in daemon.stderr
+    daemon.restart()
+    assert daemon.counts()["paused"] == left
+    daemon.dlctl("resume", "--all")
+    wait_for(daemon.none_left)
+    assert daemon.counts()["done"] == 3000
+    assert {j["attempts"] for j in daemon.jobs()} == {1}
+
+
+def test_part_of_a_killed_worker_goes_with_a_job_that_was_paused(daemon, bad):
+    (job,) = daemon.submit([{"url": bad.url("/silent-body/2000000/3000000/a")}])["ids"]
+    wait_for(lambda: [is_part(f) for f in files_under(daemon.root)] == [True])
+    for pid in daemon.worker_pids():
+        os.kill(pid, signal.SIGKILL)
+    daemon.dlctl("drain")
+    daemon.dlctl("pause", str(job))
+    wait_for(lambda: daemon.show(job)["state"] == "paused")
+    daemon.restart()
+    daemon.dlctl("cancel", str(job))
+    wait_for(lambda: files_under(daemon.root) == [], 10, "the part file to go")
+
+
 # ---- drain ----
 
 
@@ -150,6 +188,32 @@ def test_purge_forgets_what_has_ended(daemon, bad):
     with pytest.raises(RpcError, match="no job 1"):
         daemon.show(1)
     daemon.dlctl("cancel", "--all")
+
+
+def test_purge_of_a_job_that_was_done_after_its_worker_died(daemon, bad):
+    (job,) = daemon.submit([{"url": bad.url("/delay/1/100/a"), "output": "a"}])["ids"]
+    wait_for(lambda: bad.count() == 1)
+    for pid in daemon.worker_pids():
+        os.kill(pid, signal.SIGKILL)
+    wait_for(daemon.none_left)
+    done(daemon.show(job))
+    assert daemon.call("purge", {"ids": [job]})["purged"] == 1
+    assert daemon.counts()["done"] == 0 and daemon.jobs() == []
+    assert files_under(daemon.root) == ["a"]
+
+
+def test_purge_of_failed_jobs_takes_their_parts(daemon, bad):
+    daemon.run([{"url": parts(bad, size=80000, cut=70000, name=f"n{i}", etag=ETAG)[0], "retries": 0} for i in range(5)])
+    wait_for(lambda: len(files_under(daemon.root)) == 5)
+    daemon.dlctl("purge", "--all", "--state", "failed")
+    wait_for(lambda: files_under(daemon.root) == [])
+    wait_for(lambda: daemon.counts()["failed"] == 0)
+
+
+def test_purge_of_a_job_that_is_not_there_says_so(daemon, bad):
+    job = done(daemon.run_one(bad.url("/any/a")))
+    result = daemon.dlctl("purge", str(job["id"]), "77", code=1)
+    assert result.out == "Forgot 1 job.\n" and "1 of these jobs" in result.err
 
 
 def test_purge_of_jobs_that_have_not_ended_is_refused(daemon, bad):

@@ -109,6 +109,57 @@ static void test_unreached_host_has_half_the_connections(void **state) {
     assert_int_equal(info(f, 1).state, SCHED_HOST_BACKOFF);
 }
 
+static void test_slow_host_has_half_the_connections_but_one_at_least(void **state) {
+    struct fixture *f = *state;
+    const unsigned want[] = {4, 2, 1, 1};
+
+    add_many(f, 1, 1, 0, 9);
+    for (size_t i = 0; i < ELEMENTSOF(want); i++) {
+        f->now++;
+        run_one(f, SCHED_SAYS_SLOW);
+        assert_int_equal(info(f, 1).state, SCHED_HOST_OPEN);
+        assert_int_equal(info(f, 1).limit, want[i]);
+    }
+    run_one(f, SCHED_SAYS_FINE);
+    assert_int_equal(info(f, 1).limit, 2);
+    assert_int_equal(info(f, 1).failures, 0);
+}
+
+static void test_answer_opens_before_the_probe_ends(void **state) {
+    struct fixture *f = *state;
+    struct sched_job *probe, *second;
+
+    add_many(f, 1, 1, 0, 9);
+    run_one(f, SCHED_SAYS_BUSY);
+    f->now += SEC;
+    probe = next(f);
+    assert_true(sched_is_curious(probe));
+    assert_null(next(f));
+    sched_answered(f->s, probe, f->now);
+    assert_int_equal(info(f, 1).limit, 2);
+    second = next(f);
+    assert_non_null(second);
+    sched_answered(f->s, second, f->now);
+    assert_int_equal(info(f, 1).limit, 3);
+    end(f, probe, SCHED_SAYS_FINE);
+    assert_int_equal(info(f, 1).limit, 3);
+    end(f, second, SCHED_SAYS_BUSY);
+    assert_int_equal(info(f, 1).state, SCHED_HOST_BACKOFF);
+}
+
+static void test_what_a_host_asked_for_can_be_written_down(void **state) {
+    struct fixture *f = *state;
+    struct sched_evicted e;
+
+    add_many(f, 1, 1, 0, 3);
+    add_many(f, 1, 2, 0, 3);
+    sched_ended(f->s, next(f), SCHED_SAYS_BUSY, 90 * SEC, 7, f->now);
+    assert_true(sched_evict_away(f->s, f->now, &e));
+    assert_int_equal(e.wait, 90 * SEC);
+    assert_false(e.stays);
+    assert_false(sched_evict_away(f->s, f->now, &e));
+}
+
 static void test_jobs_in_flight_fail_once(void **state) {
     struct fixture *f = *state;
     struct sched_job *job[4];
@@ -222,6 +273,9 @@ int main(void) {
         TEST(recovering_host_gets_a_probe_first),
         TEST(probe_that_tells_nothing_is_followed_by_another),
         TEST(unreached_host_has_half_the_connections),
+        TEST(slow_host_has_half_the_connections_but_one_at_least),
+        TEST(answer_opens_before_the_probe_ends),
+        TEST(what_a_host_asked_for_can_be_written_down),
         TEST(jobs_in_flight_fail_once),
         TEST(host_never_reached_is_left_alone_at_once),
         TEST(jobs_of_a_host_that_is_down_are_refused),

@@ -190,10 +190,29 @@ static void test_pause_of_an_active_job(void **state) {
     assert_int_equal(k->kept.offset, 4096);
     assert_string_equal(k->kept.etag, "\"x\"");
     assert_int_equal(f->n_attempts, 0);
-    assert_int_equal(put(f, j, JOB_DONE), -EINVAL);
+    assert_int_equal(put(f, j, JOB_STAGED), -EINVAL);
     assert_int_equal(change_all(f, all, STORE_RESUME, 0), 1);
     assert_int_equal(fetch(f, 1), 0);
     assert_int_equal(f->jobs[0]->kept.offset, 4096);
+    check_numbers(f);
+}
+
+/* It was started while the request to pause it was on its way. */
+static void test_pause_that_meets_a_job_as_it_starts(void **state) {
+    static const enum job_state put_as[] = {JOB_QUEUED, JOB_WAITING, JOB_PAUSED};
+    struct fixture *f = *state;
+    _cleanup_(job_freep) struct job *j = one_job(f);
+
+    assert_int_equal(change_all(f, all, STORE_PAUSE, 0), 1);
+    for (size_t i = 0; i < ELEMENTSOF(put_as); i++) {
+        j->attempts++;
+        assert_int_equal(put(f, j, put_as[i]), -EALREADY);
+        assert_int_equal(show(f, j->id)->state, JOB_PAUSED);
+        assert_int_equal(f->jobs[0]->attempts, j->attempts);
+        check_numbers(f);
+    }
+    assert_int_equal(put(f, j, JOB_DONE), 0);
+    assert_int_equal(count(f, JOB_DONE), 1);
     check_numbers(f);
 }
 
@@ -323,6 +342,7 @@ int main(void) {
         TEST(test_pause_keeps_from_starting),
         TEST(test_resume_waits_for_what_is_still_due),
         TEST(test_pause_of_an_active_job),
+        TEST(test_pause_that_meets_a_job_as_it_starts),
         TEST(test_priority),
         TEST(test_rate),
         TEST(test_retry_goes_to_the_lane_of_its_user),
