@@ -233,6 +233,19 @@ def test_a_users_million_does_not_starve_another(make_daemon, bad):
     daemon.dlctl("cancel", "--all")
 
 
+def test_set_priority_moves_a_host_to_the_front(daemon, bad):
+    """One job of a host, submitted last, behind thousands of others with a job each."""
+    daemon.dlctl("drain")
+    with closed_port() as closed:
+        daemon.submit([{"url": f"http://h{i}.localhost:{closed.port}/", "retries": 0} for i in range(9000)])
+        (job,) = daemon.submit([{"url": bad.url("/any/last")}])["ids"]
+        daemon.dlctl("set", str(job), "priority=100")
+        daemon.dlctl("drain", "--off")
+        wait_for(lambda: daemon.show(job)["state"] == "done")
+        assert daemon.counts()["failed"] < 4500
+        daemon.dlctl("cancel", "--all")
+
+
 # ---- dlctl hosts ----
 
 

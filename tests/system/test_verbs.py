@@ -203,8 +203,8 @@ def test_purge_of_a_job_that_was_done_after_its_worker_died(daemon, bad):
 
 
 def test_purge_of_failed_jobs_takes_their_parts(daemon, bad):
-    daemon.run([{"url": parts(bad, size=80000, cut=70000, name=f"n{i}", etag=ETAG)[0], "retries": 0} for i in range(5)])
-    wait_for(lambda: len(files_under(daemon.root)) == 5)
+    daemon.run([{"url": parts(bad, name=f"n{i}", etag=ETAG, fault="503")[0], "retries": 0} for i in range(5)])
+    assert [is_part(f) for f in files_under(daemon.root)] == [True] * 5
     daemon.dlctl("purge", "--all", "--state", "failed")
     wait_for(lambda: files_under(daemon.root) == [])
     wait_for(lambda: daemon.counts()["failed"] == 0)
