@@ -252,7 +252,7 @@ def main():
         try:
             rows = [measure(queue, jobs) for jobs in sizes]
         finally:
-            queue.daemon.close()
+            queue.stop()
     text = table_of(rows)
     path = HERE / "out" / "queue.md"
     path.parent.mkdir(exist_ok=True)
