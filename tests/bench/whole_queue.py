@@ -122,9 +122,9 @@ class Queue:
     def settle(self):
         """Waits until batches of several chunks are all queued."""
         last = None
-        while last != (now := cpu_seconds([self.daemon.pid])):
+        while last != (now := Path(f"/proc/{self.daemon.pid}/io").read_text()):
             last = now
-            time.sleep(0.3)
+            time.sleep(1)
 
     def memory(self):
         return status_mib(self.daemon.pid, "status", "VmRSS"), status_mib(self.daemon.pid, "status", "VmHWM")
@@ -252,7 +252,7 @@ def main():
         try:
             rows = [measure(queue, jobs) for jobs in sizes]
         finally:
-            queue.daemon.close()
+            queue.stop()
     text = table_of(rows)
     path = HERE / "out" / "queue.md"
     path.parent.mkdir(exist_ok=True)
