@@ -1,3 +1,5 @@
+#include "daemon/worker/desk.h"
+
 #include <errno.h>
 #include <sys/resource.h>
 #include <utlist.h>
