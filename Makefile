@@ -94,8 +94,11 @@ demo:
 
 bench bench-quick:
 	@tests/setup.sh bench
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory all $(BUILD)/bare_curl
 	@$(PYTHON) tests/bench/bench.py $(if $(filter bench-quick,$@),--quick)
+
+$(BUILD)/bare_curl: $(BUILD)/tests/bench/bare_curl.o
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcurl
 
 BENCH_DIR ?= /var/tmp
 BENCH_JOBS ?= 10000000

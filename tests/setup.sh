@@ -26,7 +26,7 @@ packages() {
         ;;
     bench)
         packages build
-        echo python3 nginx-light curl wget2 aria2
+        echo python3 nginx-light libnginx-mod-http-echo openssl curl wget2 aria2
         ;;
     *)
         echo "usage: tests/setup.sh build|check|demo|bench" >&2

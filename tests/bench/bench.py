@@ -16,21 +16,25 @@ from contextlib import ExitStack
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-from programs import Aria2, Curl, DldProgram, Wget2  # noqa: E402
+from idle import measure_idle  # noqa: E402
+from programs import Aria2, BareCurls, Curl, DldProgram, Program, TwoCurls, Wget2  # noqa: E402
 from report import write_report  # noqa: E402
-from servers import Failure, nginx_running, quit_on_signals, quit_with  # noqa: E402
+from servers import Failure, nginx_running, quit_on_signals, quit_with, tls_nginx_running  # noqa: E402
 
 
 class Workload:
     """`count` files of `size` bytes, fetched by each of `programs`. Ratios are to the best of those
-    whose `peer` is true."""
+    whose `peer` is true. quick_count 0: left out of the quick run. path is put before each name."""
 
-    def __init__(self, title, count, quick_count, size, programs):
+    def __init__(self, title, count, quick_count, size, programs, *, path="", tls=False, rounds=None):
         self.title = title
         self.count = count
         self.quick_count = quick_count
         self.size = size
         self.programs = programs
+        self.path = path
+        self.tls = tls
+        self.rounds = rounds
 
 
 WORKLOADS = [
@@ -40,18 +44,55 @@ WORKLOADS = [
         quick_count=5_000,
         size=10 * 1024,
         programs=[
-            DldProgram("dld, fsync = never", "never"),
-            DldProgram("dld, fsync = batch", "batch"),
+            DldProgram("never"),
+            DldProgram("batch"),
             Curl(50),
             Curl(16),
             Wget2(16),
             Aria2(16),
+            TwoCurls(8),
+            BareCurls(16),
         ],
+    ),
+    Workload(
+        "files of 10 KiB over TLS",
+        count=5_000,
+        quick_count=0,
+        size=10 * 1024,
+        programs=[DldProgram("never"), Curl(16, http="2"), Curl(16), Wget2(16), Aria2(16)],
+        tls=True,
+        rounds=3,
+    ),
+    Workload(
+        "files of 1 MiB",
+        count=500,
+        quick_count=0,
+        size=1 << 20,
+        programs=[DldProgram("never"), DldProgram("batch"), Curl(16), Wget2(16), Aria2(16)],
+        rounds=3,
+    ),
+    Workload(
+        "file of 2 GiB, one connection",
+        count=1,
+        quick_count=0,
+        size=2 << 30,
+        programs=[DldProgram("never"), Curl(16), Wget2(1)],
+        rounds=3,
+    ),
+    Workload(
+        "files of 10 KiB, each answer 50 ms late, 64 in flight",
+        count=1_000,
+        quick_count=1_000,
+        size=10 * 1024,
+        programs=[DldProgram("never", transfers=32), Curl(64), Wget2(64), Aria2(64)],
+        path="delay/0.05/",
     ),
 ]
 
 ROUNDS, QUICK_ROUNDS = 5, 3
 FREE_MARGIN = 1 << 30
+PIECE = 16 << 20
+IDLE_SECONDS, QUICK_IDLE_SECONDS = 60, 5
 
 
 def make_corpus(folder, count, size):
@@ -60,7 +101,9 @@ def make_corpus(folder, count, size):
     data = random.Random(1)
     names = [f"f{i:06}.bin" for i in range(count)]
     for name in names:
-        (folder / name).write_bytes(data.randbytes(size))
+        with open(folder / name, "wb") as f:
+            for begin in range(0, size, PIECE):
+                f.write(data.randbytes(min(PIECE, size - begin)))
     return names
 
 
@@ -86,7 +129,7 @@ def run_rounds(workload, corpus, names, base_url, work, rounds, stack):
     samples = {program: [] for program in workload.programs}
     for round_ in range(rounds):
         for program in workload.programs:
-            program.prepare(base_url, names, round_)
+            program.prepare(base_url + workload.path, names, round_)
             os.sync()
             sample = program.run()
             check_output(corpus, program.output)
@@ -98,7 +141,7 @@ def run_rounds(workload, corpus, names, base_url, work, rounds, stack):
 def run_workload(workload, quick):
     """Its report as (title, number of files, {program: samples})."""
     count = workload.quick_count if quick else workload.count
-    rounds = QUICK_ROUNDS if quick else ROUNDS
+    rounds = QUICK_ROUNDS if quick else workload.rounds or ROUNDS
     title = f"{count:,} {workload.title}, median of {rounds}"
     note(title)
     with ExitStack() as stack:
@@ -110,8 +153,10 @@ def run_workload(workload, quick):
         )
         check_space(work, count, workload.size, rounds * len(workload.programs))
         names = make_corpus(work / "corpus", count, workload.size)
-        nginx = stack.enter_context(nginx_running(work / "nginx", work / "corpus"))
-        samples = run_rounds(workload, work / "corpus", names, nginx.url(), work, rounds, stack)
+        running = tls_nginx_running if workload.tls else nginx_running
+        nginx = stack.enter_context(running(work / "nginx", work / "corpus"))
+        Program.ca_file = nginx.authority.file if workload.tls else None
+        samples = run_rounds(workload, work / "corpus", names, nginx.url(""), work, rounds, stack)
     return title, count, samples
 
 
@@ -125,10 +170,11 @@ def main():
     args = parser.parse_args()
     quit_on_signals()
     start = time.monotonic()
-    results = [run_workload(w, args.quick) for w in WORKLOADS]
+    results = [run_workload(w, args.quick) for w in WORKLOADS if w.quick_count or not args.quick]
+    idle = measure_idle(QUICK_IDLE_SECONDS if args.quick else IDLE_SECONDS)
     path = HERE / "out" / ("quick.md" if args.quick else "bench.md")
-    print(write_report(results, path))
-    note(f"{time.monotonic() - start:.0f} s in all; the table is also in {path.relative_to(Path.cwd())}")
+    print(write_report(results, idle, path))
+    note(f"{time.monotonic() - start:.0f} s in all; it is also in {path}, and {path.with_suffix('.svg').name} beside it")
 
 
 if __name__ == "__main__":

@@ -4,16 +4,18 @@ import json
 import os
 import secrets
 import select
+import shlex
 import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from servers import Failure, clean_environment, dld_running
+from servers import BUILD, Failure, clean_environment, dld_running
 
 RUN_SECONDS = 300  # no run takes longer
 SAMPLE_SECONDS = 0.02
 TICKS = os.sysconf("SC_CLK_TCK")
+BARE = BUILD / "bare_curl"
 
 # dld as measured: slots enough for the peers' 16 and more, on two cores
 DLD_WORKERS = 2
@@ -80,7 +82,10 @@ def new_parent(path):
 
 
 class Program:
-    """Something that fetches. The runner calls start() once, then prepare() and run() in each round."""
+    """Something that fetches. The runner calls start() once, then prepare() and run() in each round.
+    peer: a single tool that people use; ratios are to the best of these, and to each of the others."""
+
+    ca_file = None  # what the runner's server has its certificate from
 
     def __init__(self, name, peer=True):
         self.name = name
@@ -120,17 +125,69 @@ class Program:
 class Curl(Program):
     """The curl tool in parallel mode."""
 
-    def __init__(self, parallel):
-        super().__init__(f"curl -Z --parallel-max {parallel}")
+    def __init__(self, parallel, http="1.1"):
+        super().__init__(f"curl -Z --parallel-max {parallel}" + (" --http2" if http == "2" else ""))
         self.parallel = parallel
+        self.http = http
 
     def write_list(self, path, base_url, names):
         self.output.mkdir()
         path.write_text("".join(f'url="{base_url}{n}"\noutput="{self.output / n}"\n' for n in names))
 
+    def command_for(self, list_path):
+        flags = "-q -s --no-progress-meter -Z".split()
+        flags += ["--http2"] if self.http == "2" else ["--http1.1", "--parallel-immediate"]
+        flags += ["--cacert", self.ca_file] if self.ca_file else []
+        return ["curl", *flags, "--parallel-max", self.parallel, "-K", list_path]
+
     def command(self):
-        flags = "-q -s --no-progress-meter --http1.1 -Z --parallel-immediate --parallel-max".split()
-        return ["curl", *flags, self.parallel, "-K", self.folder / "list"]
+        return self.command_for(self.folder / "list")
+
+
+class Halves(Program):
+    """Two processes at once, half the list each."""
+
+    def line(self, url, path):
+        raise NotImplementedError
+
+    def write_list(self, path, base_url, names):
+        self.output.mkdir()
+        for i in range(2):
+            lines = (self.line(base_url + n, self.output / n) for n in names[i::2])
+            path.with_name(f"list{i}").write_text("".join(lines))
+
+    def command_for(self, list_path):
+        raise NotImplementedError
+
+    def command(self):
+        first, second = (shlex.join(str(a) for a in self.command_for(self.folder / f"list{i}")) for i in range(2))
+        return ["sh", "-c", f"{first} & {second}; code=$?; wait $! && exit $code"]
+
+
+class TwoCurls(Halves):
+    def __init__(self, parallel):
+        super().__init__(f"2 x curl -Z --parallel-max {parallel}", peer=False)
+        self.curl = Curl(parallel)
+
+    def line(self, url, path):
+        return f'url="{url}"\noutput="{path}"\n'
+
+    def command_for(self, list_path):
+        return self.curl.command_for(list_path)
+
+
+class BareCurls(Halves):
+    """libcurl with nothing around it: bare_curl.c."""
+
+    def __init__(self, parallel):
+        super().__init__(f"2 x bare libcurl {parallel}", peer=False)
+        self.parallel = parallel
+
+    def line(self, url, path):
+        return f"{url}\t{path}\n"
+
+    def command_for(self, list_path):
+        return [BARE, list_path, self.parallel]
 
 
 class Wget2(Program):
@@ -141,8 +198,9 @@ class Wget2(Program):
     def command(self):
         flags = (
             "--no-config -q --progress=none --no-hsts --no-netrc --no-robots --no-use-server-timestamps"
-            " --no-ocsp --no-ocsp-stapling --tcp-fastopen=off --http2=off -nd"
+            " --no-ocsp --no-ocsp-stapling --tcp-fastopen=off -nd"
         ).split()
+        flags += [f"--ca-certificate={self.ca_file}"] if self.ca_file else ["--http2=off"]
         return ["wget2", *flags, f"--max-threads={self.threads}", "-P", self.output, "-i", self.folder / "list"]
 
 
@@ -158,22 +216,23 @@ class Aria2(Program):
             " --allow-overwrite=true --auto-file-renaming=false --no-netrc=true --max-download-result=0"
             " --disk-cache=0 --remote-time=false -x1 -s1"
         ).split()
+        flags += [f"--ca-certificate={self.ca_file}"] if self.ca_file else []
         return ["aria2c", *flags, f"-j{self.parallel}", "-d", self.output, "-i", self.folder / "list"]
 
 
 class DldProgram(Program):
     """dld as the service it is: started once, its queue on disk, timed from `dlctl submit` to its exit."""
 
-    def __init__(self, name, fsync):
-        super().__init__(name, peer=False)
-        self.fsync = fsync
+    def __init__(self, fsync, transfers=DLD_SETTINGS["worker.transfers"]):
+        super().__init__(f"dld, fsync = {fsync}", peer=False)
+        self.settings = dict(DLD_SETTINGS, **{"transfer.fsync": fsync, "worker.transfers": transfers})
         self.dld = None
 
     def start(self, folder, stack):
         self.folder = folder
         self.outputs = folder / "dld" / "root"
         new_parent(self.outputs)
-        settings = dict(DLD_SETTINGS, **{"transfer.fsync": self.fsync})
+        settings = dict(self.settings, **({"transfer.ca_file": self.ca_file} if self.ca_file else {}))
         self.dld = stack.enter_context(dld_running(folder / "dld", DLD_WORKERS, settings))
 
     def write_list(self, path, base_url, names):

@@ -6,7 +6,9 @@ import re
 import statistics
 import subprocess
 
-COLUMNS = ["program", "files/s", "vs best", "vs aria2c", "wall s", "range", "CPU s", "us/file", "MiB"]
+from chart import write_chart
+
+COLUMNS = ["program", "files/s", "vs best", "vs aria2c", "wall s", "range", "CPU s", "us/file", "CPU vs curl", "MiB"]
 PARTS = ("master", "workers", "client")
 
 
@@ -14,10 +16,14 @@ def median_of(samples, get):
     return statistics.median(get(s) for s in samples)
 
 
-def row_of(program, samples, count, best, aria2):
+def cpu_of(samples):
+    return median_of(samples, lambda s: sum(s.cpu.values()))
+
+
+def row_of(program, samples, count, best, aria2, curl):
     walls = [s.seconds for s in samples]
     seconds = statistics.median(walls)
-    cpu = median_of(samples, lambda s: sum(s.cpu.values()))
+    cpu = cpu_of(samples)
     return [
         program.name,
         f"{count / seconds:,.0f}",
@@ -27,6 +33,7 @@ def row_of(program, samples, count, best, aria2):
         f"{min(walls):.2f}-{max(walls):.2f}",
         f"{cpu:.2f}{parts_of(samples)}",
         f"{cpu / count * 1e6:.0f}",
+        f"{cpu / curl:.2f}" if curl else "",
         f"{median_of(samples, lambda s: sum(s.memory.values())):.0f}",
     ]
 
@@ -43,7 +50,8 @@ def table_of(count, samples):
     medians = {program: median_of(s, lambda x: x.seconds) for program, s in samples.items()}
     best = min(seconds for program, seconds in medians.items() if program.peer)
     aria2 = next((s for program, s in medians.items() if program.name.startswith("aria2c")), None)
-    rows = [COLUMNS] + [row_of(program, s, count, best, aria2) for program, s in samples.items()]
+    curl = next((cpu_of(s) for program, s in samples.items() if program.name.endswith("--parallel-max 16")), None)
+    rows = [COLUMNS] + [row_of(program, s, count, best, aria2, curl) for program, s in samples.items()]
     widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
     lines = ["| " + " | ".join(align(row, widths)) + " |" for row in rows]
     rule = "|" + "|".join("-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
@@ -71,10 +79,13 @@ def machine():
     return f"{len(os.sched_getaffinity(0))} cores ({model}), Linux {platform.release()}; {versions}."
 
 
-def write_report(results, path):
-    """results: [(title, number of files, {program: samples})]. Returns the text that went to path."""
+def write_report(results, idle, path):
+    """results: [(title, number of files, {program: samples})]; idle: a sentence. Returns the text that
+    went to path; the chart is beside it."""
     tables = [f"### {title}\n\n{table_of(count, samples)}\n" for title, count, samples in results]
-    text = "\n".join(tables) + f"\n{machine()}\n"
+    text = "\n".join(tables) + f"\n{idle}\n\n{machine()}\n"
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
+    write_chart([(title, {p: median_of(s, lambda x: x.seconds) for p, s in samples.items()})
+                 for title, _, samples in results], path.with_suffix(".svg"))
     return text

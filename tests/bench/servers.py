@@ -12,7 +12,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "system"))
 from dld import DLCTL, DLD, Daemon  # noqa: E402
 from nginx import Nginx  # noqa: E402
-from support import clean_environment  # noqa: E402,F401
+from support import BUILD, clean_environment  # noqa: E402,F401
+from tls import Authority, TlsNginx  # noqa: E402
 
 
 class Failure(Exception):
@@ -60,9 +61,24 @@ def _running(server):
                 raise Failure(f"{process.args[0]} did not stop when told to, and was killed")
 
 
+def run_quietly(argv):
+    """Runs a command that must end well."""
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=clean_environment())
+    if done.returncode != 0:
+        raise Failure(f"{argv[0]} ended with {done.returncode}: {done.stderr[:2000]}")
+
+
 def nginx_running(base, files):
     """nginx that serves the files beneath `files`."""
     return _running(Nginx(base, files, access_log=False))
+
+
+def tls_nginx_running(base, files):
+    """The same over TLS; its url() is that of HTTP/2, and its authority.file what to trust."""
+    base.mkdir(parents=True)
+    nginx = TlsNginx(base / "server", files, Authority(base / "authority"))
+    nginx.url = nginx.https
+    return _running(nginx)
 
 
 def dld_running(base, workers, settings):
