@@ -144,6 +144,7 @@ def test_patience_outlives_a_restart(daemon, bad):
     wait_for(lambda: hosts(daemon)[host]["state"] == "backoff")
     daemon.submit([{"url": bad.url(f"/any/{i}")} for i in range(5)])
     told = bad.requests()[0].time
+    time.sleep(0.5)  # until the scheduler has seen them: of the hosts in its window it knows where they stand
     daemon.restart()
     shown = hosts(daemon)[host]
     assert shown["state"] == "backoff" and 0 < shown["next_start"] - time.time() <= 4
