@@ -41,6 +41,7 @@ static struct job queued_job(void) {
         .url = (char *)"http://h/a%20b.jpg",
         .host = (char *)"h:80",
         .created = 1700000000250000,
+        .rank = 1700000000250000,
         .result.size = -1,
     };
 }

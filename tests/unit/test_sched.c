@@ -296,7 +296,8 @@ static void test_lane_with_an_early_turn_gets_into_a_full_window(void **state) {
     sched_ready(f->s, 1, 100, 0, 1);
     q = want(f);
     assert_int_equal(q.want, SCHED_WANT_LANES);
-    assert_int_equal(q.after, -1);
+    assert_int_equal(q.after, 0);
+    assert_int_equal(q.after_id, 99);
     add_ranked(f, 1, 0, 100, 1);
     sched_lanes_listed(f->s, 1, true, 2, 102);
     assert_true(sched_evict(f->s, f->now, &e));

@@ -232,7 +232,7 @@ static void test_every_choice_is_the_models(void **state) {
         fprintf(stderr, "\rseed %llu ", (unsigned long long)(seed + i));
         run(w, seed + i);
     }
-    fprintf(stderr, "\r");
+    fprintf(stderr, "\n");
     free(w);
 }
 

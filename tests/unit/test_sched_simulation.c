@@ -310,7 +310,7 @@ static void test_small_windows(void **state) {
         simulate(w, &size, i);
         world_done(w);
     }
-    fprintf(stderr, "\r");
+    fprintf(stderr, "\n");
     free(w);
 }
 
