@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from disk import DATA, NAMES, STRACE, Disk, mark_of, trace_of
-from dld import DLD, Daemon
+from dld import ENDED, DLD, Daemon
 from support import content, files_under, is_part, seeded, wait_for
 
 DONE, FAILED = 4, 5
@@ -248,7 +248,8 @@ def check_image(run, base, instant, data, names):
         assert (daemon.root / job["output"]).read_bytes() == body_of(job["url"]), f"job {number} is not whole"
     try:
         daemon.start()
-        wait_for(daemon.none_left, what="the end of all jobs")
+        wait_for(lambda: all(j["state"] in ENDED for j in daemon.jobs()), what="the end of all jobs")
+        wait_for(daemon.none_left, what="numbers that say so")
         jobs = daemon.jobs()
         assert {j["id"] for j in jobs} == set(rows)
         for job in jobs:
