@@ -24,6 +24,8 @@ static const struct change_kind priority_kind = {STORE_PRIORITY, WISH_NONE, fals
                                                  "ended"};
 static const struct change_kind rate_kind = {STORE_RATE, WISH_NONE, false, "changed", "ended"};
 
+static const char *const choices[] = {"ids", "batch", "tag", "host", "all", NULL};
+
 /* A request that changes jobs, in steps of the store. */
 struct change {
     struct methods *methods;
@@ -259,7 +261,7 @@ static void change_start(struct request *request, const json_t *params, struct m
         return;
     }
     *c = (struct change){.methods = m, .request = request, .kind = kind, .value = value};
-    if (params_choice(params, &c->choice, &err) < 0) {
+    if (params_choice(params, choices, &c->choice, &err) < 0) {
         request_fail(request, RPC_INVALID_PARAMS, "%s", err.text);
         change_free(c);
         return;
@@ -277,10 +279,9 @@ static void change_start(struct request *request, const json_t *params, struct m
 
 static void change_by_choice(struct request *request, const json_t *params, struct methods *m,
                              const struct change_kind *kind) {
-    static const char *const known[] = {"ids", "batch", "tag", "host", "all", NULL};
     struct params_error err;
 
-    if (params_only(params, known, &err) < 0)
+    if (params_only(params, choices, &err) < 0)
         request_fail(request, RPC_INVALID_PARAMS, "%s", err.text);
     else
         change_start(request, params, m, kind, 0);

@@ -68,7 +68,7 @@ static int purge_params(const json_t *params, struct purge *p, struct params_err
     if (r == 0)
         r = params_str(params, "state", 32, &state, err);
     if (r == 0)
-        r = params_choice(params, &p->choice, err);
+        r = params_choice(params, known, &p->choice, err);
     if (r < 0 || !state)
         return r;
     if (job_state_parse(state, &s) < 0 || !job_state_ended(s)) {

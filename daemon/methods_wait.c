@@ -8,7 +8,7 @@ void method_wait(struct request *request, const json_t *params, void *userdata) 
     bool events = false;
 
     if (params_only(params, known, &err) < 0 || params_bool(params, "events", &events, &err) < 0 ||
-        params_choice(params, &choice, &err) < 0)
+        params_choice(params, known, &choice, &err) < 0)
         request_fail(request, RPC_INVALID_PARAMS, "%s", err.text);
     else if (m->stopping)
         request_fail(request, RPC_STOPPING, "the daemon is stopping; the jobs stay in the queue");

@@ -143,16 +143,32 @@ static int choice_host(const json_t *params, char **ret, struct params_error *er
     return 0;
 }
 
-bool params_has_choice(const json_t *params) {
-    static const char *const keys[] = {"ids", "batch", "tag", "host", "all"};
+static const char *const choice_keys[] = {"ids", "batch", "tag", "host", "all"};
 
-    for (size_t i = 0; i < ELEMENTSOF(keys); i++)
-        if (json_object_get(params, keys[i]))
+bool params_has_choice(const json_t *params) {
+    for (size_t i = 0; i < ELEMENTSOF(choice_keys); i++)
+        if (json_object_get(params, choice_keys[i]))
             return true;
     return false;
 }
 
-int params_choice(const json_t *params, struct params_choice *ret, struct params_error *err) {
+static int refuse_choice(const char *const *known, struct params_error *err) {
+    int n = snprintf(err->text, sizeof(err->text), "params: expected one of");
+
+    for (size_t i = 0; i < ELEMENTSOF(choice_keys); i++) {
+        const char *const *k = known;
+
+        while (*k && !streq(*k, choice_keys[i]))
+            k++;
+        if (*k)
+            n += snprintf(err->text + n, sizeof(err->text) - (size_t)n, " \"%s\",", *k);
+    }
+    err->text[n - 1] = '\0'; /* the last comma */
+    return -EINVAL;
+}
+
+int params_choice(const json_t *params, const char *const *known, struct params_choice *ret,
+                  struct params_error *err) {
     _cleanup_(params_choice_done) struct params_choice c = {.batch = 0};
     int r = params_ids(params, "ids", CHOICE_MAX_IDS, &c.ids, &c.n_ids, err);
 
@@ -167,8 +183,7 @@ int params_choice(const json_t *params, struct params_choice *ret, struct params
     if (r < 0)
         return r;
     if ((c.ids != NULL) + (c.batch > 0) + (c.tag != NULL) + (c.host != NULL) + c.all != 1)
-        return refuse(err, "params: expected one of \"ids\", \"batch\", \"tag\", \"host\" and"
-                           " \"all\": true");
+        return refuse_choice(known, err);
     if (c.ids)
         sort_unique(&c);
     *ret = c;

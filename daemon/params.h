@@ -30,7 +30,8 @@ int params_str(const json_t *params, const char *key, size_t max_bytes, const ch
 int params_ids(const json_t *params, const char *key, size_t max, int64_t **io, size_t *io_n,
                struct params_error *err);
 
-/* Which jobs: exactly one of ids, batch, tag, host, all. */
+/* Which jobs: exactly one of ids, batch, tag, host, all, as far as the method takes them (known, the
+ * keys that params_only() lets through). */
 struct params_choice {
     int64_t *ids; /* owned, sorted, without doubles; NULL: not by ids */
     size_t n_ids;
@@ -39,7 +40,8 @@ struct params_choice {
     char *host;    /* "host:port", owned; NULL: not by host */
     bool all;
 };
-int params_choice(const json_t *params, struct params_choice *ret, struct params_error *err);
+int params_choice(const json_t *params, const char *const *known, struct params_choice *ret,
+                  struct params_error *err);
 
 /* Is there any of its keys? */
 bool params_has_choice(const json_t *params);

@@ -3,11 +3,8 @@
 import base64
 import hashlib
 import os
-import socket
-import subprocess
-from pathlib import Path
 
-from support import clean_environment, die_with_parent, kill_session, server_port, wait_for
+from localserver import LocalServer
 
 MODULES = ("mpm_event", "authn_core", "authn_file", "authz_core", "authz_user", "auth_basic", "auth_digest", "alias",
            "mime", "filter", "deflate", "env", "ratelimit")
@@ -65,70 +62,25 @@ class Request:
         self.nth, self.status, self.size = int(nth), int(status), int(size)  # nth on its connection, from 0
 
 
-class Apache:
+class Apache(LocalServer):
     """Serves the files beneath `files`; /basic/ and /digest/ lead to the same, for USER with PASSWORD only."""
 
+    PROGRAM = "apache2"
+
     def __init__(self, base, files):
-        self.base, self.files = Path(base), Path(files)
-        self.port = None
-        self.process = None
-        self.base.mkdir(parents=True, exist_ok=True)
-        self.files.mkdir(parents=True, exist_ok=True)
+        super().__init__(base, files)
         digest = base64.b64encode(hashlib.sha1(PASSWORD.encode()).digest()).decode()
         (self.base / "passwords").write_text(f"{USER}:{{SHA}}{digest}\n")
         digest = hashlib.md5(f"{USER}:{REALM}:{PASSWORD}".encode()).hexdigest()
         (self.base / "digests").write_text(f"{USER}:{REALM}:{digest}\n")
 
-    def start(self):
-        for _ in range(10):  # another may take the port between the look and the use
-            self.port = server_port()
-            self._configure()
-            self.process = subprocess.Popen(
-                ["apache2", "-DFOREGROUND", "-f", self.base / "apache.conf"],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=(self.base / "stderr").open("w"),
-                env=clean_environment(PATH=os.environ["PATH"] + ":/usr/sbin"), start_new_session=True,
-                preexec_fn=die_with_parent)
-            wait_for(lambda: self.process.poll() is not None or self._answers(), what="apache2")
-            if self.process.poll() is None:
-                return self
-        raise AssertionError("apache2 doesn't start: " + (self.base / "stderr").read_text()
-                             + (self.base / "error.log").read_text())
-
-    def stop(self):
-        if self.process is None:
-            return
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        kill_session(self.process.pid)
-        self.process = None
-
-    def url(self, name=""):
-        return f"http://127.0.0.1:{self.port}/{name}"
-
-    def add(self, name, data):
-        """Puts a file in place and returns its URL."""
-        path = self.files / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        return self.url(name)
-
     def requests(self):
         """Those that have ended."""
         return [Request(line) for line in (self.base / "access.log").read_text().splitlines()]
 
-    def _configure(self):
+    def configure(self):
         modules = "\n".join(f"LoadModule {m}_module /usr/lib/apache2/modules/mod_{m}.so" for m in MODULES)
         user = "User nobody\nGroup nogroup" if os.geteuid() == 0 else ""  # it doesn't serve as root
         (self.base / "apache.conf").write_text(CONFIG.format(
             base=self.base, files=self.files, port=self.port, modules=modules, user=user, realm=REALM))
-
-    def _answers(self):
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), 1):
-                return True
-        except OSError:
-            return False
+        return ["apache2", "-DFOREGROUND", "-f", self.base / "apache.conf"]

@@ -1,11 +1,9 @@
 """nginx as an ordinary process of ours: own directory, own port, requests counted by its log."""
 
 import os
-import socket
-import subprocess
 from pathlib import Path
 
-from support import clean_environment, die_with_parent, kill_session, server_port, wait_for
+from localserver import LocalServer
 
 ECHO_MODULE = Path("/usr/lib/nginx/modules/ngx_http_echo_module.so")
 
@@ -45,55 +43,16 @@ http {{
 DELAY = "location ~ ^/delay/(?<seconds>[0-9.]+)(?<rest>/.*)$ { echo_sleep $seconds; echo_exec $rest; }"
 
 
-class Nginx:
+class Nginx(LocalServer):
     """Serves the files beneath `files`."""
 
+    PROGRAM = "nginx"
+
     def __init__(self, base, files, workers=1, access_log=True):
-        self.base = Path(base)
-        self.files = Path(files)
+        super().__init__(base, files)
         self.workers = workers
         self.access_log = access_log
         self.has_delay = ECHO_MODULE.exists()
-        self.port = None
-        self.process = None
-        self.base.mkdir(parents=True, exist_ok=True)
-        self.files.mkdir(parents=True, exist_ok=True)
-
-    def start(self):
-        for _ in range(10):  # another may take the port between the look and the use
-            self.port = server_port()
-            self._configure()
-            self.process = subprocess.Popen(
-                ["nginx", "-p", self.base, "-e", self.base / "error.log", "-c", self.base / "nginx.conf"],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                env=clean_environment(PATH=os.environ["PATH"] + ":/usr/sbin"), start_new_session=True,
-                preexec_fn=die_with_parent)
-            wait_for(lambda: self.process.poll() is not None or self._answers(), what="nginx")
-            if self.process.poll() is None:
-                return self
-        raise AssertionError("nginx doesn't start: " + (self.base / "error.log").read_text())
-
-    def stop(self):
-        if self.process is None:
-            return
-        self.process.terminate()
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        kill_session(self.process.pid)
-        self.process = None
-
-    def url(self, name=""):
-        return f"http://127.0.0.1:{self.port}/{name}"
-
-    def add(self, name, data):
-        """Puts a file in place and returns its URL."""
-        path = self.files / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        return self.url(name)
 
     def requests(self):
         """(connection, status, bytes, uri) of each request that has ended."""
@@ -103,7 +62,7 @@ class Nginx:
             entries.append((int(connection), int(status), int(size), uri))
         return entries
 
-    def _configure(self):
+    def configure(self):
         (self.base / "tmp").mkdir(exist_ok=True)
         text = CONFIG.format(
             base=self.base, files=self.files, port=self.port, workers=self.workers,
@@ -112,10 +71,4 @@ class Nginx:
             access_log=f"{self.base}/access.log requests" if self.access_log else "off",
             delay=DELAY if self.has_delay else "")
         (self.base / "nginx.conf").write_text(text)
-
-    def _answers(self):
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), 1):
-                return True
-        except OSError:
-            return False
+        return ["nginx", "-p", self.base, "-e", self.base / "error.log", "-c", self.base / "nginx.conf"]

@@ -36,8 +36,8 @@ SERVER = """
 class Asking(TlsNginx):
     """Also serves on the ports `required` and `optional`, where it asks for a certificate."""
 
-    def _configure(self):
-        super()._configure()
+    def configure(self):
+        command = super().configure()
         self.clients = self.base / "clients.log"
         passwords = self.base / "passwords"
         passwords.write_text("ann:{PLAIN}password\n")
@@ -49,6 +49,7 @@ class Asking(TlsNginx):
         text = path.read_text().rstrip()
         path.write_text(f"{text[:-1]}    log_format client '$server_port $server_protocol $status $ssl_client_verify "
                         f"$connection $uri';\n{servers}}}\n")
+        return command
 
     def asked(self):
         """(port's name, version, status, what was made of the client's certificate, connection) of each request."""

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from disk import DATA, NAMES, STRACE, Disk, mark_of, trace_of
-from dld import ENDED, DLD, Daemon
+from dld import DLD, ENDED, Daemon
 from support import content, files_under, is_part, seeded, wait_for
 
 DONE, FAILED = 4, 5

@@ -102,6 +102,15 @@ def test_pause_of_what_has_ended_says_so(daemon, bad):
     assert "job 77 does not exist" in result.err
 
 
+@pytest.mark.parametrize("method, choices", [
+    ("wait", '"ids", "batch", "all"'), ("purge", '"ids", "batch", "tag", "all"'),
+    ("cancel", '"ids", "batch", "tag", "host", "all"')])
+def test_choice_of_nothing_names_what_can_be_chosen(daemon, method, choices):
+    with pytest.raises(RpcError) as error:
+        daemon.call(method, {})
+    assert str(error.value) == f"params: expected one of {choices}"
+
+
 def test_resume_takes_back_a_pause(daemon, bad):
     (job,) = daemon.submit([{"url": bad.silent_url()}])["ids"]
     wait_for(lambda: daemon.counts()["active"] == 1)

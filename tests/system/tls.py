@@ -78,8 +78,8 @@ class TlsNginx(Nginx):
         """HTTP's version in each request that came over TLS."""
         return [line.split()[0] for line in self.log.read_text().splitlines()]
 
-    def _configure(self):
-        super()._configure()
+    def configure(self):
+        command = super().configure()
         self.ports = {kind: server_port() for kind in KINDS}
         servers = "".join(SERVER.format(port=self.ports[kind], base=self.authority.base, kind=kind, log=self.log,
                                         files=self.files) for kind in KINDS)
@@ -87,3 +87,4 @@ class TlsNginx(Nginx):
         text = path.read_text().rstrip()
         assert text.endswith("}")
         path.write_text(f"{text[:-1]}    log_format tls '$server_protocol $status $request_uri';\n{servers}}}\n")
+        return command
