@@ -115,6 +115,8 @@ static void status_print(const json_t *status) {
     status_head(&b, status);
     status_rate(&b, json_object_get(status, "rate"));
     status_jobs(&b, json_object_get(status, "jobs"));
+    if (json_is_true(json_object_get(status, "draining")))
+        puts("Draining: no job is started until dlctl drain --off.");
     status_workers(&b, json_object_get(status, "workers"));
 }
 

@@ -177,9 +177,11 @@ def test_drain_finishes_what_is_active_and_starts_nothing(daemon, bad):
     daemon.submit([{"url": bad.url("/any/queued")}])
     wait_for(lambda: daemon.counts()["done"] == 1)
     assert daemon.call("status")["draining"] is True
+    assert "Draining: no job is started until dlctl drain --off." in daemon.dlctl("status").out
     assert states(daemon) == ["done", "queued"]
     daemon.dlctl("drain", "--off")
     wait_for(daemon.none_left)
+    assert "Draining" not in daemon.dlctl("status").out
     assert states(daemon) == ["done", "done"]
 
 
