@@ -86,13 +86,18 @@ static void on_job_moved(void *userdata) {
 
 static void on_drained(void *userdata, int error, const struct store_batch *batch);
 
+static void drained(struct master *m) {
+    store_settled(m->store);
+    sd_event_exit(m->event, m->failed ? -EIO : 0);
+}
+
 /* Ends the loop when no request waits for an answer of the store. */
 static void drain(struct master *m) {
     bool late = now_usec(CLOCK_MONOTONIC) > m->drain_deadline;
 
     if (!late && store_batch_get(m->store, 0, on_drained, m) == 0)
         return;
-    sd_event_exit(m->event, m->failed ? -EIO : 0);
+    drained(m);
 }
 
 /* The store answers in order: all that was asked before has been answered. */
@@ -104,7 +109,7 @@ static void on_drained(void *userdata, int error, const struct store_batch *batc
     if (control_n_requests(m->control) > 0)
         drain(m);
     else
-        sd_event_exit(m->event, m->failed ? -EIO : 0);
+        drained(m);
 }
 
 static void on_stopped(void *userdata) {

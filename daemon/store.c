@@ -47,6 +47,7 @@ struct store {
     int trouble; /* the last one logged and not over */
     pthread_t thread;
     bool started;
+    bool settled;
 
     /* Both sides', under the lock. */
     pthread_mutex_t lock;
@@ -426,6 +427,10 @@ int store_open(struct store **ret, sd_event *event, const char *state_dir,
     return 0;
 }
 
+void store_settled(struct store *s) {
+    s->settled = true;
+}
+
 struct store *store_close(struct store *s) {
     if (!s)
         return NULL;
@@ -440,6 +445,8 @@ struct store *store_close(struct store *s) {
     sd_event_source_disable_unref(s->done_source);
     requests_free(s->done.requests);
     free(s->done.ready);
+    if (s->settled)
+        (void)db_settle(s->db); /* else there is a doubt too many */
     db_close(s->db);
     close_fd(s->done_fd);
     pthread_cond_destroy(&s->wake);

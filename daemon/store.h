@@ -78,6 +78,10 @@ int store_open(struct store **ret, sd_event *event, const char *state_dir,
 /* keep_age and keep_count from now on. */
 void store_set_keep(struct store *s, uint64_t age, uint64_t count);
 
+/* No worker is at work any more, and all that they said is in the queue: store_close() then leaves
+ * no doubt about jobs, as a crash does. */
+void store_settled(struct store *s);
+
 /* Finishes all requests, without running their callbacks, and closes. Takes NULL, returns NULL. */
 struct store *store_close(struct store *s);
 

@@ -41,7 +41,9 @@ static int behind_rows(struct db *db, struct behind *b, enum statement n) {
         r = row_job_read(st, b->host, &b->jobs[b->n]);
         if (r < 0)
             return r;
-        b->n++;
+        struct job *j = b->jobs[b->n++];
+        if (j->id < db->doubted && j->kept.offset == 0)
+            j->kept.leftover = true;
     }
     return r;
 }

@@ -29,6 +29,9 @@ _Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_PAUSED == 2 && JOB_DON
  * the part file is to be removed; the index jobs_leftover finds it, also after a crash. mirrors_due
  * is "MIRROR:USEC ..." of the mirrors that asked for patience.
  *
+ * meta: open is 1 while a program has the queue open. One that finds it so knows that the last one
+ * did not close it: jobs with ids below doubted may have a part file that their rows don't know of.
+ *
  * batches: phase is enum batch_phase, touched when the last chunk came or the last step was done.
  * Jobs of a batch have ids first_id..last_id; where count says that there are gaps (chunks of
  * others came in between), the runs without gaps are in batch_runs. purged counts jobs that have no
@@ -39,7 +42,7 @@ _Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_PAUSED == 2 && JOB_DON
 static const char *const migrations[] = {
     "CREATE TABLE meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;"
     "INSERT INTO meta VALUES('next_job', 1), ('next_batch', 1), ('next_lane', 1),"
-    " ('store_id', lower(hex(randomblob(16))));"
+    " ('open', 0), ('doubted', 0), ('store_id', lower(hex(randomblob(16))));"
 
     "CREATE TABLE counters(state INTEGER PRIMARY KEY, n INTEGER NOT NULL);"
     "INSERT INTO counters VALUES(0,0), (1,0), (2,0), (3,0), (4,0), (5,0), (6,0), (7,0);"

@@ -102,7 +102,7 @@ static const char *const statement_sql[ST_MAX_] = {
                        " WHERE id = ?1 AND state = ?2 AND lane = ?31",
     [ST_JOB_CANCEL] = "UPDATE jobs SET state = 6, lane = NULL, due = NULL, finished = ?2,"
                       " error = NULL, message = NULL,"
-                      " kept_offset = iif(kept_offset IS NULL, NULL, -1) WHERE id = ?1",
+                      " kept_offset = iif(kept_offset IS NULL AND id >= ?3, NULL, -1) WHERE id = ?1",
     [ST_JOB_PAUSE] = "UPDATE jobs SET state = 2 WHERE id = ?1",
     [ST_JOB_RESUME] = "UPDATE OR FAIL jobs SET state = iif(due > ?2, 1, 0), due = iif(due > ?2, due, NULL)"
                       " WHERE id = ?1 RETURNING rank, due",
@@ -114,7 +114,7 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_JOB_FORGOTTEN] = "SELECT state, batch FROM jobs WHERE id = ?1 AND kept_offset = -2",
     [ST_JOB_DELETE] = "DELETE FROM jobs WHERE id = ?1",
     [ST_JOB_RETRY] = "UPDATE jobs SET state = 0, lane = ?2, attempts = NULL, crashes = NULL,"
-                     " kept_offset = iif(kept_offset > 0, kept_offset, NULL),"
+                     " kept_offset = max(kept_offset, -1),"
                      " (" PATIENCE_COLUMNS ") = (NULL, NULL, NULL, NULL), (" RESULT_COLUMNS
                      ") = (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"
                      " NULL, NULL)"
@@ -396,25 +396,28 @@ static void finalizep(sqlite3_stmt **st) {
     sqlite3_finalize(*st);
 }
 
+static int meta_number(sqlite3_stmt *st, const char *name, int64_t *ret) {
+    db_bind_text(st, 1, name);
+    int r = number_read(st, ret);
+    sqlite3_reset(st);
+    return r;
+}
+
 static int meta_read(struct db *db) {
     _cleanup_(finalizep) sqlite3_stmt *st = NULL;
     const char *text;
+    int64_t open;
 
     if (sqlite3_prepare_v2(db->sqlite, "SELECT value FROM meta WHERE name = ?1", -1, &st, NULL) !=
         SQLITE_OK)
         return db_error(db);
-    db_bind_text(st, 1, "next_job");
-    if (number_read(st, &db->now.next_job) < 0)
+    if (meta_number(st, "next_job", &db->now.next_job) < 0 ||
+        meta_number(st, "next_batch", &db->now.next_batch) < 0 ||
+        meta_number(st, "next_lane", &db->now.next_lane) < 0 ||
+        meta_number(st, "open", &open) < 0 || meta_number(st, "doubted", &db->doubted) < 0)
         return -EUCLEAN;
-    sqlite3_reset(st);
-    db_bind_text(st, 1, "next_batch");
-    if (number_read(st, &db->now.next_batch) < 0)
-        return -EUCLEAN;
-    sqlite3_reset(st);
-    db_bind_text(st, 1, "next_lane");
-    if (number_read(st, &db->now.next_lane) < 0)
-        return -EUCLEAN;
-    sqlite3_reset(st);
+    if (open)
+        db->doubted = db->now.next_job;
     db_bind_text(st, 1, "store_id");
     text = sqlite3_step(st) == SQLITE_ROW ? (const char *)sqlite3_column_text(st, 0) : NULL;
     if (!text || strlen(text) != STORE_ID_LENGTH)
@@ -468,6 +471,10 @@ static int db_load(struct db *db, const char *path, char **ret_why) {
         r = meta_read(db);
     if (r >= 0)
         r = counters_read(db);
+    if (r >= 0)
+        r = meta_set(db, "doubted", db->doubted);
+    if (r >= 0)
+        r = meta_set(db, "open", 1);
     if (r < 0 && asprintf(ret_why,
                           "%s is damaged (%s): restore it from a backup, or move it away to start"
                           " with an empty queue",
@@ -498,6 +505,10 @@ int db_open(struct db **ret, const char *dir, char **ret_why) {
     sqlite3_wal_hook(db->sqlite, on_commit, db);
     *ret = TAKE_PTR(db);
     return 0;
+}
+
+int db_settle(struct db *db) {
+    return meta_set(db, "open", 0);
 }
 
 struct db *db_close(struct db *db) {

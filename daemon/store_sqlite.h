@@ -129,6 +129,7 @@ struct db {
     uint64_t chores_at;            /* realtime usec, when to run the chores; 0: look now */
     int64_t step_rows;             /* how many rows they take at a time */
     bool leftovers;                /* part files of jobs to be forgotten wait to be removed */
+    int64_t doubted;               /* jobs below may have part files that their rows don't know of */
     bool wrote;                    /* the last commit wrote something */
     int wal_frames, checkpoint_at; /* pages in the log; how many make it worth moving them */
     char error[200];               /* db_error_text() */
@@ -138,6 +139,9 @@ struct db {
  * the log is in *ret_why (NULL: out of memory). */
 int db_open(struct db **ret, const char *dir, char **ret_why);
 struct db *db_close(struct db *db); /* takes NULL, returns NULL */
+
+/* What the rows say of part files is all there is to know: the last words before db_close(). */
+int db_settle(struct db *db);
 
 /* ---- transactions ---- */
 

@@ -208,6 +208,14 @@ class Stress:
         wait_for(lambda: len([f for f in files_under(root) if is_part(f)]) <= len(may_go_on), 20,
                  "part files to be those of failed jobs")
 
+    def no_parts_left(self):
+        def parts():
+            return sorted(str(f) for f in files_under(self.daemon.root) if is_part(f))
+        try:
+            wait_for(lambda: not parts(), 20, "no part files to be left")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {parts()}; status: {self.daemon.call('status')}") from error
+
     def recount(self):
         self.settle()
         jobs = self.daemon.jobs()
@@ -219,7 +227,7 @@ class Stress:
         n = self.daemon.call("purge", {"all": True})["purged"]
         assert n == len(jobs)
         wait_for(lambda: not any(self.daemon.counts().values()), 20, "every job to be forgotten")
-        wait_for(lambda: not any(is_part(f) for f in files_under(self.daemon.root)), 20, "no part files to be left")
+        self.no_parts_left()
         assert not self.trouble, self.trouble
 
 

@@ -100,6 +100,37 @@ def test_cancelled_after_its_worker_was_lost(make_daemon, bad):
     gone(daemon)
 
 
+def cut_short(make_daemon, bad, **job):
+    """A job whose part the queue knows nothing of, for the daemon was killed; after the start another has the
+    only slot."""
+    daemon = make_daemon(workers=1, settings={"worker.transfers": "1", "transfer.low_speed_time": "1h"}).start()
+    url, _ = parts(bad, size=5 * MIB, cuts=0, rate=MIB)
+    (number,) = daemon.submit([{"url": url, **job}])["ids"]
+    wait_for(lambda: files_under(daemon.root) == [f".dld-{number}.part"])
+    daemon.submit([{"url": bad.url("/silent-request/first"), "priority": 100}])
+    daemon.kill()
+    daemon.start()
+    wait_for(lambda: bad.count("/silent-request/first") == 1)
+    assert daemon.show(number)["state"] == "queued" and len(files_under(daemon.root)) == 1
+    return daemon, number
+
+
+def test_cancelled_after_the_daemon_was_killed(make_daemon, bad):
+    daemon, number = cut_short(make_daemon, bad)
+    daemon.call("cancel", {"ids": [number]})
+    gone(daemon)
+    daemon.call("cancel", {"all": True})
+
+
+def test_too_late_after_the_daemon_was_killed(make_daemon, bad):
+    daemon, number = cut_short(make_daemon, bad, deadline="+4s")
+    time.sleep(max(0, 4 - (time.time() - daemon.show(number)["created"])))
+    daemon.call("cancel", {"ids": [number + 1]})
+    wait_for(lambda: daemon.show(number)["state"] == "failed")
+    assert daemon.show(number)["error"]["name"] == "deadline"
+    gone(daemon)
+
+
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_cancel_is_carried_out_after_a_restart(make_daemon, bad, how):
     """Cancelled, and the daemon ends before a worker could remove the part."""

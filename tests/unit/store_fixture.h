@@ -69,13 +69,21 @@ static int fixture_open(struct fixture *f, char **ret_why) {
     return store_open(&f->store, f->event, f->dir, &settings, ret_why);
 }
 
-static inline void fixture_reopen(struct fixture *f) {
+/* As after a crash. */
+static inline void fixture_reopen_unsettled(struct fixture *f) {
     char *why = NULL;
 
     f->store = store_close(f->store);
     int r = fixture_open(f, &why);
     if (r < 0)
         fail_msg("%s", why);
+}
+
+/* As after a stop. */
+static inline void fixture_reopen(struct fixture *f) {
+    if (f->store)
+        store_settled(f->store);
+    fixture_reopen_unsettled(f);
 }
 
 static inline const char *fixture_path(const struct fixture *f, const char *name) {
@@ -374,6 +382,7 @@ static inline int64_t file_number(const struct fixture *f, const char *sql) {
 /* Whether every number that is kept is what counting gives, and the file is sound; closes and opens
  * the store. */
 static inline void check_numbers(struct fixture *f) {
+    store_settled(f->store);
     f->store = store_close(f->store);
     assert_int_equal(file_number(f, "SELECT integrity_check = 'ok' FROM pragma_integrity_check"),
                      1);

@@ -172,6 +172,27 @@ static void test_job_without_a_part_leaves_none(void **state) {
     assert_int_equal(leftovers(f), 0);
 }
 
+static void test_part_unknown_after_a_crash_is_a_leftover(void **state) {
+    struct store_filter all = {.state = -1};
+    struct fixture *f = *state;
+
+    assert_int_equal(submit(f, NULL, 0, 2, true), 0);
+    fixture_reopen_unsettled(f);
+    assert_int_equal(submit(f, NULL, 0, 1, true), 0);
+    assert_int_equal(change(f, &all, STORE_CANCEL), 0);
+    assert_int_equal(leftovers(f), 2);
+}
+
+static void test_settled_queue_has_no_unknown_parts(void **state) {
+    struct store_filter all = {.state = -1};
+    struct fixture *f = *state;
+
+    assert_int_equal(submit(f, NULL, 0, 2, true), 0);
+    fixture_reopen(f);
+    assert_int_equal(change(f, &all, STORE_CANCEL), 0);
+    assert_int_equal(leftovers(f), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void) {
@@ -184,6 +205,8 @@ int main(void) {
         TEST(test_part_of_a_cancelled_job_is_a_leftover),
         TEST(test_part_of_a_failed_job_is_kept),
         TEST(test_job_without_a_part_leaves_none),
+        TEST(test_part_unknown_after_a_crash_is_a_leftover),
+        TEST(test_settled_queue_has_no_unknown_parts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
