@@ -81,8 +81,10 @@ static const char *const statement_sql[ST_MAX_] = {
         "SELECT " BRIEF_COLUMNS " FROM jobs WHERE id >= ?1 AND id <= ?2 ORDER BY id",
     [ST_JOB_SCAN_TAG] =
         "SELECT " BRIEF_COLUMNS " FROM jobs WHERE tag = ?1 AND id > ?2 ORDER BY id",
-    [ST_JOB_SCAN_LANE] = "SELECT " BRIEF_COLUMNS " FROM jobs WHERE lane = ?1 AND id > ?2"
-                         " ORDER BY id LIMIT ?3",
+    [ST_JOB_SCAN_SAME_RANK] = "SELECT " BRIEF_COLUMNS " FROM jobs WHERE lane = ?1 AND state = ?2"
+                              " AND rank = ?3 AND id > ?4 ORDER BY id",
+    [ST_JOB_SCAN_HIGHER_RANK] = "SELECT " BRIEF_COLUMNS " FROM jobs WHERE lane = ?1"
+                                " AND state = ?2 AND rank > ?3 ORDER BY rank, id",
     [ST_JOB_URL] = "SELECT url, rank FROM jobs WHERE id = ?1",
     [ST_JOB_END] = "UPDATE jobs SET state = ?3, due = NULL, lane = NULL, " PUT_RESULT,
     [ST_JOB_WAIT] = "UPDATE jobs SET state = ?3, due = ?4, " PUT_RESULT,
