@@ -22,6 +22,8 @@ _Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_PAUSED == 2 && JOB_DON
  * jobs_ended those that have ended, the oldest first. With a thousand lanes each transaction writes
  * a page of it for each lane: another index with a part for each lane would cost half a submission.
  *
+ * No index has IN in its condition, for SQLite makes a table of the list at each change of a row.
+ *
  * lanes: the jobs of one user for one host that have not ended; a row while there are any. hash is
  * lane_hash() of the host. Ids are given in order, so that the index entries of many new hosts'
  * jobs lie together however the hosts are called. The users' lines are the index lanes_line.
@@ -72,15 +74,15 @@ static const char *const migrations[] = {
     "CREATE INDEX jobs_lane ON jobs(lane, state, rank) WHERE lane IS NOT NULL;"
     "CREATE INDEX jobs_waiting ON jobs(due) WHERE state = 1;"
     "CREATE INDEX jobs_leftover ON jobs(id) WHERE kept_offset < 0 AND state > 4;"
-    "CREATE INDEX jobs_ended ON jobs(finished) WHERE state IN (4, 5, 6);"
+    "CREATE INDEX jobs_ended ON jobs(finished) WHERE state >= 4 AND state <= 6;"
     "CREATE INDEX jobs_tag ON jobs(tag) WHERE tag IS NOT NULL;"
 
     "CREATE TABLE lanes(id INTEGER PRIMARY KEY, hash INTEGER NOT NULL, uid INTEGER NOT NULL,"
     " host TEXT NOT NULL, turn INTEGER NOT NULL, queued INTEGER NOT NULL,"
     " waiting INTEGER NOT NULL, paused INTEGER NOT NULL, staged INTEGER NOT NULL, due INTEGER,"
-    " failures INTEGER);"
+    " failures INTEGER, in_line INTEGER);"
     "CREATE INDEX lanes_hash ON lanes(hash);"
-    "CREATE INDEX lanes_line ON lanes(uid, turn) WHERE queued > 0 AND due IS NULL;"
+    "CREATE INDEX lanes_line ON lanes(uid, turn) WHERE in_line IS NOT NULL;"
     "CREATE INDEX lanes_due ON lanes(due) WHERE due IS NOT NULL;"
 
     "CREATE TABLE attempts(job INTEGER, n INTEGER, http_status INTEGER, bytes INTEGER,"

@@ -77,9 +77,10 @@ enum statement {
     ST_FETCH_HIGHER_RANK,
     ST_LANE_FIND,
     ST_LANE_INSERT,
-    ST_LANE_ADD, /* deltas */
-    ST_LANE_DELETE,
     ST_LANE_LOOK,
+    ST_LANE_NUMBERS,
+    ST_LANE_NUMBERS_AND_LINE,
+    ST_LANE_DELETE,
     ST_LANE_HURRY,
     ST_LANE_BY_ID,
     ST_LANE_PUT,

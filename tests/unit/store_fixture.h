@@ -416,6 +416,9 @@ static inline void check_numbers(struct fixture *f) {
                        " WHERE lane IS NOT NULL GROUP BY lane) c ON c.lane = l.id"
                        " WHERE (queued, waiting, paused, staged) IS NOT (q, w, p, s)"),
         0);
+    assert_int_equal(file_number(f, "SELECT count(*) FROM lanes"
+                                    " WHERE (queued > 0 AND due IS NULL) <> (in_line IS NOT NULL)"),
+                     0);
     assert_int_equal(file_number(f, "SELECT count(*) FROM (SELECT 1 FROM lanes GROUP BY uid, host"
                                     " HAVING count(*) > 1)"),
                      0);
