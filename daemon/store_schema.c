@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "common/util.h"
+#include "daemon/store_backup.h"
 
 /* The partial indexes and the statements name these states by number. */
 _Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_PAUSED == 2 && JOB_DONE == 4 &&
@@ -152,7 +153,8 @@ static int version_read(sqlite3 *sqlite, const char *path, int64_t *ret, char **
         pragma_number(sqlite, "SELECT count(*) FROM sqlite_schema", &objects) < 0)
         return failed(sqlite, path, ret_why);
 
-    if (objects > 0 ? application != SCHEMA_APPLICATION_ID || version < 1 : version > 0) {
+    bool ours = application == SCHEMA_APPLICATION_ID || application == BACKUP_APPLICATION_ID;
+    if (objects > 0 ? !ours || version < 1 : version > 0) {
         why(ret_why,
             "%s is a database of another program: give dld a state directory of its own, or move"
             " the file away",

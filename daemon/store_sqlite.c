@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/util.h"
+#include "daemon/store_backup.h"
 #include "daemon/store_batch.h"
 #include "daemon/store_chores.h"
 #include "daemon/store_lane.h"
@@ -365,7 +366,7 @@ static int on_commit(void *userdata, sqlite3 *sqlite, const char *name, int fram
 }
 
 void db_checkpoint(struct db *db) {
-    if (db->wal_frames < db->checkpoint_at)
+    if (db->wal_frames < db->checkpoint_at || backup_holds(db))
         return;
     if (sqlite3_wal_checkpoint_v2(db->sqlite, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) ==
         SQLITE_OK)
@@ -452,8 +453,10 @@ static int file_make(const char *path) {
 }
 
 static int db_load(struct db *db, const char *path, char **ret_why) {
-    int r = file_make(path);
+    int r = file_make(path), copy = 0;
 
+    if (r >= 0)
+        r = copy = backup_find(path);
     if (r < 0) {
         if (asprintf(ret_why, "%s can't be opened: %s", path, strerror(-r)) < 0)
             *ret_why = NULL;
@@ -466,7 +469,10 @@ static int db_load(struct db *db, const char *path, char **ret_why) {
     r = schema_prepare(db->sqlite, path, ret_why);
     if (r < 0)
         return r;
-    r = statements_prepare(db);
+    if (copy)
+        r = backup_adopt(db->sqlite);
+    if (r >= 0)
+        r = statements_prepare(db);
     if (r >= 0)
         r = meta_read(db);
     if (r >= 0)
