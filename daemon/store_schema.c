@@ -6,6 +6,7 @@
 
 #include "common/util.h"
 #include "daemon/store_backup.h"
+#include "daemon/store_repair.h"
 
 /* The partial indexes and the statements name these states by number. */
 _Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_PAUSED == 2 && JOB_DONE == 4 &&
@@ -107,10 +108,7 @@ static int failed(sqlite3 *sqlite, const char *path, char **ret_why) {
     switch (code & 0xff) {
     case SQLITE_NOTADB:
     case SQLITE_CORRUPT:
-        why(ret_why,
-            "%s is damaged or not a queue of dld (%s): restore it from a backup, or move it away"
-            " to start with an empty queue",
-            path, sqlite3_errmsg(sqlite));
+        *ret_why = repair_advice(path, sqlite3_errmsg(sqlite));
         return -EUCLEAN;
     case SQLITE_BUSY:
         why(ret_why, "%s is in use by another program: end that one first", path);
