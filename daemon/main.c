@@ -46,5 +46,5 @@ int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN); /* whoever reads the log may go away */
     r = config.task == CONFIG_SERVE ? master_run(&config) : repair_run(&config);
     config_done(&config);
-    return r == -EUCLEAN ? DLD_DAMAGED : r < 0 ? DLD_FAILED : DLD_OK;
+    return r == -EUCLEAN || r == -ENOTSUP ? DLD_QUEUE : r < 0 ? DLD_FAILED : DLD_OK;
 }

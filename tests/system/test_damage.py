@@ -1,5 +1,7 @@
 """A damaged queue: dld doesn't start with it, says what to do, and makes a new one of what can be read."""
 
+import sqlite3
+
 from dld import run
 from queue_file import discrepancies
 from support import files_under, is_part, wait_for
@@ -81,3 +83,19 @@ def test_empty_file_is_no_empty_queue(daemon):
 
 def test_not_beside_a_dld_that_runs(daemon):
     assert "another daemon" in offline(daemon, "--recover", 1)
+
+
+def test_queue_of_a_newer_dld_is_left_alone(daemon):
+    """Neither started with nor recovered: the newer one can read it."""
+    assert daemon.stop() == 0
+    queue = daemon.state / "queue.db"
+    store = sqlite3.connect(queue)
+    store.execute("PRAGMA user_version = 99")
+    store.close()
+    before = queue.read_bytes()
+    daemon.spawn()
+    assert daemon.wait_exit() == 3
+    assert f"{queue} was written by a newer dld (schema 99; this one, 0.1.0, knows up to" in daemon.stderr
+    for option in ("--check-queue", "--recover"):
+        assert "was written by a newer dld" in offline(daemon, option, 3)
+    assert queue.read_bytes() == before
