@@ -254,6 +254,22 @@ int store_change(struct store *s, const struct store_filter *filter, enum store_
 int store_purge(struct store *s, const struct store_filter *filter, store_change_fn *fn,
                 void *userdata);
 
+/* A piece of the queue's file, as base64; next: where the one behind it begins. */
+#define STORE_PIECE (768 * 1024)
+struct store_piece {
+    int64_t number; /* of the backup */
+    uint64_t size, next;
+    const char *base64; /* the store's; no NUL */
+    size_t length;
+};
+typedef void store_backup_fn(void *userdata, int error, const struct store_piece *piece);
+
+/* The piece of a backup that begins at offset; number 0 and offset 0 begin a new one. All pieces of
+ * a backup together are the queue as it was then. -EBUSY: another one is under way; -ESTALE: this
+ * one was given up, for its reader took too long; -EINVAL: it is shorter. */
+int store_backup(struct store *s, int64_t number, uint64_t offset, store_backup_fn *fn,
+                 void *userdata);
+
 typedef void store_batch_fn(void *userdata, int error, const struct store_batch *batch);
 
 /* -ENOENT: no such batch. */

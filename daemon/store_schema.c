@@ -5,6 +5,8 @@
 #include <stdio.h>
 
 #include "common/util.h"
+#include "daemon/store_backup.h"
+#include "daemon/store_repair.h"
 
 /* The partial indexes and the statements name these states by number. */
 _Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_PAUSED == 2 && JOB_DONE == 4 &&
@@ -108,10 +110,7 @@ static int failed(sqlite3 *sqlite, const char *path, char **ret_why) {
     switch (code & 0xff) {
     case SQLITE_NOTADB:
     case SQLITE_CORRUPT:
-        why(ret_why,
-            "%s is damaged or not a queue of dld (%s): restore it from a backup, or move it away"
-            " to start with an empty queue",
-            path, sqlite3_errmsg(sqlite));
+        *ret_why = repair_advice(path, sqlite3_errmsg(sqlite));
         return -EUCLEAN;
     case SQLITE_BUSY:
         why(ret_why, "%s is in use by another program: end that one first", path);
@@ -146,7 +145,8 @@ static int pragma_number(sqlite3 *sqlite, const char *sql, int64_t *ret) {
 }
 
 /* Which schema the file has, 0 for an empty one. */
-static int version_read(sqlite3 *sqlite, const char *path, int64_t *ret, char **ret_why) {
+static int version_read(sqlite3 *sqlite, const char *path, size_t newest, int64_t *ret,
+                        char **ret_why) {
     int64_t application = 0, version = 0, objects = 0;
 
     if (pragma_number(sqlite, "PRAGMA application_id", &application) < 0 ||
@@ -154,19 +154,20 @@ static int version_read(sqlite3 *sqlite, const char *path, int64_t *ret, char **
         pragma_number(sqlite, "SELECT count(*) FROM sqlite_schema", &objects) < 0)
         return failed(sqlite, path, ret_why);
 
-    if (objects > 0 ? application != SCHEMA_APPLICATION_ID || version < 1 : version > 0) {
+    bool ours = application == SCHEMA_APPLICATION_ID || application == BACKUP_APPLICATION_ID;
+    if (objects > 0 ? !ours || version < 1 : version > 0) {
         why(ret_why,
             "%s is a database of another program: give dld a state directory of its own, or move"
             " the file away",
             path);
         return -EINVAL;
     }
-    if (version > (int64_t)ELEMENTSOF(migrations)) {
+    if (version > (int64_t)newest) {
         why(ret_why,
             "%s was written by a newer dld (schema %lld; this one, " DLD_VERSION
             ", knows up to %zu):"
             " start that dld again, or move the file away to start with an empty queue",
-            path, (long long)version, ELEMENTSOF(migrations));
+            path, (long long)version, newest);
         return -ENOTSUP;
     }
     *ret = version;
@@ -197,29 +198,34 @@ static int settings_apply(sqlite3 *sqlite) {
     return 0;
 }
 
-static int migrate(sqlite3 *sqlite, int64_t version) {
+static int migrate(sqlite3 *sqlite, const char *recipe, int64_t version) {
     char sql[128];
 
     if (sqlite3_exec(sqlite, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(sqlite, migrations[version], NULL, NULL, NULL) != SQLITE_OK)
+        sqlite3_exec(sqlite, recipe, NULL, NULL, NULL) != SQLITE_OK)
         return -EIO;
     snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %lld; COMMIT",
              SCHEMA_APPLICATION_ID, (long long)version + 1);
     return sqlite3_exec(sqlite, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : -EIO;
 }
 
-int schema_prepare(sqlite3 *sqlite, const char *path, char **ret_why) {
+int schema_migrate(sqlite3 *sqlite, const char *path, const char *const *recipes, size_t n,
+                   char **ret_why) {
     int64_t version = 0;
 
     if (sqlite3_exec(sqlite, "PRAGMA locking_mode = EXCLUSIVE", NULL, NULL, NULL) != SQLITE_OK)
         return failed(sqlite, path, ret_why);
-    int r = version_read(sqlite, path, &version, ret_why);
+    int r = version_read(sqlite, path, n, &version, ret_why);
     if (r < 0)
         return r;
     if (settings_apply(sqlite) < 0)
         return failed(sqlite, path, ret_why);
-    for (; version < (int64_t)ELEMENTSOF(migrations); version++)
-        if (migrate(sqlite, version) < 0)
+    for (; version < (int64_t)n; version++)
+        if (migrate(sqlite, recipes[version], version) < 0)
             return failed(sqlite, path, ret_why);
     return 0;
+}
+
+int schema_prepare(sqlite3 *sqlite, const char *path, char **ret_why) {
+    return schema_migrate(sqlite, path, migrations, ELEMENTSOF(migrations), ret_why);
 }

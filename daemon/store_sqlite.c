@@ -7,9 +7,11 @@
 #include <unistd.h>
 
 #include "common/util.h"
+#include "daemon/store_backup.h"
 #include "daemon/store_batch.h"
 #include "daemon/store_chores.h"
 #include "daemon/store_lane.h"
+#include "daemon/store_repair.h"
 #include "daemon/store_row.h"
 #include "daemon/store_schema.h"
 
@@ -372,7 +374,7 @@ static int on_commit(void *userdata, sqlite3 *sqlite, const char *name, int fram
 }
 
 void db_checkpoint(struct db *db) {
-    if (db->wal_frames < db->checkpoint_at)
+    if (db->wal_frames < db->checkpoint_at || backup_holds(db))
         return;
     if (sqlite3_wal_checkpoint_v2(db->sqlite, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) ==
         SQLITE_OK)
@@ -450,22 +452,54 @@ static int counters_read(struct db *db) {
     return r;
 }
 
-/* Made here and not by SQLite, because nobody else may read what is in it: URLs and headers carry
- * secrets. The log beside it gets the same mode. */
-static int file_make(const char *path) {
-    _cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+static int sync_parent(const char *path) {
+    _cleanup_free_ char *dir = strdup(path);
 
-    return fd < 0 ? -errno : 0;
+    if (!dir)
+        return -ENOMEM;
+    *strrchr(dir, '/') = '\0';
+    _cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+/* Made here and not by SQLite, because nobody else may read what is in it: URLs and headers carry
+ * secrets. The log beside it gets the same mode. It gets its name when there are tables in it, so
+ * that an empty one is a damaged one. */
+static int file_make(const char *path, char **ret_why) {
+    _cleanup_free_ char *new = NULL;
+    sqlite3 *sqlite = NULL;
+
+    if (asprintf(&new, "%s.new", path) < 0)
+        return -ENOMEM;
+    unlink(new);
+    _cleanup_close_ int fd = open(new, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+    int r = fd < 0 ? -errno : 0;
+    if (r >= 0 && sqlite3_open_v2(new, &sqlite, SQLITE_OPEN_READWRITE | SQLITE_OPEN_EXRESCODE,
+                                  NULL) != SQLITE_OK)
+        r = -EIO;
+    if (r >= 0)
+        r = schema_prepare(sqlite, new, ret_why);
+    if (sqlite3_close(sqlite) != SQLITE_OK && r >= 0)
+        r = -EIO;
+    if (r >= 0 && (rename(new, path) < 0 || sync_parent(path) < 0))
+        r = -errno;
+    if (r < 0 && !*ret_why && asprintf(ret_why, "%s can't be made: %s", path, strerror(-r)) < 0)
+        *ret_why = NULL;
+    if (r < 0)
+        unlink(new);
+    return r;
 }
 
 static int db_load(struct db *db, const char *path, char **ret_why) {
-    int r = file_make(path);
+    int r = repair_look(path, ret_why), copy = 0;
 
-    if (r < 0) {
-        if (asprintf(ret_why, "%s can't be opened: %s", path, strerror(-r)) < 0)
-            *ret_why = NULL;
+    if (r == 0)
+        r = file_make(path, ret_why);
+    if (r < 0)
         return r;
-    }
+    copy = backup_find(path);
+    if (copy < 0)
+        return copy;
     if (sqlite3_open_v2(path, &db->sqlite,
                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
                         NULL) != SQLITE_OK)
@@ -473,20 +507,22 @@ static int db_load(struct db *db, const char *path, char **ret_why) {
     r = schema_prepare(db->sqlite, path, ret_why);
     if (r < 0)
         return r;
-    r = statements_prepare(db);
+    if (copy)
+        r = backup_adopt(db->sqlite);
+    if (r >= 0)
+        r = statements_prepare(db);
     if (r >= 0)
         r = meta_read(db);
     if (r >= 0)
         r = counters_read(db);
     if (r >= 0)
+        r = repair_look_rows(db->sqlite, ret_why);
+    if (r >= 0)
         r = meta_set(db, "doubted", db->doubted);
     if (r >= 0)
         r = meta_set(db, "open", 1);
-    if (r < 0 && asprintf(ret_why,
-                          "%s is damaged (%s): restore it from a backup, or move it away to start"
-                          " with an empty queue",
-                          path, db_error_text(db)) < 0)
-        *ret_why = NULL;
+    if (r < 0 && !*ret_why)
+        *ret_why = repair_advice(path, db_error_text(db));
     return r;
 }
 

@@ -134,6 +134,11 @@ struct db {
     int64_t doubted;               /* jobs below may have part files that their rows don't know of */
     bool wrote;                    /* the last commit wrote something */
     int wal_frames, checkpoint_at; /* pages in the log; how many make it worth moving them */
+    struct {
+        int64_t number;      /* 0: none is under way */
+        uint64_t size;       /* of the file that is copied */
+        uint64_t until, end; /* CLOCK_MONOTONIC usec: when it is given up, now and at the latest */
+    } backup;
     char error[200];               /* db_error_text() */
 };
 

@@ -59,6 +59,9 @@ static void on_ready(void *userdata, const struct store_ready *ready) {
     f->ready = *ready;
 }
 
+/* Where the directories are made. */
+static const char *fixture_top = "/tmp";
+
 /* How the store comes up: 0 or a negative errno. */
 static int fixture_open(struct fixture *f, char **ret_why) {
     struct store_settings settings = {.ready = on_ready,
@@ -98,7 +101,7 @@ static inline int fixture_setup(void **state) {
     char *why = NULL;
 
     created = now_usec(CLOCK_REALTIME);
-    strcpy(f->dir, "/tmp/test_store.XXXXXX");
+    snprintf(f->dir, sizeof(f->dir), "%s/test_store.XXXXXX", fixture_top);
     assert_non_null(mkdtemp(f->dir));
     assert_return_code(sd_event_new(&f->event), 0);
     assert_return_code(fixture_open(f, &why), 0);
@@ -107,7 +110,8 @@ static inline int fixture_setup(void **state) {
 }
 
 static inline int fixture_teardown(void **state) {
-    static const char *const names[] = {"queue.db", "queue.db-wal", "queue.db-journal"};
+    static const char *const names[] = {"queue.db", "queue.db-wal", "queue.db-journal",
+                                        "queue.db-suspect", "queue.db-wal.old"};
     struct fixture *f = *state;
 
     store_close(f->store);
