@@ -42,6 +42,8 @@ static const char *const thorough[] = {
     " (SELECT lane, sum(state = 0) q, sum(state = 1) w, sum(state = 2) p, sum(state = 7) s"
     " FROM jobs WHERE lane IS NOT NULL GROUP BY lane) c ON c.lane = l.id"
     " WHERE (queued, waiting, paused, staged) IS NOT (q, w, p, s)",
+    "SELECT 'lane ' || id || ' is missing in its line, or stands in it for nothing' FROM lanes"
+    " WHERE (queued > 0 AND due IS NULL) <> (in_line IS NOT NULL)",
     "SELECT 'job ' || id || ' is in no lane, or has ended and is in one' FROM jobs"
     " WHERE iif(state IN (4, 5, 6), lane IS NOT NULL,"
     " lane IS NULL OR lane NOT IN (SELECT id FROM lanes))",

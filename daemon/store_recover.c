@@ -72,9 +72,9 @@ static const char *const steps[] = {
 
     "DELETE FROM lanes",
     "UPDATE jobs SET lane = NULL",
-    "INSERT INTO lanes(hash, uid, host, turn, queued, waiting, paused, staged)"
+    "INSERT INTO lanes(hash, uid, host, turn, queued, waiting, paused, staged, in_line)"
     " SELECT lane_hash(h), uid, h, min(rank), sum(state = 0), sum(state = 1), sum(state = 2),"
-    " sum(state = 7) FROM (SELECT url_host(url) AS h, uid, rank, state FROM jobs j JOIN batches b"
+    " sum(state = 7), iif(sum(state = 0) > 0, 1, NULL) FROM (SELECT url_host(url) AS h, uid, rank, state FROM jobs j JOIN batches b"
     " ON b.id = j.batch WHERE state NOT IN (4, 5, 6)) GROUP BY uid, h ORDER BY min(rank)",
     "UPDATE jobs SET lane = l.id FROM lanes l, batches b WHERE b.id = jobs.batch"
     " AND l.hash = lane_hash(url_host(jobs.url)) AND l.uid = b.uid AND l.host = url_host(jobs.url)"
@@ -89,6 +89,8 @@ static const char *const steps[] = {
     " ifnull((SELECT o.value FROM old_meta o WHERE o.name = meta.name"
     " AND typeof(o.value) = 'integer'), 1)) WHERE name = 'next_batch'",
     "UPDATE meta SET value = (SELECT ifnull(max(id), 0) + 1 FROM lanes) WHERE name = 'next_lane'",
+    /* As after a crash: any of the jobs may have a part file. */
+    "UPDATE meta SET value = 1 WHERE name = 'open'",
 };
 
 static const char take_id[] =
