@@ -54,6 +54,7 @@ struct sched_job {
     uid_t uid;        /* whose lane it came from */
     uint64_t started; /* when sched_next() gave it, */
     bool refused;     /* and how */
+    unsigned wide;    /* connections that it has besides the first */
 };
 
 /* What a host is allowed. */
@@ -177,6 +178,10 @@ enum sched_says {
  * sched_host_info(). Failures of jobs that started before the host's last trouble count once. */
 void sched_ended(struct sched *s, struct sched_job *job, enum sched_says says, uint64_t retry_after,
                  unsigned error, uint64_t now);
+
+/* The active job would have so many more connections to its host: how many of them it gets. They count
+ * as active until it has ended. Once for each start. */
+unsigned sched_widen(struct sched *s, struct sched_job *job, unsigned wanted);
 
 /* Takes a queued (not active) job out of the window. */
 void sched_remove(struct sched *s, struct sched_job *job);

@@ -84,6 +84,8 @@ static const char *const migrations[] = {
     " size INTEGER, error INTEGER, worker INTEGER, flags INTEGER, started INTEGER,"
     " finished INTEGER, output TEXT, message TEXT, effective_url TEXT, content_type TEXT,"
     " digest TEXT, answer TEXT, PRIMARY KEY(job, n)) WITHOUT ROWID;",
+
+    "ALTER TABLE jobs ADD COLUMN kept_ranges TEXT",
 };
 
 static void why(char **ret_why, const char *fmt, ...) _printf_(2, 3);
