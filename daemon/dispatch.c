@@ -80,6 +80,13 @@ void dispatch_on_checkpoint(void *userdata, struct pool_job *job, const struct w
         job_kept_done(&copy);
 }
 
+unsigned dispatch_on_widen(void *userdata, struct pool_job *job, unsigned wanted) {
+    struct live_job *l = live_of(job, pool);
+    struct dispatch *d = userdata;
+
+    return l->in_sched ? sched_widen(d->sched, &l->sched, wanted) : 0;
+}
+
 /* What is said, as a state; the one that it would have otherwise if nothing is. */
 static enum job_state wished(const struct live_job *l, enum job_state otherwise) {
     return l->wish == WISH_CANCEL ? JOB_CANCELLED : l->wish == WISH_PAUSE ? JOB_PAUSED : otherwise;
@@ -103,7 +110,11 @@ static void attempt_void(struct live_job *l) {
 
 /* Given back; what it left of the file is known after a restart too. */
 static void result_released(struct live_job *l, const struct wire_result *result) {
-    if (result->kept.offset != l->row->kept.offset || result->kept.file != l->row->kept.file)
+    const struct job_kept *kept = &l->row->kept;
+    bool same = result->kept.ranges && kept->ranges ? streq(result->kept.ranges, kept->ranges)
+                                                    : result->kept.ranges == kept->ranges;
+
+    if (result->kept.offset != kept->offset || result->kept.file != kept->file || !same)
         dispatch_on_checkpoint(l->dispatch, &l->pool, &result->kept);
     attempt_void(l);
 }

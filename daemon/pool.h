@@ -34,6 +34,8 @@ struct pool_job_handlers {
     void (*room)(void *userdata);                         /* pool_has_room() may have become true */
     struct pool_job *(*find)(void *userdata, int64_t id); /* NULL: no such job */
     void (*fetched)(void *userdata, struct pool_job *job);
+    /* Its file is large: of so many more connections to the host, how many may it use? */
+    unsigned (*widen)(void *userdata, struct pool_job *job, unsigned wanted);
     void (*checkpoint)(void *userdata, struct pool_job *job, const struct wire_kept *kept);
     void (*result)(void *userdata, struct pool_job *job, const struct wire_result *result);
     /* The worker died (or was killed) holding the job. to_blame: by a fault of its own while it ran

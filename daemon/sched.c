@@ -122,10 +122,25 @@ static bool host_leave(struct sched_job *job) {
         h->n_refused--;
     else
         h->n_active--;
+    h->n_wide -= job->wide;
+    job->wide = 0;
     if (probe)
         h->probe = NULL;
     job->lane->n_active--;
     return probe;
+}
+
+unsigned sched_widen(struct sched *s, struct sched_job *job, unsigned wanted) {
+    struct sched_host *h = job->host;
+    unsigned used = h->n_active + h->n_wide;
+
+    if (job->wide > 0 || job->refused || h->health.state != SCHED_HOST_OPEN ||
+        used >= h->health.limit)
+        return 0;
+    job->wide = MIN(wanted, h->health.limit - used);
+    h->n_wide += job->wide;
+    sched_host_changed(s, h);
+    return job->wide;
 }
 
 void sched_unstart(struct sched *s, struct sched_job *job) {

@@ -57,6 +57,7 @@ struct sched_job {
     uint64_t started; /* when sched_next() gave it, */
     bool refused;     /* and how */
     bool answered;    /* sched_answered() was told of it */
+    unsigned wide;    /* connections that it has besides the first */
 };
 
 /* What a host is allowed. */
@@ -190,6 +191,10 @@ bool sched_is_curious(const struct sched_job *job);
 
 /* The job's host has begun to send what it was asked for. That it ends well is no news then. */
 void sched_answered(struct sched *s, struct sched_job *job, uint64_t now);
+
+/* The active job would have so many more connections to its host: how many of them it gets. They count
+ * as active until it has ended. Once for each start. */
+unsigned sched_widen(struct sched *s, struct sched_job *job, unsigned wanted);
 
 /* Takes a queued (not active) job out of the window. */
 void sched_remove(struct sched *s, struct sched_job *job);

@@ -113,6 +113,7 @@ struct sched_host {
     struct sched_health health;
     const struct sched_job *probe;
     unsigned n_active, n_refused;
+    unsigned n_wide; /* connections that active jobs have besides their first */
     size_t n_queued;
     size_t n_structs;         /* lanes in memory */
     struct sched_lane *lanes; /* in the window */

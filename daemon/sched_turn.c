@@ -234,7 +234,7 @@ void sched_host_changed(struct sched *s, struct sched_host *h) {
     bool was_open = h->open, was_away = h->away;
     struct sched_lane *lane, *tmp;
 
-    h->wake = sched_health_wake(&h->health, &h->policy, h->n_active);
+    h->wake = sched_health_wake(&h->health, &h->policy, h->n_active + h->n_wide);
     h->open = down || h->wake <= s->now;
     h->away = !h->open && h->wake < USEC_INFINITY && h->wake - s->now > AWAY_USEC;
     host_wait(s, h, down);

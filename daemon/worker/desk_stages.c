@@ -181,7 +181,7 @@ void on_save(void *userdata, struct task *t) {
     if (!publisher_has_room(d->publisher))
         return;
     s = calloc(1, sizeof(*s));
-    if (!s || transfer_save(d->slots[t->slot], &s->parcel, &s->kept) < 0) {
+    if (!s || transfer_save(d->slots[t->slot], &s->parcel, &s->kept, s->ranges) < 0) {
         free(s);
         return;
     }
@@ -192,6 +192,13 @@ void on_save(void *userdata, struct task *t) {
         saving_done(d, s);
     else
         publisher_put(d->publisher, &s->parcel);
+}
+
+void on_widen(void *userdata, struct task *t, unsigned n) {
+    struct desk *d = userdata;
+    struct wire_widen widen = {.id = t->job.id, .n = n};
+
+    link_send_widen(d->link, &widen);
 }
 
 /* ---- stages ---- */
@@ -265,9 +272,12 @@ static void task_fetched(struct desk *d, struct task *t) {
 
 void on_transfer_ended(void *userdata, CURL *easy, CURLcode code) {
     struct desk *d = userdata;
-    struct transfer *transfer = transfer_of(easy);
-    struct task *t = transfer_task(transfer);
+    struct transfer *transfer = transfer_over(transfer_of(easy), &code);
+    struct task *t;
 
+    if (!transfer)
+        return;
+    t = transfer_task(transfer);
     transfer_finish(transfer, code);
     switch (transfer_trust(transfer, code)) {
     case TRANSFER_TRUSTED:

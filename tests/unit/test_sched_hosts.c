@@ -16,6 +16,27 @@ static void test_host_has_at_most_its_connections(void **state) {
     assert_null(next(f));
 }
 
+static void test_more_connections_of_a_job_count(void **state) {
+    struct fixture *f = *state;
+    struct sched_job *first;
+
+    f->policy.connections = 4;
+    add_many(f, 1, 1, 0, 9);
+    first = next(f);
+    assert_int_equal(sched_widen(f->s, first, 2), 2);
+    assert_int_equal(sched_widen(f->s, first, 1), 0); /* once */
+    assert_non_null(next(f));
+    assert_null(next(f));
+    end(f, first, SCHED_SAYS_FINE);
+    first = next(f);
+    assert_int_equal(sched_widen(f->s, first, 9), 2);
+    assert_null(next(f));
+    sched_unstart(f->s, first);
+    for (int i = 0; i < 3; i++)
+        assert_non_null(next(f));
+    assert_null(next(f));
+}
+
 static void test_starts_are_delay_apart(void **state) {
     struct fixture *f = *state;
 
@@ -266,6 +287,7 @@ static void test_failures_are_known_again_when_a_lane_comes_back(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(host_has_at_most_its_connections),
+        TEST(more_connections_of_a_job_count),
         TEST(starts_are_delay_apart),
         TEST(busy_host_is_left_alone_for_retry_after),
         TEST(retry_after_is_obeyed_up_to_an_hour),
