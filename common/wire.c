@@ -174,20 +174,25 @@ int wire_put_release(struct buf *b, int64_t id) {
     return record_close(b, at);
 }
 
-static int put_widen(struct buf *b, uint8_t type, const struct wire_widen *m) {
-    size_t at = record_open(b, type);
+int wire_put_widen(struct buf *b, const struct wire_widen *m) {
+    size_t at = record_open(b, WIRE_WIDEN);
 
     put_u64(b, (uint64_t)m->id);
     put_u32(b, m->n);
     return record_close(b, at);
 }
 
-int wire_put_widen(struct buf *b, const struct wire_widen *m) {
-    return put_widen(b, WIRE_WIDEN, m);
-}
+int wire_put_widened(struct buf *b, const struct wire_widened *m) {
+    size_t at = record_open(b, WIRE_WIDENED);
 
-int wire_put_widened(struct buf *b, const struct wire_widen *m) {
-    return put_widen(b, WIRE_WIDENED, m);
+    put_u64(b, (uint64_t)m->id);
+    put_u32(b, m->n);
+    put_u32(b, m->n_mirrors);
+    for (uint32_t i = 0; i < m->n_mirrors; i++) {
+        put_str(b, m->mirrors[i].url);
+        put_u32(b, m->mirrors[i].n);
+    }
+    return record_close(b, at);
 }
 
 int wire_put_rate(struct buf *b, const struct wire_rate *m) {
@@ -435,6 +440,21 @@ int wire_get_widen(const void *p, size_t n, struct wire_widen *ret) {
 
     ret->id = (int64_t)get_u64(&c);
     ret->n = get_u32(&c);
+    return cursor_end(&c);
+}
+
+int wire_get_widened(const void *p, size_t n, struct wire_widened *ret) {
+    struct cursor c = {.p = p, .left = n};
+
+    ret->id = (int64_t)get_u64(&c);
+    ret->n = get_u32(&c);
+    ret->n_mirrors = get_u32(&c);
+    if (ret->n_mirrors > WIRE_MIRRORS_MAX)
+        return -EBADMSG;
+    for (uint32_t i = 0; i < ret->n_mirrors; i++) {
+        ret->mirrors[i].url = get_str(&c);
+        ret->mirrors[i].n = get_u32(&c);
+    }
     return cursor_end(&c);
 }
 

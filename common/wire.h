@@ -51,7 +51,7 @@ enum wire_type {
     WIRE_DISCARDED = 10, /* from the worker: it is not there any more */
     WIRE_RATE = 12,      /* to the worker: the job's own rate limit from now on */
     WIRE_WIDEN = 13,     /* from the worker: the file is large, may so many more connections be used? */
-    WIRE_WIDENED = 14,   /* to the worker: so many, which count as the host's until the job has ended */
+    WIRE_WIDENED = 14,   /* to the worker: these, which count as their hosts' until the job has ended */
     WIRE_MAX_
 };
 
@@ -110,6 +110,18 @@ struct wire_rate {
 struct wire_widen {
     int64_t id;
     uint32_t n; /* connections besides the first */
+};
+
+#define WIRE_MIRRORS_MAX 4
+
+struct wire_widened {
+    int64_t id;
+    uint32_t n; /* connections besides the first, for the job's own URL */
+    uint32_t n_mirrors;
+    struct wire_mirror {
+        const char *url; /* of the same file, canonical; nothing that shows who asks is for it */
+        uint32_t n;      /* connections */
+    } mirrors[WIRE_MIRRORS_MAX];
 };
 
 struct wire_checkpoint {
@@ -200,7 +212,7 @@ int wire_put_discarded(struct buf *b, int64_t id);
 int wire_put_release(struct buf *b, int64_t id);
 int wire_put_rate(struct buf *b, const struct wire_rate *m);
 int wire_put_widen(struct buf *b, const struct wire_widen *m);
-int wire_put_widened(struct buf *b, const struct wire_widen *m);
+int wire_put_widened(struct buf *b, const struct wire_widened *m);
 int wire_put_stop(struct buf *b);
 int wire_put_fetched(struct buf *b, int64_t id);
 int wire_put_checkpoint(struct buf *b, const struct wire_checkpoint *m);
@@ -212,7 +224,8 @@ int wire_get_config(const void *p, size_t n, struct wire_config *ret);
 int wire_get_job(const void *p, size_t n, struct wire_job *ret);
 int wire_get_id(const void *p, size_t n, int64_t *ret); /* CANCEL, RELEASE, FETCHED, DISCARDED */
 int wire_get_rate(const void *p, size_t n, struct wire_rate *ret);
-int wire_get_widen(const void *p, size_t n, struct wire_widen *ret); /* WIDEN, WIDENED */
+int wire_get_widen(const void *p, size_t n, struct wire_widen *ret);
+int wire_get_widened(const void *p, size_t n, struct wire_widened *ret);
 int wire_get_empty(const void *p, size_t n);            /* STOP */
 int wire_get_discard(const void *p, size_t n, struct wire_discard *ret);
 int wire_get_checkpoint(const void *p, size_t n, struct wire_checkpoint *ret);

@@ -80,13 +80,6 @@ void dispatch_on_checkpoint(void *userdata, struct pool_job *job, const struct w
         job_kept_done(&copy);
 }
 
-unsigned dispatch_on_widen(void *userdata, struct pool_job *job, unsigned wanted) {
-    struct live_job *l = live_of(job, pool);
-    struct dispatch *d = userdata;
-
-    return l->in_sched ? sched_widen(d->sched, &l->sched, wanted) : 0;
-}
-
 /* What is said, as a state; the one that it would have otherwise if nothing is. */
 static enum job_state wished(const struct live_job *l, enum job_state otherwise) {
     return l->wish == WISH_CANCEL ? JOB_CANCELLED : l->wish == WISH_PAUSE ? JOB_PAUSED : otherwise;

@@ -140,11 +140,8 @@ static int worker_widen(struct pool_worker *w, const void *payload, size_t len) 
     job = worker_job(w, m.id);
     if (!job || job->fetched)
         return -EBADMSG;
-    m.n = jobs->widen(jobs->userdata, job, m.n);
-    r = wire_put_widened(chan_buf(w->chan), &m);
-    if (r == 0)
-        chan_queued(w->chan);
-    return 0; /* in want of memory the file comes over one connection */
+    jobs->widen(jobs->userdata, job, m.n);
+    return 0;
 }
 
 static int worker_checkpoint(struct pool_worker *w, const void *payload, size_t len) {
@@ -344,6 +341,15 @@ void pool_release(struct pool *p, struct pool_job *job) {
         worker_kill(job->worker);
     else
         chan_queued(job->worker->chan);
+}
+
+int pool_widened(struct pool *p, struct pool_job *job, const struct wire_widened *message) {
+    int r = wire_put_widened(chan_buf(job->worker->chan), message);
+
+    (void)p;
+    if (r == 0)
+        chan_queued(job->worker->chan);
+    return r;
 }
 
 int pool_set_rate(struct pool *p, struct pool_job *job, uint64_t rate) {

@@ -196,7 +196,7 @@ static void host_wait(struct sched *s, struct sched_host *h, bool down) {
 }
 
 static bool host_is_idle(const struct sched_host *h) {
-    return h->n_structs == 0 && h->n_active == 0 && h->n_refused == 0;
+    return h->n_structs == 0 && h->n_active == 0 && h->n_wide == 0 && h->n_refused == 0;
 }
 
 void sched_hosts_forget(struct sched *s) {

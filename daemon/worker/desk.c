@@ -93,13 +93,13 @@ int desk_rate(struct desk *d, const struct wire_rate *rate) {
     return 0;
 }
 
-int desk_widened(struct desk *d, const struct wire_widen *widened) {
+int desk_widened(struct desk *d, const struct wire_widened *widened) {
     struct task *t = NULL;
 
     HASH_FIND(hh, d->tasks, &widened->id, sizeof(widened->id), t);
     /* Of slots that others wait for none is taken. */
     if (t && t->stage == TASK_RUNNING)
-        transfer_widen(d->slots[t->slot], MIN(widened->n, d->n_free));
+        transfer_widen(d->slots[t->slot], widened, d->n_free);
     return 0;
 }
 

@@ -141,7 +141,7 @@ static void task_keep(struct desk *d, struct task *t, enum wire_outcome outcome)
     slot_release(d, t->slot);
     t->outcome = (uint8_t)outcome;
     t->stage = TASK_PUBLISHING;
-    if (d->config.fsync == FSYNC_NEVER) {
+    if (d->config.fsync == FSYNC_NEVER && !t->parcel.reserved) {
         task_published(d, t);
         return;
     }
@@ -188,7 +188,7 @@ void on_save(void *userdata, struct task *t) {
     s->job = t->job.id;
     s->serial = t->serial;
     DL_APPEND(d->savings, s);
-    if (d->config.fsync == FSYNC_NEVER)
+    if (d->config.fsync == FSYNC_NEVER && !s->parcel.reserved)
         saving_done(d, s);
     else
         publisher_put(d->publisher, &s->parcel);
@@ -198,7 +198,8 @@ void on_widen(void *userdata, struct task *t, unsigned n) {
     struct desk *d = userdata;
     struct wire_widen widen = {.id = t->job.id, .n = n};
 
-    link_send_widen(d->link, &widen);
+    if (!t->fetched) /* else its connections aren't counted any more */
+        link_send_widen(d->link, &widen);
 }
 
 /* ---- stages ---- */

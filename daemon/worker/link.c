@@ -78,8 +78,8 @@ static int on_rate(struct link *l, const void *payload, size_t len) {
 }
 
 static int on_widened(struct link *l, const void *payload, size_t len) {
-    struct wire_widen message;
-    int r = wire_get_widen(payload, len, &message);
+    struct wire_widened message;
+    int r = wire_get_widened(payload, len, &message);
 
     return r < 0 ? r : l->handlers.widened(l->handlers.userdata, &message);
 }

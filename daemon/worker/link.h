@@ -23,7 +23,7 @@ struct link_handlers {
     int (*cancel)(void *userdata, int64_t id);
     int (*discard)(void *userdata, const struct wire_discard *message);
     int (*release)(void *userdata, int64_t id);
-    int (*widened)(void *userdata, const struct wire_widen *widened);
+    int (*widened)(void *userdata, const struct wire_widened *widened);
     int (*rate)(void *userdata, const struct wire_rate *rate);
     int (*stop)(void *userdata);
     void *userdata;

@@ -126,7 +126,7 @@ static int on_release(void *userdata, int64_t id) {
     return desk_release(w->desk, id);
 }
 
-static int on_widened(void *userdata, const struct wire_widen *widened) {
+static int on_widened(void *userdata, const struct wire_widened *widened) {
     struct worker *w = userdata;
 
     return desk_widened(w->desk, widened);

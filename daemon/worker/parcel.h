@@ -28,6 +28,7 @@ struct parcel {
     int fd; /* the part file, -1 once it is closed */
     struct dir *dir;
     bool unnamed; /* it has no name yet, not even part (unnamed.h) */
+    bool reserved; /* its size says nothing of what is in it: to be kept, it is always synced */
     char part[PART_NAME_MAX];
     const char *name; /* wanted, in dir; the owner's, valid as long as the parcel */
     enum on_conflict conflict;

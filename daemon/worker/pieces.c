@@ -4,13 +4,19 @@
 
 #include "common/util.h"
 
+/* Of a small piece that would take so long its owner keeps what it will bring within a second, this at
+ * least. */
+#define RESCUE_MSEC 4000
+#define RESCUE_KEEP (16 * KIB)
+#define RESCUES_MAX 16
+
 bool pieces_begin(struct pieces *p, uint64_t offset, uint64_t total, const char *ranges) {
     struct ranges r = {0};
     uint64_t begin = 0, at = offset;
 
     if (offset > total || (ranges && ranges_parse(ranges, offset, (int64_t)total, &r) < 0))
         return false;
-    p->n = 0;
+    p->n = p->rescued = 0;
     for (size_t i = 0; i <= r.n; i++) {
         uint64_t end = i < r.n ? r.list[i].begin : total;
 
@@ -70,28 +76,39 @@ void pieces_spread(struct pieces *p, struct piece *x, unsigned n) {
         x = piece_cut(p, x, x->at + part);
 }
 
+/* Where all are slow, for a limit of ours, taking from one another would never end. */
+static bool is_rescue(const struct pieces *p, uint64_t rest, uint64_t msec) {
+    return rest > 2 * RESCUE_KEEP && msec > RESCUE_MSEC && p->rescued < RESCUES_MAX;
+}
+
 struct piece *pieces_pick(struct pieces *p) {
     struct piece *slowest = NULL;
-    uint64_t longest = 0;
+    uint64_t longest = 0, rest, keep;
 
     for (unsigned i = 0; i < p->n; i++) {
         struct piece *x = &p->list[i];
-        uint64_t rest = x->end - x->at, seconds;
+        uint64_t msec;
 
+        rest = x->end - x->at;
         if (rest > 0 && !x->owner)
             return x;
-        if (rest < 2 * PIECE_MIN || !x->begun)
+        msec = (rest / KIB + 1) * 1000 / (x->speed / KIB + 1) + 1;
+        if (!x->begun || (rest < 2 * PIECE_MIN && !is_rescue(p, rest, msec)))
             continue;
-        /* in units that tell a little from a little more */
-        seconds = (rest / KIB + 1) * 1000 / (x->speed / KIB + 1) + 1;
-        if (seconds > longest) {
-            longest = seconds;
+        if (msec > longest) {
+            longest = msec;
             slowest = x;
         }
     }
     if (!slowest || p->n == PIECES_MAX)
         return NULL;
-    return piece_cut(p, slowest, slowest->at + (slowest->end - slowest->at) / 2);
+    rest = slowest->end - slowest->at;
+    keep = rest / 2;
+    if (rest < 2 * PIECE_MIN) {
+        keep = MIN(keep, MAX(slowest->speed, RESCUE_KEEP));
+        p->rescued++;
+    }
+    return piece_cut(p, slowest, slowest->at + keep);
 }
 
 bool pieces_extend(struct pieces *p, struct piece *x, void **ret_ousted) {

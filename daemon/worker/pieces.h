@@ -33,7 +33,8 @@ struct piece {
 };
 
 struct pieces {
-    unsigned n; /* 1 at least */
+    unsigned n;       /* 1 at least */
+    unsigned rescued; /* small ones that were taken from slow owners */
     struct piece list[PIECES_MAX];
 };
 
@@ -52,7 +53,8 @@ struct piece *pieces_of(struct pieces *p, const void *owner);
 void pieces_spread(struct pieces *p, struct piece *x, unsigned n);
 
 /* A piece that waits for an owner, the first of them; where there is none, half of what its owner
- * would need the longest time for. NULL: there is nothing left that would be worth it. */
+ * would need the longest time for, and more of it where that is little and would take long all the
+ * same. NULL: there is nothing left that would be worth it. */
 struct piece *pieces_pick(struct pieces *p);
 
 /* The piece gets the next one's bytes too, if these have not begun and its request reaches their end.

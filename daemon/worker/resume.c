@@ -123,9 +123,12 @@ const char *resume_misfit(CURL *easy, const struct wire_kept *kept, int64_t *ret
 }
 
 const char *resume_part_misfit(CURL *easy, const struct wire_kept *kept, uint64_t end) {
+    const char *named = kept->etag ? "ETag" : kept->last_modified ? "Last-Modified" : NULL;
+    const char *why;
     int64_t total;
 
-    return misfit(easy, kept, end, &total);
+    why = misfit(easy, kept, end, &total);
+    return why || !named || answer_field(easy, named) ? why : "it does not say of which version it is";
 }
 
 bool resume_is_part(CURL *easy) {

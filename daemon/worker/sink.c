@@ -27,7 +27,7 @@ void sink_begin(struct sink *s, int64_t job, const char *output) {
     s->used = 0;
     s->size = 0;
     s->expected = 0;
-    s->reserved = false;
+    s->reserved = s->sparse = false;
     s->dev = 0;
 }
 
@@ -207,13 +207,19 @@ int sink_settle(struct sink *s) {
 }
 
 int sink_reserve(struct sink *s, uint64_t total) {
+    struct stat st;
     int r = sink_need(s);
 
     if (r == 0)
         r = sink_take(s, 0);
+    if (r == 0 && fstat(s->fd, &st) < 0)
+        r = -errno;
     if (r < 0)
         return r;
+    s->sparse = true;
     s->reserved = fallocate(s->fd, 0, 0, (off_t)total) == 0;
+    if (!s->reserved && errno == ENOSPC) /* it may have got some of it */
+        return ftruncate(s->fd, st.st_size) < 0 ? -errno : -ENOSPC;
     if (s->reserved && s->settings->room)
         room_take(s->settings->room, s->expected);
     s->expected = 0; /* whoever shares the file takes of it too */
@@ -273,6 +279,7 @@ static void sink_hand_over(struct sink *s, struct parcel *ret) {
     ret->dir = TAKE_PTR(s->dir);
     ret->name = s->output + dir_len + (dir_len > 0 ? 1 : 0);
     ret->unnamed = s->unnamed;
+    ret->reserved = s->sparse;
     s->unnamed = false;
     memcpy(ret->part, s->part, sizeof(ret->part));
 }

@@ -54,6 +54,7 @@ struct sink {
     dev_t dev;         /* of the part file's file system, when it is made and there is a room */
     uint64_t expected; /* bytes known to come yet, 0: none are */
     bool reserved;     /* all that may come has its room on the disk */
+    bool sparse;       /* the file's size says nothing of what is in it */
 };
 
 void sink_init(struct sink *s, const struct sink_settings *settings);
@@ -85,8 +86,8 @@ void sink_expect(struct sink *s, uint64_t bytes);
 /* Writes what was collected. */
 int sink_settle(struct sink *s);
 
-/* Reserves the disk's room for a file of total bytes, if there is some (sink_expect()), as far as the
- * file system can. */
+/* From now on bytes may be written anywhere in the file. Reserves the disk's room for total bytes, as
+ * far as the file system can; -ENOSPC, -EROOM (sink_expect()): there isn't so much. */
 int sink_reserve(struct sink *s, uint64_t total);
 
 /* Begins to write into the part file of another sink, from that byte on; sink_leave() ends it. */

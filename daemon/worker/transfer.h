@@ -54,8 +54,8 @@ struct transfer *transfer_of(CURL *easy);
  * has, for it was only one of the connections over which a file comes. */
 struct transfer *transfer_over(struct transfer *t, CURLcode *code);
 
-/* So many more connections may be used for the file now. */
-void transfer_widen(struct transfer *t, unsigned n);
+/* These connections may be used for the file now, but no more than most of them. */
+void transfer_widen(struct transfer *t, const struct wire_widened *widened, unsigned most);
 
 /* curl is through with it. True: the file is complete and in task->parcel. False: nothing is to be
  * published: it failed, as the task says, and what came of it may be in task->parcel as PARCEL_KEEP;

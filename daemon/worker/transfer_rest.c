@@ -198,6 +198,13 @@ bool rest_judge(struct transfer *t, CURLcode code) {
     return false;
 }
 
+/* What is known of ranges hangs on the first bytes. */
+static bool is_worth_it(const struct transfer *t) {
+    if (t->segments)
+        return t->sink.size > 0 && t->offset + t->had + t->task->bytes >= KEEP_MIN;
+    return t->sink.size + t->sink.used >= KEEP_MIN;
+}
+
 void rest_leave(struct transfer *t, bool again) {
     struct task *task = t->task;
 
@@ -207,8 +214,8 @@ void rest_leave(struct transfer *t, bool again) {
     }
     task->kept.offset = 0;
     task->kept.ranges = NULL;
-    if (again && !t->spoilt && t->wanted && t->versioned &&
-        t->sink.size + t->sink.used >= KEEP_MIN && sink_keep(&t->sink, &task->parcel) == 0) {
+    if (again && !t->spoilt && t->wanted && t->versioned && is_worth_it(t) &&
+        sink_keep(&t->sink, &task->parcel) == 0) {
         task->parcel.work = PARCEL_KEEP;
         if (t->segments && !task->ranges)
             task->ranges = malloc(RANGES_TEXT_MAX); /* without it, only the first bytes are kept */
@@ -224,6 +231,7 @@ int transfer_save(struct transfer *t, struct parcel *ret, struct wire_kept *ret_
         return -errno;
     ret->dir = t->sink.dir;
     ret->dir->n_refs++;
+    ret->reserved = t->sink.sparse;
     *ret_kept = kept_in(t, t->sink.fd, ranges);
     t->saving_bytes = t->segments ? t->offset + t->task->bytes : t->sink.size;
     t->saving = true;

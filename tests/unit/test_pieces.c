@@ -93,7 +93,35 @@ static void test_nothing_worth_it_is_left(void **state) {
 
     (void)state;
     p.list[0].at = 64 * PIECE_MIN - 2 * PIECE_MIN + 1;
+    p.list[0].speed = 2 * PIECE_MIN;
     assert_null(pieces_pick(&p));
+}
+
+/* Its owner keeps what takes it a second; but that is not done for ever. */
+static void test_little_of_a_slow_one(void **state) {
+    struct pieces p = fresh();
+    struct piece *x;
+    unsigned n = 0;
+
+    (void)state;
+    p.list[0].at = 63 * PIECE_MIN;
+    p.list[0].speed = 50000;
+    x = pieces_pick(&p);
+    assert_non_null(x);
+    assert_int_equal(x->at, 63 * PIECE_MIN + 50000);
+    check(&p, 64 * PIECE_MIN);
+    while (x && n++ < 100) {
+        p.list[0].owner = x->owner = &owners[1];
+        p.list[0].at = p.list[0].end;
+        pieces_tidy(&p);
+        p.n = 1;
+        p.list[0].at = 63 * PIECE_MIN;
+        p.list[0].end = 64 * PIECE_MIN;
+        p.list[0].speed = 0;
+        p.list[0].begun = true;
+        x = pieces_pick(&p);
+    }
+    assert_in_range(n, 1, 50);
 }
 
 static void test_goes_on_into_what_has_not_begun(void **state) {
@@ -245,6 +273,7 @@ int main(void) {
         cmocka_unit_test(test_what_nobody_has_goes_first),
         cmocka_unit_test(test_half_of_the_slowest),
         cmocka_unit_test(test_nothing_worth_it_is_left),
+        cmocka_unit_test(test_little_of_a_slow_one),
         cmocka_unit_test(test_goes_on_into_what_has_not_begun),
         cmocka_unit_test(test_no_further_than_its_request),
         cmocka_unit_test(test_what_nobody_began_goes_back),

@@ -225,6 +225,43 @@ static void test_widen_round_trip(void **state) {
     buf_done(&b);
 }
 
+static void test_widened_round_trip(void **state) {
+    struct buf b = BUF_INIT(WIRE_PACKET_MAX);
+    struct wire_widened m = {.id = 4, .n = 5, .n_mirrors = 2, .mirrors = {{"a", 1}, {"b", 2}}};
+    const void *p;
+    size_t n;
+
+    (void)state;
+    assert_int_equal(wire_put_widened(&b, &m), 0);
+    m = (struct wire_widened){0};
+    p = payload(&b, WIRE_WIDENED, &n);
+    assert_int_equal(wire_get_widened(p, n, &m), 0);
+    assert_true(m.id == 4 && m.n == 5 && m.n_mirrors == 2);
+    assert_true(m.mirrors[0].n == 1 && m.mirrors[1].n == 2);
+    assert_string_equal(m.mirrors[1].url, "b");
+    assert_int_equal(wire_get_widened(p, n - 1, &m), -EBADMSG);
+    buf_done(&b);
+}
+
+static void test_widened_to_too_many(void **state) {
+    struct buf b = BUF_INIT(WIRE_PACKET_MAX);
+    struct wire_widened m = {.id = 4};
+    const void *p;
+    char *bytes;
+    size_t n;
+
+    (void)state;
+    assert_int_equal(wire_put_widened(&b, &m), 0);
+    p = payload(&b, WIRE_WIDENED, &n);
+    bytes = malloc(n);
+    assert_non_null(bytes);
+    memcpy(bytes, p, n);
+    memset(bytes + n - 4, 0xff, 4);
+    assert_int_equal(wire_get_widened(bytes, n, &m), -EBADMSG);
+    free(bytes);
+    buf_done(&b);
+}
+
 static void test_ranges_that_make_no_sense(void **state) {
     static const char *const wrong[] = {"", "4000-5000", "5000-10001", "6000-7000 5000-5500", "x"};
 
@@ -465,6 +502,8 @@ int main(void) {
         cmocka_unit_test(test_result_round_trip),
         cmocka_unit_test(test_config_round_trip),
         cmocka_unit_test(test_widen_round_trip),
+        cmocka_unit_test(test_widened_round_trip),
+        cmocka_unit_test(test_widened_to_too_many),
         cmocka_unit_test(test_ranges_that_make_no_sense),
         cmocka_unit_test(test_rate_round_trip),
         cmocka_unit_test(test_every_truncation_is_refused),
