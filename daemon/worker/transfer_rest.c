@@ -122,6 +122,7 @@ bool rest_begin(struct transfer *t, int64_t length) {
         transfer_wrong_size(t, (uint64_t)total, "announced"))
         return false;
     if (task->kept.ranges && (r = segments_resume(t, (uint64_t)total)) < 0) {
+        t->wanted = false; /* what is kept stays as it was */
         failure_set_output(&task->failure, r, task->job.output);
         return false;
     }

@@ -82,8 +82,11 @@ size_t segments_take(struct transfer *t, const char *p, size_t n) {
     lead->task->bytes += n;
     t->heard_usec = now_usec(CLOCK_MONOTONIC);
     transfer_show(lead);
-    /* Where its request ends it ends by itself. */
-    return at + n == x->end && x->end < x->reach ? 0 : n;
+    if (at + n < x->end || x->end == x->reach) /* where its request ends it ends by itself */
+        return n;
+    /* What is on its way is for nobody, and would lie before other answers of HTTP/2. */
+    curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, 1L);
+    return 0;
 }
 
 bool segments_stalled(struct transfer *t) {

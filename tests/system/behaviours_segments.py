@@ -25,7 +25,8 @@ async def ranges(request, reply, size: int):
     """A file with an ETag and ranges; ?rate=: bytes a second of each answer.
 
     ?fault=: what is wrong with the answers to requests number ?from= (2) to ?to= (all): 416, 503, 404 (that status),
-    ignores (the whole instead), first, total, etag, short (another range, size or version than asked for),
+    ignores (the whole instead), first, total, etag, short (another range, size or version than asked for), unnamed
+    (no version), wrong (another version's bytes under this one's name),
     stall, reset (after ?after= bytes, 1 MiB). ?most=N: 503 where more than N are answered at once.
     ?changes=N: another version from request N on. ?accept=: of Accept-Ranges. ?length=no: chunks.
     """
@@ -46,7 +47,7 @@ async def ranges(request, reply, size: int):
         if fault == "ignores" or request.header("If-Range") not in (None, etag):
             wanted = None
         begin, end = wanted or (0, size)
-        body = memoryview(body_of(request.path + version, size))[begin:end]
+        body = memoryview(body_of(request.path + (version if fault != "wrong" else "3"), size))[begin:end]
         if wanted:
             first, last, total = begin, end - 1, size
             first -= fault == "first"
@@ -54,6 +55,8 @@ async def ranges(request, reply, size: int):
             last -= fault == "short"
             if fault == "etag":
                 headers[0] = ("ETag", '"other"')
+            if fault == "unnamed":
+                headers = headers[1:]
             headers.append(("Content-Range", f"bytes {first}-{last}/{total}"))
         await reply.head(206 if wanted else 200, [*headers, ("Content-Length", len(body))])
         after = int(query.get("after", MIB)) if fault in ("stall", "reset") else size
