@@ -27,7 +27,8 @@ _Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_PAUSED == 2 && JOB_DON
  *
  * kept_offset is -1 where nothing is kept and yet a part file may be there. When such a job has ended
  * the part file is to be removed; the index jobs_leftover finds it, also after a crash. mirrors_due
- * is "MIRROR:USEC ..." of the mirrors that asked for patience.
+ * is "MIRROR:USEC ..." of the mirrors that asked for patience, kept_ranges what is there behind
+ * kept_offset (ranges.h).
  *
  * meta: open is 1 while a program has the queue open. One that finds it so knows that the last one
  * did not close it: jobs with ids below doubted may have a part file that their rows don't know of.

@@ -15,7 +15,7 @@
  *                _remote: times, versions and names from the server; _line: what came over which
  *                connection; _rate: limits on its speed; _segments: one file over several
  *                connections
- *   pieces.c     which of them fetches which part
+ *   segments_fill.c  begins those; pieces.c: which of them fetches which part
  *   line*.c      connections on which a server may have sent one answer too many
  *   transfer_ftp.c, ftp.c   the same for FTP, FTPS and SFTP
  *   known_hosts.c  host keys of SFTP servers

@@ -11,9 +11,12 @@
  *
  * An answer with another version, another range or no range at all ends that connection only. What it
  * should have brought is left to the first, if that can still reach it, or to the next that has nothing
- * to do. That an answer is to the very range that was asked for shows in its Content-Range, so that it
- * needs no fresh connection to be believed (line.h); and where one agrees with the version of the first
- * answer, that one is believed too.
+ * to do. Parts may come from mirrors, which the master chooses, where the job has a checksum; of their
+ * versions only the length is compared.
+ *
+ * That an answer is to the very range that was asked for shows in its Content-Range, so that it needs
+ * no fresh connection to be believed (line.h); and where one of the job's own server agrees with the
+ * version of the first answer, that one is believed too.
  *
  * The attempt is over when all is there, or when no connection is left.
  */
