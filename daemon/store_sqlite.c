@@ -81,8 +81,10 @@ static const char *const statement_sql[ST_MAX_] = {
         "SELECT " BRIEF_COLUMNS " FROM jobs WHERE id >= ?1 AND id <= ?2 ORDER BY id",
     [ST_JOB_SCAN_TAG] =
         "SELECT " BRIEF_COLUMNS " FROM jobs WHERE tag = ?1 AND id > ?2 ORDER BY id",
-    [ST_JOB_SCAN_LANE] = "SELECT " BRIEF_COLUMNS " FROM jobs WHERE lane = ?1 AND id > ?2"
-                         " ORDER BY id LIMIT ?3",
+    [ST_JOB_SCAN_SAME_RANK] = "SELECT " BRIEF_COLUMNS " FROM jobs WHERE lane = ?1 AND state = ?2"
+                              " AND rank = ?3 AND id > ?4 ORDER BY id",
+    [ST_JOB_SCAN_HIGHER_RANK] = "SELECT " BRIEF_COLUMNS " FROM jobs WHERE lane = ?1"
+                                " AND state = ?2 AND rank > ?3 ORDER BY rank, id",
     [ST_JOB_URL] = "SELECT url, rank FROM jobs WHERE id = ?1",
     [ST_JOB_END] = "UPDATE jobs SET state = ?3, due = NULL, lane = NULL, " PUT_RESULT,
     [ST_JOB_WAIT] = "UPDATE jobs SET state = ?3, due = ?4, " PUT_RESULT,
@@ -125,9 +127,9 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_JOBS_DUE] = "UPDATE OR FAIL jobs SET state = 0, due = NULL WHERE id IN (SELECT id FROM jobs"
                     " WHERE state = 1 AND due <= ?1 ORDER BY due LIMIT ?2) RETURNING lane, rank",
     [ST_JOBS_DELETE] = "DELETE FROM jobs WHERE id >= ?1 AND id <= ?2 RETURNING lane",
-    [ST_JOBS_ENDED] = "SELECT id, state, batch FROM jobs WHERE state IN (4, 5, 6)"
+    [ST_JOBS_ENDED] = "SELECT id, state, batch FROM jobs WHERE state >= 4 AND state <= 6"
                       " AND finished <= ?1 ORDER BY finished LIMIT ?2",
-    [ST_ENDED_FIRST] = "SELECT finished FROM jobs WHERE state IN (4, 5, 6)"
+    [ST_ENDED_FIRST] = "SELECT finished FROM jobs WHERE state >= 4 AND state <= 6"
                        " ORDER BY finished LIMIT 1",
     [ST_DUE_FIRST] = "SELECT due FROM jobs WHERE state = 1 ORDER BY due LIMIT 1",
 
@@ -140,26 +142,31 @@ static const char *const statement_sql[ST_MAX_] = {
 
     [ST_LANE_FIND] = "SELECT id FROM lanes WHERE hash = ?1 AND uid = ?2 AND host = ?3",
     [ST_LANE_INSERT] = "INSERT INTO lanes(id, hash, uid, host, turn, queued, waiting, paused,"
-                       " staged) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-    [ST_LANE_ADD] = "UPDATE OR FAIL lanes SET queued = queued + ?2, waiting = waiting + ?3,"
-                    " paused = paused + ?4, staged = staged + ?5 WHERE id = ?1"
-                    " RETURNING uid, turn, due, queued",
-    [ST_LANE_DELETE] = "DELETE FROM lanes WHERE id = ?1 AND queued + ?2 = 0 AND waiting + ?3 = 0"
-                       " AND paused + ?4 = 0 AND staged + ?5 = 0",
-    [ST_LANE_LOOK] = "SELECT uid, turn, due, queued FROM lanes WHERE id = ?1",
+                       " staged, in_line) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
+                       " iif(?6 > 0, 1, NULL))",
+    [ST_LANE_LOOK] = "SELECT uid, turn, due IS NULL, in_line IS NOT NULL, queued, waiting, paused,"
+                     " staged FROM lanes WHERE id = ?1",
+    /* Two, because the first does without a change of the index. */
+    [ST_LANE_NUMBERS] = "UPDATE lanes SET queued = ?2, waiting = ?3, paused = ?4, staged = ?5"
+                        " WHERE id = ?1",
+    [ST_LANE_NUMBERS_AND_LINE] = "UPDATE lanes SET queued = ?2, waiting = ?3, paused = ?4,"
+                                 " staged = ?5, in_line = iif(?6, 1, NULL) WHERE id = ?1",
+    [ST_LANE_DELETE] = "DELETE FROM lanes WHERE id = ?1",
     [ST_LANE_HURRY] = "UPDATE lanes SET turn = ?2 WHERE id = ?1 AND turn > ?2",
     [ST_LANE_BY_ID] = "SELECT " LANE_COLUMNS " FROM lanes WHERE id = ?1",
-    [ST_LANE_PUT] = "UPDATE lanes SET turn = ?2, due = ?3, failures = ?4 WHERE id = ?1",
-    [ST_LANES_DUE] = "UPDATE OR FAIL lanes SET due = NULL WHERE id IN (SELECT id FROM lanes"
+    [ST_LANE_PUT] = "UPDATE lanes SET turn = ?2, due = ?3, failures = ?4,"
+                    " in_line = iif(?3 IS NULL AND queued > 0, 1, NULL) WHERE id = ?1",
+    [ST_LANES_DUE] = "UPDATE OR FAIL lanes SET due = NULL, in_line = iif(queued > 0, 1, NULL)"
+                     " WHERE id IN (SELECT id FROM lanes"
                      " WHERE due IS NOT NULL AND due <= ?1 ORDER BY due LIMIT ?2)"
                      " RETURNING id, queued",
     [ST_LANE_DUE_FIRST] = "SELECT due FROM lanes WHERE due IS NOT NULL ORDER BY due LIMIT 1",
     /* Two, as for jobs. */
-    [ST_LINE_SAME_TURN] = "SELECT " LANE_COLUMNS " FROM lanes WHERE queued > 0 AND due IS NULL"
+    [ST_LINE_SAME_TURN] = "SELECT " LANE_COLUMNS " FROM lanes WHERE in_line IS NOT NULL"
                           " AND uid = ?1 AND turn = ?2 AND id > ?3 ORDER BY id LIMIT ?4",
-    [ST_LINE_HIGHER_TURN] = "SELECT " LANE_COLUMNS " FROM lanes WHERE queued > 0 AND due IS NULL"
+    [ST_LINE_HIGHER_TURN] = "SELECT " LANE_COLUMNS " FROM lanes WHERE in_line IS NOT NULL"
                             " AND uid = ?1 AND turn > ?2 ORDER BY turn, id LIMIT ?4",
-    [ST_USER_NEXT] = "SELECT uid FROM lanes WHERE queued > 0 AND due IS NULL AND uid > ?1"
+    [ST_USER_NEXT] = "SELECT uid FROM lanes WHERE in_line IS NOT NULL AND uid > ?1"
                      " ORDER BY uid LIMIT 1",
     [ST_LANES_ALL] = "SELECT " LANE_COLUMNS " FROM lanes WHERE id > ?1 ORDER BY id LIMIT ?2",
     [ST_LANES_OF_HOST] = "SELECT " LANE_COLUMNS " FROM lanes WHERE hash = ?3 AND host = ?4"
