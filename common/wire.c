@@ -5,6 +5,7 @@
 
 #include "common/errors.h"
 #include "common/naming.h"
+#include "common/ranges.h"
 
 #define WIRE_NULL UINT32_MAX /* the length that stands for a NULL string */
 #define RECORD_HEAD 5        /* u8 type, u32 length */
@@ -68,6 +69,7 @@ static void put_kept(struct buf *b, const struct wire_kept *k) {
     put_str(b, k->last_modified);
     put_u64(b, k->file);
     put_u64(b, k->source);
+    put_str(b, k->offset > 0 ? k->ranges : NULL);
 }
 
 int wire_put_hello(struct buf *b, const struct wire_hello *m) {
@@ -100,6 +102,8 @@ int wire_put_config(struct buf *b, const struct wire_config *m) {
     put_str(b, m->allow);
     put_str(b, m->proxy);
     put_str(b, m->known_hosts);
+    put_u64(b, m->segment_min);
+    put_u32(b, m->connections);
     return record_close(b, at);
 }
 
@@ -126,6 +130,7 @@ int wire_put_job(struct buf *b, const struct wire_job *m) {
     put_u8(b, m->if_modified);
     put_u8(b, m->remote_time);
     put_u8(b, m->compressed);
+    put_u32(b, m->connections);
     put_kept(b, &m->kept);
     put_u8(b, m->auth);
     put_str(b, m->user);
@@ -166,6 +171,27 @@ int wire_put_release(struct buf *b, int64_t id) {
     size_t at = record_open(b, WIRE_RELEASE);
 
     put_u64(b, (uint64_t)id);
+    return record_close(b, at);
+}
+
+int wire_put_widen(struct buf *b, const struct wire_widen *m) {
+    size_t at = record_open(b, WIRE_WIDEN);
+
+    put_u64(b, (uint64_t)m->id);
+    put_u32(b, m->n);
+    return record_close(b, at);
+}
+
+int wire_put_widened(struct buf *b, const struct wire_widened *m) {
+    size_t at = record_open(b, WIRE_WIDENED);
+
+    put_u64(b, (uint64_t)m->id);
+    put_u32(b, m->n);
+    put_u32(b, m->n_mirrors);
+    for (uint32_t i = 0; i < m->n_mirrors; i++) {
+        put_str(b, m->mirrors[i].url);
+        put_u32(b, m->mirrors[i].n);
+    }
     return record_close(b, at);
 }
 
@@ -294,13 +320,19 @@ static const char *get_str(struct cursor *c) {
 }
 
 static void get_kept(struct cursor *c, struct wire_kept *ret) {
+    struct ranges ranges;
+
     ret->offset = get_u64(c);
     ret->total = (int64_t)get_u64(c);
     ret->etag = get_str_or_null(c);
     ret->last_modified = get_str_or_null(c);
     ret->file = get_u64(c);
     ret->source = get_u64(c);
+    ret->ranges = get_str_or_null(c);
     if (ret->offset > INT64_MAX || ret->total < -1)
+        c->bad = true;
+    if (ret->ranges && !c->bad &&
+        (ret->offset == 0 || ranges_parse(ret->ranges, ret->offset, ret->total, &ranges) < 0))
         c->bad = true;
 }
 
@@ -338,6 +370,8 @@ int wire_get_config(const void *p, size_t n, struct wire_config *ret) {
     ret->allow = get_str(&c);
     ret->proxy = get_str_or_null(&c);
     ret->known_hosts = get_str(&c);
+    ret->segment_min = get_u64(&c);
+    ret->connections = get_u32(&c);
     if (ret->fsync >= FSYNC_MAX_ || ret->transfers == 0)
         c.bad = true;
     return cursor_end(&c);
@@ -383,6 +417,7 @@ int wire_get_job(const void *p, size_t n, struct wire_job *ret) {
     ret->if_modified = get_bool(&c);
     ret->remote_time = get_bool(&c);
     ret->compressed = get_bool(&c);
+    ret->connections = get_u32(&c);
     get_kept(&c, &ret->kept);
     get_access(&c, ret);
     ret->n_headers = get_u32(&c);
@@ -397,6 +432,29 @@ int wire_get_id(const void *p, size_t n, int64_t *ret) {
     struct cursor c = {.p = p, .left = n};
 
     *ret = (int64_t)get_u64(&c);
+    return cursor_end(&c);
+}
+
+int wire_get_widen(const void *p, size_t n, struct wire_widen *ret) {
+    struct cursor c = {.p = p, .left = n};
+
+    ret->id = (int64_t)get_u64(&c);
+    ret->n = get_u32(&c);
+    return cursor_end(&c);
+}
+
+int wire_get_widened(const void *p, size_t n, struct wire_widened *ret) {
+    struct cursor c = {.p = p, .left = n};
+
+    ret->id = (int64_t)get_u64(&c);
+    ret->n = get_u32(&c);
+    ret->n_mirrors = get_u32(&c);
+    if (ret->n_mirrors > WIRE_MIRRORS_MAX)
+        return -EBADMSG;
+    for (uint32_t i = 0; i < ret->n_mirrors; i++) {
+        ret->mirrors[i].url = get_str(&c);
+        ret->mirrors[i].n = get_u32(&c);
+    }
     return cursor_end(&c);
 }
 

@@ -20,7 +20,7 @@
 
 #include "buf.h"
 
-#define WIRE_VERSION 3
+#define WIRE_VERSION 4
 #define WIRE_PACKET_MAX (128 * KIB)
 #define WIRE_RECORD_MAX (120 * KIB)
 #define WIRE_HEADERS_MAX 100
@@ -50,6 +50,8 @@ enum wire_type {
     WIRE_DISCARD = 9,    /* to the worker: remove the part file of a job that nobody has */
     WIRE_DISCARDED = 10, /* from the worker: it is not there any more */
     WIRE_RATE = 12,      /* to the worker: the job's own rate limit from now on */
+    WIRE_WIDEN = 13,     /* from the worker: the file is large, may so many more connections be used? */
+    WIRE_WIDENED = 14,   /* to the worker: these, which count as their hosts' until the job has ended */
     WIRE_MAX_
 };
 
@@ -79,9 +81,12 @@ struct wire_config {
     const char *allow;       /* but for these; both may be "" */
     const char *proxy;       /* its URL, for all jobs, NULL: none */
     const char *known_hosts; /* the file of host keys, for sftp */
+    uint64_t segment_min;    /* bytes: a smaller file is fetched over one connection */
+    uint32_t connections;    /* for one file, of a job that doesn't say */
 };
 
-/* What of a file is on disk already: its first bytes, and how the server named their version. */
+/* What of a file is on disk already: its first bytes, ranges behind them, and how the server named
+ * their version. */
 struct wire_kept {
     uint64_t offset;           /* bytes known to be durable in the part file, 0: nothing is kept */
     int64_t total;             /* of the whole file as the server announced it, -1 unknown */
@@ -89,6 +94,7 @@ struct wire_kept {
     const char *last_modified; /* likewise */
     uint64_t file;             /* part_mark() of the part file */
     uint64_t source;           /* rest_source() of the server that sent them */
+    const char *ranges;        /* behind offset (ranges.h), NULL: none; not with an offset of 0 */
 };
 
 struct wire_discard {
@@ -99,6 +105,23 @@ struct wire_discard {
 struct wire_rate {
     int64_t id;
     uint64_t rate; /* bytes a second, 0: none */
+};
+
+struct wire_widen {
+    int64_t id;
+    uint32_t n; /* connections besides the first */
+};
+
+#define WIRE_MIRRORS_MAX 4
+
+struct wire_widened {
+    int64_t id;
+    uint32_t n; /* connections besides the first, for the job's own URL */
+    uint32_t n_mirrors;
+    struct wire_mirror {
+        const char *url; /* of the same file, canonical; nothing that shows who asks is for it */
+        uint32_t n;      /* connections */
+    } mirrors[WIRE_MIRRORS_MAX];
 };
 
 struct wire_checkpoint {
@@ -137,6 +160,7 @@ struct wire_job {
     bool if_modified;          /* fetch only what differs from the file that is there */
     bool remote_time;          /* the file's mtime is Last-Modified */
     bool compressed;           /* ask for a content coding and undo it */
+    uint32_t connections;      /* for this file at most, 0: as configured */
     struct wire_kept kept;     /* of an earlier attempt */
     uint8_t auth;              /* enum wire_auth; what goes with it is for the URL's origin alone */
     const char *user;          /* of auth, NULL: none */
@@ -187,6 +211,8 @@ int wire_put_discard(struct buf *b, const struct wire_discard *m);
 int wire_put_discarded(struct buf *b, int64_t id);
 int wire_put_release(struct buf *b, int64_t id);
 int wire_put_rate(struct buf *b, const struct wire_rate *m);
+int wire_put_widen(struct buf *b, const struct wire_widen *m);
+int wire_put_widened(struct buf *b, const struct wire_widened *m);
 int wire_put_stop(struct buf *b);
 int wire_put_fetched(struct buf *b, int64_t id);
 int wire_put_checkpoint(struct buf *b, const struct wire_checkpoint *m);
@@ -198,6 +224,8 @@ int wire_get_config(const void *p, size_t n, struct wire_config *ret);
 int wire_get_job(const void *p, size_t n, struct wire_job *ret);
 int wire_get_id(const void *p, size_t n, int64_t *ret); /* CANCEL, RELEASE, FETCHED, DISCARDED */
 int wire_get_rate(const void *p, size_t n, struct wire_rate *ret);
+int wire_get_widen(const void *p, size_t n, struct wire_widen *ret);
+int wire_get_widened(const void *p, size_t n, struct wire_widened *ret);
 int wire_get_empty(const void *p, size_t n);            /* STOP */
 int wire_get_discard(const void *p, size_t n, struct wire_discard *ret);
 int wire_get_checkpoint(const void *p, size_t n, struct wire_checkpoint *ret);

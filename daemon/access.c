@@ -60,6 +60,13 @@ static bool is_private(const char *header) {
     return false;
 }
 
+bool access_is_open(const struct job_spec *spec) {
+    for (size_t i = 0; i < spec->n_headers; i++)
+        if (is_private(spec->headers[i]))
+            return false;
+    return spec->auth == JOB_AUTH_NONE && !spec->client_certificate;
+}
+
 static void drop_private_headers(struct wire_job *message) {
     uint32_t n = 0;
 

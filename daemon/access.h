@@ -28,6 +28,9 @@ struct access {
 /* Wipes and frees. */
 void access_done(struct access *a);
 
+/* Has the job nothing that is for one origin alone? */
+bool access_is_open(const struct job_spec *spec);
+
 /* Fills in what message, which is otherwise complete, has for access, and takes out the headers
  * that are not for its URL. 0; -ENOKEY with a sentence in why when a credential can't be used;
  * -ENOMEM; -EINVAL for URLs that are none. access_done() must follow in any case. */

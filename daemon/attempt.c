@@ -30,7 +30,8 @@ int attempt_keep(struct job_kept *to, const struct wire_kept *from) {
                          .source = from->source,
                          .leftover = to->leftover && from->offset == 0};
 
-    if (copy(&k.etag, from->etag) < 0 || copy(&k.last_modified, from->last_modified) < 0) {
+    if (copy(&k.etag, from->etag) < 0 || copy(&k.last_modified, from->last_modified) < 0 ||
+        copy(&k.ranges, from->ranges) < 0) {
         job_kept_done(&k);
         return -ENOMEM;
     }
@@ -182,7 +183,7 @@ static void try_again(struct job *job, const struct job_spec *spec,
                       const struct attempt_policy *policy, const struct attempt_end *end,
                       bool transient) {
     unsigned retries = retries_of(spec, policy);
-    bool grown = job->kept.offset > end->kept_before;
+    bool grown = job_kept_bytes(&job->kept) > end->kept_before;
     uint64_t delay;
 
     job->state = JOB_FAILED;
@@ -202,7 +203,7 @@ static void try_mirrors(struct job *job, const struct job_spec *spec,
                         bool transient) {
     unsigned retries = retries_of(spec, policy), stalls = job->stalls + 1;
     size_t place = mirror_place(spec, job->url);
-    bool grown = job->kept.offset > end->kept_before;
+    bool grown = job_kept_bytes(&job->kept) > end->kept_before;
     struct turn turn;
     uint64_t delay;
 

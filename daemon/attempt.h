@@ -28,7 +28,7 @@ int attempt_record(struct job *job, const struct wire_result *result, unsigned w
 struct attempt_end {
     bool transient;       /* as the worker judges the failure */
     uint64_t retry_after; /* usec that the server asked to wait, 0: nothing */
-    uint64_t kept_before; /* job->kept.offset when it began */
+    uint64_t kept_before; /* job_kept_bytes() when it began */
     uint64_t now;         /* CLOCK_REALTIME usec */
     uint32_t random;      /* uniform */
 };

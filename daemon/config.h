@@ -79,6 +79,8 @@ struct config {
         uint64_t low_speed_time;
         unsigned max_redirects;
         unsigned digest; /* the one of config_digest_name() */
+        uint64_t segment_min;
+        unsigned connections; /* for a file of that size */
         char *known_hosts; /* the file of host keys */
         char *ca_file; /* "": the certificates that the system trusts */
     } transfer;

@@ -84,6 +84,12 @@ const struct config_key config_keys[] = {
     {KEY(transfer, ca_file, CA_FILE), .standard = "",
      .help = "A file of certificates (PEM) to trust for https, instead of those that the system "
              "trusts."},
+    {KEY(transfer, segment_min, SIZE), .min = 1 * MIB, .max = KIB * KIB * MIB, .standard = "64M",
+     .help = "A file of at least so many bytes is fetched over several connections at once, where "
+             "its server sends parts of it and the host has connections to spare."},
+    {KEY(transfer, connections, COUNT), .min = 1, .max = 16, .standard = "4",
+     .help = "How many connections such a file may have, unless its job says so itself "
+             "(`connections`). 1: no file has more."},
 
     {KEY(transfer, known_hosts, PATH), .standard = "/etc/ssh/ssh_known_hosts",
      .standard_user = "~/.ssh/known_hosts",

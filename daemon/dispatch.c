@@ -103,7 +103,11 @@ static void attempt_void(struct live_job *l) {
 
 /* Given back; what it left of the file is known after a restart too. */
 static void result_released(struct live_job *l, const struct wire_result *result) {
-    if (result->kept.offset != l->row->kept.offset || result->kept.file != l->row->kept.file)
+    const struct job_kept *kept = &l->row->kept;
+    bool same = result->kept.ranges && kept->ranges ? streq(result->kept.ranges, kept->ranges)
+                                                    : result->kept.ranges == kept->ranges;
+
+    if (result->kept.offset != kept->offset || result->kept.file != kept->file || !same)
         dispatch_on_checkpoint(l->dispatch, &l->pool, &result->kept);
     attempt_void(l);
 }

@@ -50,6 +50,7 @@ void dispatch_on_ready(void *userdata, const struct store_ready *ready);
 void dispatch_on_room(void *userdata);
 struct pool_job *dispatch_on_find(void *userdata, int64_t id);
 void dispatch_on_fetched(void *userdata, struct pool_job *job);
+void dispatch_on_widen(void *userdata, struct pool_job *job, unsigned wanted);
 void dispatch_on_checkpoint(void *userdata, struct pool_job *job, const struct wire_kept *kept);
 void dispatch_on_result(void *userdata, struct pool_job *job, const struct wire_result *result);
 void dispatch_on_lost(void *userdata, struct pool_job *job, bool to_blame);

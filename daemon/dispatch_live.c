@@ -141,7 +141,10 @@ static void fill_message(const struct live_job *l, const struct job_spec *spec, 
                  .etag = l->row->kept.etag,
                  .last_modified = l->row->kept.last_modified,
                  .file = l->row->kept.file,
-                 .source = l->row->kept.source},
+                 .source = l->row->kept.source,
+                 .ranges = l->row->kept.ranges},
+        /* Put together from parts it was wrong: that is not done again. */
+        .connections = l->row->result.error == ERR_CHECKSUM ? 1 : spec->connections,
         .n_headers = (uint32_t)MIN(spec->n_headers, (size_t)WIRE_HEADERS_MAX),
     };
     for (uint32_t i = 0; i < ret->n_headers; i++)
@@ -220,7 +223,7 @@ bool live_start(struct live_job *l) {
                          "the job can't be read back from the queue, or sent to a worker");
         return true;
     }
-    l->kept_before = l->row->kept.offset;
+    l->kept_before = job_kept_bytes(&l->row->kept);
     l->row->attempts++;
     l->row->state = JOB_ACTIVE;
     answer_await(l);
@@ -239,7 +242,7 @@ void live_refuse(struct live_job *l) {
     l->stage = LIVE_ACTIVE;
     l->dispatch->n_active++;
     live_leave_sched(l, &nothing);
-    l->kept_before = l->row->kept.offset;
+    l->kept_before = job_kept_bytes(&l->row->kept);
     l->row->attempts++;
     job_result_done(result);
     *result = (struct job_result){

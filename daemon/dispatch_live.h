@@ -29,7 +29,7 @@ struct live_job {
     uint32_t host_bucket; /* ACTIVE, in_sched: of its host's rate limit, 0: none */
     bool maybe_published; /* an attempt was lost sight of: it may have published the file */
     enum dispatch_wish wish;
-    uint64_t kept_before; /* ACTIVE: row->kept.offset when the attempt began */
+    uint64_t kept_before; /* ACTIVE: job_kept_bytes() when the attempt began */
     struct sched_job sched;
     struct pool_job pool;
     struct live_job *next_unsaved;

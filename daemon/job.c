@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "common/ranges.h"
 #include "common/util.h"
 
 #define BIT(state) (1u << JOB_##state)
@@ -83,7 +84,16 @@ void job_result_done(struct job_result *r) {
 void job_kept_done(struct job_kept *k) {
     free(k->etag);
     free(k->last_modified);
+    free(k->ranges);
     *k = (struct job_kept){.total = -1};
+}
+
+uint64_t job_kept_bytes(const struct job_kept *k) {
+    struct ranges r;
+
+    if (!k->ranges || ranges_parse(k->ranges, k->offset, k->total, &r) < 0)
+        return k->offset;
+    return k->offset + ranges_bytes(&r);
 }
 
 void job_kept_drop(struct job_kept *k) {

@@ -64,9 +64,13 @@ struct job_kept {
     char *last_modified; /* likewise */
     uint64_t file;       /* which file they are in, as in struct wire_kept */
     uint64_t source;     /* which server they are from, likewise */
+    char *ranges;        /* durable behind offset (ranges.h), NULL: none; owned */
     bool leftover;       /* offset is 0, and yet there may be a part file, which is of no use */
 };
 void job_kept_done(struct job_kept *k);
+
+/* So many bytes. */
+uint64_t job_kept_bytes(const struct job_kept *k);
 
 /* What is kept, if anything, is of no use any more: its part file is a leftover. */
 void job_kept_drop(struct job_kept *k);
@@ -99,6 +103,7 @@ struct job {
 };
 
 #define JOB_RETRY_ON_MAX 32
+#define JOB_CONNECTIONS_MAX 16
 
 #define JOB_PRIORITY_STEP                                                                          \
     (UINT64_C(60) * 1000000) /* one step of priority is worth a minute of age */
@@ -138,6 +143,7 @@ struct job_spec {
     uint64_t timeout_usec;            /* 0: none */
     uint64_t max_size;                /* bytes, 0: no limit */
     uint64_t max_decoded_size;        /* of the body after its coding; likewise */
+    unsigned connections;             /* for the file at most, 0: as configured */
     int64_t size;                     /* exactly as many bytes, -1: not given */
     char *checksum;                   /* "sha-256:HEX", all lower case; also sha-512, sha-1, md5 */
     uint64_t deadline, not_before;    /* usec since the epoch, 0: none */

@@ -112,6 +112,9 @@ static void write_value(struct buf *b, enum job_key k, const struct job_values *
     case KEY_RATE_LIMIT:
         json_int(b, name, (int64_t)v->rate_limit);
         break;
+    case KEY_CONNECTIONS:
+        json_int(b, name, v->connections);
+        break;
     case KEY_CHECKSUM:
         json_str(b, name, v->checksum);
         break;

@@ -47,6 +47,7 @@ const char *const job_key_names[KEY_MAX_ + 1] = {
     [KEY_PROXY] = "proxy",
     [KEY_PROXY_AUTH] = "proxy_auth",
     [KEY_RATE_LIMIT] = "rate_limit",
+    [KEY_CONNECTIONS] = "connections",
 };
 
 /* Whether the key can stand behind a dot. */
@@ -355,6 +356,8 @@ static int check_value(const struct check *c, const json_t *v, struct job_values
         return check_size(c, v, ret);
     case KEY_RATE_LIMIT:
         return check_rate(c, v, &ret->rate_limit);
+    case KEY_CONNECTIONS:
+        return check_integer(c, v, 1, JOB_CONNECTIONS_MAX, &ret->connections);
     case KEY_CHECKSUM:
         return check_checksum(c, v, ret);
     case KEY_RETRY_ON:

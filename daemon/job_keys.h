@@ -41,6 +41,7 @@ enum job_key {
     KEY_PROXY,
     KEY_PROXY_AUTH,
     KEY_RATE_LIMIT,
+    KEY_CONNECTIONS,
     KEY_MAX_
 };
 
@@ -58,7 +59,7 @@ struct job_values {
     const char *text[KEY_MAX_]; /* of url, output, user_agent, referer, tag, client_certificate,
                                    proxy, proxy_auth */
     enum on_conflict on_conflict;
-    int priority, retries;
+    int priority, retries, connections;
     uint64_t timeout_msec, max_size, max_decoded_size, rate_limit;
     uint64_t deadline_msec, not_before_msec; /* since the epoch */
     enum job_auth auth;

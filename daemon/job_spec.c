@@ -86,6 +86,7 @@ static int copy_values(const struct job_values *v, struct job_spec *ret) {
     ret->max_size = v->max_size;
     ret->max_decoded_size = v->max_decoded_size;
     ret->size = v->size;
+    ret->connections = (unsigned)v->connections;
     ret->deadline = v->deadline_msec * USEC_PER_MSEC;
     ret->not_before = v->not_before_msec * USEC_PER_MSEC;
     ret->content_disposition = job_key_given(v, KEY_CONTENT_DISPOSITION);

@@ -220,6 +220,8 @@ static int start_pool(struct master *m) {
                 .allow = c->network.allow,
                 .proxy = *c->network.proxy ? c->network.proxy : NULL,
                 .known_hosts = c->transfer.known_hosts,
+                .segment_min = c->transfer.segment_min,
+                .connections = c->transfer.connections,
                 .digest = config_digest_name(c->transfer.digest),
             },
     };
@@ -233,6 +235,7 @@ static int start_pool(struct master *m) {
                 .room = dispatch_on_room,
                 .find = dispatch_on_find,
                 .fetched = dispatch_on_fetched,
+                .widen = dispatch_on_widen,
                 .checkpoint = dispatch_on_checkpoint,
                 .result = dispatch_on_result,
                 .lost = dispatch_on_lost,

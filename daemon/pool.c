@@ -129,6 +129,21 @@ static int worker_fetched(struct pool_worker *w, const void *payload, size_t len
     return 0;
 }
 
+static int worker_widen(struct pool_worker *w, const void *payload, size_t len) {
+    const struct pool_job_handlers *jobs = &w->pool->handlers.jobs;
+    struct wire_widen m;
+    struct pool_job *job;
+    int r = wire_get_widen(payload, len, &m);
+
+    if (r < 0)
+        return r;
+    job = worker_job(w, m.id);
+    if (!job || job->fetched)
+        return -EBADMSG;
+    jobs->widen(jobs->userdata, job, m.n);
+    return 0;
+}
+
 static int worker_checkpoint(struct pool_worker *w, const void *payload, size_t len) {
     const struct pool_job_handlers *jobs = &w->pool->handlers.jobs;
     struct wire_checkpoint m;
@@ -184,6 +199,8 @@ int worker_record(void *userdata, uint8_t type, const void *payload, size_t len)
     switch (type) {
     case WIRE_FETCHED:
         return worker_fetched(w, payload, len);
+    case WIRE_WIDEN:
+        return worker_widen(w, payload, len);
     case WIRE_CHECKPOINT:
         return worker_checkpoint(w, payload, len);
     case WIRE_RESULT:
@@ -324,6 +341,15 @@ void pool_release(struct pool *p, struct pool_job *job) {
         worker_kill(job->worker);
     else
         chan_queued(job->worker->chan);
+}
+
+int pool_widened(struct pool *p, struct pool_job *job, const struct wire_widened *message) {
+    int r = wire_put_widened(chan_buf(job->worker->chan), message);
+
+    (void)p;
+    if (r == 0)
+        chan_queued(job->worker->chan);
+    return r;
 }
 
 int pool_set_rate(struct pool *p, struct pool_job *job, uint64_t rate) {

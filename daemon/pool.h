@@ -34,6 +34,8 @@ struct pool_job_handlers {
     void (*room)(void *userdata);                         /* pool_has_room() may have become true */
     struct pool_job *(*find)(void *userdata, int64_t id); /* NULL: no such job */
     void (*fetched)(void *userdata, struct pool_job *job);
+    /* Its file is large and would have so many more connections; pool_widened() may follow. */
+    void (*widen)(void *userdata, struct pool_job *job, unsigned wanted);
     void (*checkpoint)(void *userdata, struct pool_job *job, const struct wire_kept *kept);
     void (*result)(void *userdata, struct pool_job *job, const struct wire_result *result);
     /* The worker died (or was killed) holding the job. to_blame: by a fault of its own while it ran
@@ -89,6 +91,10 @@ int pool_discard(struct pool *p, const struct wire_discard *message, unsigned *r
 
 /* Has its worker give the job back, with what it has of the file. */
 void pool_release(struct pool *p, struct pool_job *job);
+
+/* Tells the worker which connections more the job's file may have. -EMSGSIZE or -ENOMEM: it goes on as
+ * it is. */
+int pool_widened(struct pool *p, struct pool_job *job, const struct wire_widened *message);
 
 /* Tells the worker the job's own rate limit, bytes a second, 0: none. 0 or -ENOMEM. */
 int pool_set_rate(struct pool *p, struct pool_job *job, uint64_t rate);

@@ -33,9 +33,13 @@ struct sched *sched_free(struct sched *s) {
     struct sched_lane *lane, *next_lane;
     struct sched_user *u, *next_user;
     struct sched_host *h, *next_host;
+    struct sched_loan *l, *next_loan;
 
     if (!s)
         return NULL;
+    DL_FOREACH_SAFE(s->loans, l, next_loan) {
+        free(l);
+    }
     HASH_ITER(hh, s->lanes, lane, next_lane) {
         HASH_DEL(s->lanes, lane);
         free(lane);
@@ -113,8 +117,25 @@ uint64_t sched_wake(const struct sched *s) {
     return MIN(wake, s->users_seen + USERS_USEC);
 }
 
+/* All that it has. */
+static void loans_return(struct sched *s, struct sched_job *job) {
+    struct sched_loan *l, *next;
+
+    if (job->wide == 0)
+        return;
+    job->wide = 0;
+    DL_FOREACH_SAFE(s->loans, l, next) {
+        if (l->job != job)
+            continue;
+        l->host->n_wide -= l->n;
+        sched_host_changed(s, l->host);
+        DL_DELETE(s->loans, l);
+        free(l);
+    }
+}
+
 /* The job is active no more. True: it was its host's probe. */
-static bool host_leave(struct sched_job *job) {
+static bool host_leave(struct sched *s, struct sched_job *job) {
     struct sched_host *h = job->host;
     bool probe = h->probe == job;
 
@@ -122,15 +143,50 @@ static bool host_leave(struct sched_job *job) {
         h->n_refused--;
     else
         h->n_active--;
+    loans_return(s, job);
     if (probe)
         h->probe = NULL;
     job->lane->n_active--;
     return probe;
 }
 
+static struct sched_loan *loan_of(struct sched *s, const struct sched_job *job,
+                                  struct sched_host *h) {
+    struct sched_loan *l;
+
+    DL_FOREACH(s->loans, l) {
+        if (l->job == job && l->host == h)
+            return l;
+    }
+    l = calloc(1, sizeof(*l));
+    if (l) {
+        *l = (struct sched_loan){.job = job, .host = h};
+        DL_APPEND(s->loans, l);
+    }
+    return l;
+}
+
+bool sched_widen(struct sched *s, struct sched_job *job, const char *host) {
+    struct sched_host *h = job->refused ? NULL : sched_host_get(s, host);
+    struct sched_loan *l = NULL;
+
+    if (!h)
+        return false;
+    if (h->health.state == SCHED_HOST_OPEN && h->n_active + h->n_wide < h->health.limit &&
+        h->policy.delay == 0 && h->health.not_before <= s->now)
+        l = loan_of(s, job, h);
+    if (l) {
+        l->n++;
+        h->n_wide++;
+        job->wide++;
+    }
+    sched_host_changed(s, h);
+    return l;
+}
+
 void sched_unstart(struct sched *s, struct sched_job *job) {
     struct sched_lane *lane = job->lane;
-    bool probe = host_leave(job);
+    bool probe = host_leave(s, job);
 
     if (!job->refused)
         sched_health_unstart(&job->host->health, probe, job->started);
@@ -170,7 +226,7 @@ void sched_ended(struct sched *s, struct sched_job *job, enum sched_says says, u
     };
 
     sched_refresh(s, now);
-    end.probe = host_leave(job);
+    end.probe = host_leave(s, job);
     sched_health_end(&lane->host->health, &lane->host->policy, &end, s->now);
     job->lane = NULL;
     job->host = NULL;

@@ -57,6 +57,7 @@ struct sched_job {
     uint64_t started; /* when sched_next() gave it, */
     bool refused;     /* and how */
     bool answered;    /* sched_answered() was told of it */
+    unsigned wide;    /* connections that it has besides the first, to whichever hosts */
 };
 
 /* What a host is allowed. */
@@ -190,6 +191,11 @@ bool sched_is_curious(const struct sched_job *job);
 
 /* The job's host has begun to send what it was asked for. That it ends well is no news then. */
 void sched_answered(struct sched *s, struct sched_job *job, uint64_t now);
+
+/* The active job would have another connection, to its own host or to one that has its file too
+ * ("host:port"). True: it gets it, which counts as active at that host until the job has ended. False:
+ * the host has none to spare, is in trouble, or wants its starts to be apart. */
+bool sched_widen(struct sched *s, struct sched_job *job, const char *host);
 
 /* Takes a queued (not active) job out of the window. */
 void sched_remove(struct sched *s, struct sched_job *job);

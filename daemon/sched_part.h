@@ -113,6 +113,7 @@ struct sched_host {
     struct sched_health health;
     const struct sched_job *probe;
     unsigned n_active, n_refused;
+    unsigned n_wide; /* on loan */
     size_t n_queued;
     size_t n_structs;         /* lanes in memory */
     struct sched_lane *lanes; /* in the window */
@@ -122,6 +123,14 @@ struct sched_host {
     bool idle; /* in the list of that name */
     struct sched_host *idle_prev, *idle_next;
     UT_hash_handle hh;
+};
+
+/* Connections that an active job has besides its first. */
+struct sched_loan {
+    const struct sched_job *job;
+    struct sched_host *host;
+    unsigned n;
+    struct sched_loan *prev, *next;
 };
 
 struct sched {
@@ -137,6 +146,7 @@ struct sched {
     struct heap turns;       /* users with an eligible lane */
     struct heap wakes;       /* hosts with queued jobs whose state changes by time */
     struct sched_host *idle; /* remembered only, the longest idle first */
+    struct sched_loan *loans;
     struct sched_lane *sizes[SIZE_CLASSES];
 
     struct sched_lane *hungry;        /* that want a fetch */
@@ -199,5 +209,8 @@ void sched_lane_new(struct sched *s, struct sched_lane **ret, struct sched_user 
 void sched_lane_release(struct sched *s, struct sched_lane *lane);
 void sched_user_release(struct sched *s, struct sched_user *u);
 void sched_host_free(struct sched *s, struct sched_host *h);
+
+/* Makes it if it isn't there; sched_host_changed() must follow. NULL when out of memory. */
+struct sched_host *sched_host_get(struct sched *s, const char *name);
 
 #endif

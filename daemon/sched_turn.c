@@ -196,7 +196,7 @@ static void host_wait(struct sched *s, struct sched_host *h, bool down) {
 }
 
 static bool host_is_idle(const struct sched_host *h) {
-    return h->n_structs == 0 && h->n_active == 0 && h->n_refused == 0;
+    return h->n_structs == 0 && h->n_active == 0 && h->n_wide == 0 && h->n_refused == 0;
 }
 
 void sched_hosts_forget(struct sched *s) {
@@ -234,7 +234,7 @@ void sched_host_changed(struct sched *s, struct sched_host *h) {
     bool was_open = h->open, was_away = h->away;
     struct sched_lane *lane, *tmp;
 
-    h->wake = sched_health_wake(&h->health, &h->policy, h->n_active);
+    h->wake = sched_health_wake(&h->health, &h->policy, h->n_active + h->n_wide);
     h->open = down || h->wake <= s->now;
     h->away = !h->open && h->wake < USEC_INFINITY && h->wake - s->now > AWAY_USEC;
     host_wait(s, h, down);

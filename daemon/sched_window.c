@@ -108,7 +108,7 @@ static struct sched_host *host_new(struct sched *s, const char *name) {
     return h;
 }
 
-static struct sched_host *host_get(struct sched *s, const char *name) {
+struct sched_host *sched_host_get(struct sched *s, const char *name) {
     struct sched_host *h;
 
     HASH_FIND_STR(s->hosts, name, h);
@@ -146,7 +146,7 @@ static int lane_reserve(struct sched_user *u) {
 
 void sched_lane_new(struct sched *s, struct sched_lane **ret, struct sched_user *u, int64_t id,
                     const char *host) {
-    struct sched_host *h = host_get(s, host);
+    struct sched_host *h = sched_host_get(s, host);
     struct sched_lane *lane = NULL;
 
     *ret = NULL;

@@ -14,7 +14,7 @@ enum { FLAG_SKIPPED = 1, FLAG_NOT_MODIFIED = 2 };
 
 /* Where the columns of the result are: bound from 7, read from 0 alone and from 13 in a job's row.
  */
-enum { BIND_RESULT = 7, READ_RESULT = 13, READ_KEPT = 27, READ_PATIENCE = 33 };
+enum { BIND_RESULT = 7, READ_RESULT = 13, READ_KEPT = 27, READ_PATIENCE = 34 };
 
 void row_result_bind(sqlite3_stmt *st, const struct job_result *r) {
     int at = BIND_RESULT;
@@ -49,6 +49,7 @@ void row_kept_bind(sqlite3_stmt *st, int at, const struct job_kept *k) {
     db_bind_text(st, at + 3, k->last_modified);
     db_bind_number(st, at + 4, (int64_t)k->file);
     db_bind_number(st, at + 5, (int64_t)k->source);
+    db_bind_text(st, BIND_RANGES, k->ranges);
 }
 
 /* "0:1700000000000000 2:1700000005000000" */
@@ -135,7 +136,8 @@ static int kept_read(sqlite3_stmt *st, int at, struct job_kept *ret) {
         sqlite3_column_type(st, at + 1) == SQLITE_NULL ? -1 : sqlite3_column_int64(st, at + 1);
     ret->file = (uint64_t)sqlite3_column_int64(st, at + 4);
     ret->source = (uint64_t)sqlite3_column_int64(st, at + 5);
-    return text_read(st, at + 2, &ret->etag) && text_read(st, at + 3, &ret->last_modified)
+    return text_read(st, at + 2, &ret->etag) && text_read(st, at + 3, &ret->last_modified) &&
+                   text_read(st, at + 6, &ret->ranges)
                ? 0
                : -ENOMEM;
 }

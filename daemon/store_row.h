@@ -13,7 +13,9 @@
     "http_status, bytes, size, error, worker, flags, started, finished, output, message,"          \
     " effective_url, content_type, digest, answer"
 
-#define KEPT_COLUMNS "kept_offset, kept_total, kept_etag, kept_modified, kept_file, kept_source"
+#define KEPT_COLUMNS                                                                               \
+    "kept_offset, kept_total, kept_etag, kept_modified, kept_file, kept_source,"         \
+    " kept_ranges"
 
 #define PATIENCE_COLUMNS "stalls, blocked, spent, mirrors_due"
 
@@ -31,7 +33,8 @@
  * run. */
 void row_result_bind(sqlite3_stmt *st, const struct job_result *r);
 
-/* Binds six parameters from at on, KEPT_COLUMNS; likewise. */
+/* Binds six parameters from at on, and ?32, KEPT_COLUMNS; likewise. */
+#define BIND_RANGES 32
 void row_kept_bind(sqlite3_stmt *st, int at, const struct job_kept *k);
 
 /* Binds four parameters from at on, PATIENCE_COLUMNS. */

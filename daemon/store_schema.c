@@ -32,7 +32,8 @@ _Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_PAUSED == 2 && JOB_DON
  *
  * kept_offset is -1 where nothing is kept and yet a part file may be there. When such a job has ended
  * the part file is to be removed; the index jobs_leftover finds it, also after a crash. mirrors_due
- * is "MIRROR:USEC ..." of the mirrors that asked for patience.
+ * is "MIRROR:USEC ..." of the mirrors that asked for patience, kept_ranges what is there behind
+ * kept_offset (ranges.h).
  *
  * meta: open is 1 while a program has the queue open. One that finds it so knows that the last one
  * did not close it: jobs with ids below doubted may have a part file that their rows don't know of.
@@ -72,7 +73,8 @@ static const char *const migrations[] = {
     " flags INTEGER, started INTEGER, finished INTEGER, output TEXT, message TEXT,"
     " effective_url TEXT, content_type TEXT, digest TEXT, answer TEXT, kept_offset INTEGER,"
     " kept_total INTEGER, kept_etag TEXT, kept_modified TEXT, kept_file INTEGER,"
-    " kept_source INTEGER, stalls INTEGER, blocked INTEGER, spent INTEGER, mirrors_due TEXT);"
+    " kept_source INTEGER, stalls INTEGER, blocked INTEGER, spent INTEGER, mirrors_due TEXT,"
+    " kept_ranges TEXT);"
     "CREATE INDEX jobs_lane ON jobs(lane, state, rank) WHERE lane IS NOT NULL;"
     "CREATE INDEX jobs_waiting ON jobs(due) WHERE state = 1;"
     "CREATE INDEX jobs_leftover ON jobs(id) WHERE kept_offset < 0 AND state > 4;"

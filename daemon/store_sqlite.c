@@ -24,7 +24,7 @@
 /* What a job's end and its waiting for another attempt record alike. */
 #define PUT_RESULT                                                                                 \
     "attempts = ?5, crashes = ?6, (" RESULT_COLUMNS ", " KEPT_COLUMNS ") = (" RESULT_PARAMETERS    \
-    ", ?21, ?22, ?23, ?24, ?25, ?26), (" PATIENCE_COLUMNS ") = (?27, ?28, ?29, ?30)"                            \
+    ", ?21, ?22, ?23, ?24, ?25, ?26, ?32), (" PATIENCE_COLUMNS ") = (?27, ?28, ?29, ?30)"                            \
     " WHERE id = ?1 AND state = ?2 AND lane = ?31"
 
 #define NEXT_ATTEMPT "ifnull((SELECT max(n) FROM attempts WHERE job = ?1), 0) + 1"
@@ -91,11 +91,11 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_JOB_END] = "UPDATE jobs SET state = ?3, due = NULL, lane = NULL, " PUT_RESULT,
     [ST_JOB_WAIT] = "UPDATE jobs SET state = ?3, due = ?4, " PUT_RESULT,
     [ST_JOB_HOLD] = "UPDATE jobs SET state = ?3, due = ?4, attempts = ?5, crashes = ?6,"
-                    " (" KEPT_COLUMNS ") = (?7, ?8, ?9, ?10, ?11, ?12),"
+                    " (" KEPT_COLUMNS ") = (?7, ?8, ?9, ?10, ?11, ?12, ?32),"
                     " (" PATIENCE_COLUMNS ") = (?13, ?14, ?15, ?16)"
                     " WHERE id = ?1 AND state = ?2 AND lane = ?31",
     [ST_JOB_MOVE] = "UPDATE jobs SET lane = ?2, url = ?3 WHERE id = ?1 AND (lane <> ?2 OR url <> ?3)",
-    [ST_JOB_CHECKPOINT] = "UPDATE jobs SET (" KEPT_COLUMNS ") = (?2, ?3, ?4, ?5, ?6, ?7)"
+    [ST_JOB_CHECKPOINT] = "UPDATE jobs SET (" KEPT_COLUMNS ") = (?2, ?3, ?4, ?5, ?6, ?7, ?32)"
                           " WHERE id = ?1 AND state = 0",
     /* Those with mark ?2 get mark ?3. */
     [ST_LEFTOVER_PUT] = "UPDATE jobs SET kept_offset = ?3 WHERE id = ?1 AND state IN (2, 5, 6)"

@@ -93,6 +93,16 @@ int desk_rate(struct desk *d, const struct wire_rate *rate) {
     return 0;
 }
 
+int desk_widened(struct desk *d, const struct wire_widened *widened) {
+    struct task *t = NULL;
+
+    HASH_FIND(hh, d->tasks, &widened->id, sizeof(widened->id), t);
+    /* Of slots that others wait for none is taken. */
+    if (t && t->stage == TASK_RUNNING)
+        transfer_widen(d->slots[t->slot], widened, d->n_free);
+    return 0;
+}
+
 int desk_stop(struct desk *d) {
     struct task *t, *next;
 
@@ -158,6 +168,7 @@ static int setup_slots(struct desk *d) {
         .sink = &d->sink,
         .restarted = on_restarted,
         .save = on_save,
+        .widen = on_widen,
         .userdata = d,
         .gate = &d->gate,
         .rates = d->rates,

@@ -41,6 +41,7 @@ int desk_cancel(struct desk *d, int64_t id);
 /* Of a job that is not here. */
 int desk_discard(struct desk *d, const struct wire_discard *message);
 
+int desk_widened(struct desk *d, const struct wire_widened *widened);
 int desk_rate(struct desk *d, const struct wire_rate *rate);
 
 /* Gives the job back, with what there is of its file. */

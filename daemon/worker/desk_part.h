@@ -5,6 +5,7 @@
 #ifndef DLD_WORKER_DESK_PART_H
 #define DLD_WORKER_DESK_PART_H
 
+#include "common/ranges.h"
 #include "daemon/worker/desk.h"
 #include "daemon/worker/dirs.h"
 #include "daemon/worker/publish.h"
@@ -19,7 +20,8 @@ struct saving {
     struct parcel parcel;
     int64_t job;
     uint64_t serial; /* of the task */
-    struct wire_kept kept; /* its strings are the task's */
+    struct wire_kept kept; /* its strings are the task's, */
+    char ranges[RANGES_TEXT_MAX]; /* but for these */
     struct saving *prev, *next;
 };
 
@@ -79,5 +81,6 @@ void on_stage_room(void *userdata);
 void on_expired(void *userdata, struct task *t);
 void on_restarted(void *userdata, struct task *t);
 void on_save(void *userdata, struct task *t);
+void on_widen(void *userdata, struct task *t, unsigned n);
 
 #endif

@@ -141,7 +141,7 @@ static void task_keep(struct desk *d, struct task *t, enum wire_outcome outcome)
     slot_release(d, t->slot);
     t->outcome = (uint8_t)outcome;
     t->stage = TASK_PUBLISHING;
-    if (d->config.fsync == FSYNC_NEVER) {
+    if (d->config.fsync == FSYNC_NEVER && !t->parcel.reserved) {
         task_published(d, t);
         return;
     }
@@ -181,17 +181,25 @@ void on_save(void *userdata, struct task *t) {
     if (!publisher_has_room(d->publisher))
         return;
     s = calloc(1, sizeof(*s));
-    if (!s || transfer_save(d->slots[t->slot], &s->parcel, &s->kept) < 0) {
+    if (!s || transfer_save(d->slots[t->slot], &s->parcel, &s->kept, s->ranges) < 0) {
         free(s);
         return;
     }
     s->job = t->job.id;
     s->serial = t->serial;
     DL_APPEND(d->savings, s);
-    if (d->config.fsync == FSYNC_NEVER)
+    if (d->config.fsync == FSYNC_NEVER && !s->parcel.reserved)
         saving_done(d, s);
     else
         publisher_put(d->publisher, &s->parcel);
+}
+
+void on_widen(void *userdata, struct task *t, unsigned n) {
+    struct desk *d = userdata;
+    struct wire_widen widen = {.id = t->job.id, .n = n};
+
+    if (!t->fetched) /* else its connections aren't counted any more */
+        link_send_widen(d->link, &widen);
 }
 
 /* ---- stages ---- */
@@ -265,9 +273,12 @@ static void task_fetched(struct desk *d, struct task *t) {
 
 void on_transfer_ended(void *userdata, CURL *easy, CURLcode code) {
     struct desk *d = userdata;
-    struct transfer *transfer = transfer_of(easy);
-    struct task *t = transfer_task(transfer);
+    struct transfer *transfer = transfer_over(transfer_of(easy), &code);
+    struct task *t;
 
+    if (!transfer)
+        return;
+    t = transfer_task(transfer);
     transfer_finish(transfer, code);
     switch (transfer_trust(transfer, code)) {
     case TRANSFER_TRUSTED:

@@ -79,9 +79,9 @@ void digest_done(struct digest *d) {
     d->kinds = 0;
 }
 
-static int add_file(struct digest *d, int fd) {
+int digest_add_file(struct digest *d, int fd, uint64_t from) {
     _cleanup_free_ char *buffer = malloc(READ_AT_ONCE);
-    off_t at = 0;
+    off_t at = (off_t)from;
 
     if (!buffer)
         return -ENOMEM;
@@ -105,7 +105,7 @@ int digest_file(int fd, unsigned kinds, struct digest_sums *ret) {
     int r = digest_begin(&d, kinds);
 
     if (r == 0)
-        r = add_file(&d, fd);
+        r = digest_add_file(&d, fd, 0);
     if (r == 0)
         r = digest_end(&d, ret);
     digest_done(&d);

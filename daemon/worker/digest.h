@@ -42,6 +42,9 @@ int digest_end(struct digest *d, struct digest_sums *ret);
 /* Frees the contexts. */
 void digest_done(struct digest *d);
 
+/* Adds a file's bytes from that one to its end. Blocks on the disk. */
+int digest_add_file(struct digest *d, int fd, uint64_t from);
+
 /* Reads a file from its first byte to its end. Blocks on the disk. */
 int digest_file(int fd, unsigned kinds, struct digest_sums *ret);
 

@@ -77,6 +77,13 @@ static int on_rate(struct link *l, const void *payload, size_t len) {
     return r < 0 ? r : l->handlers.rate(l->handlers.userdata, &rate);
 }
 
+static int on_widened(struct link *l, const void *payload, size_t len) {
+    struct wire_widened message;
+    int r = wire_get_widened(payload, len, &message);
+
+    return r < 0 ? r : l->handlers.widened(l->handlers.userdata, &message);
+}
+
 static int on_discard(struct link *l, const void *payload, size_t len) {
     struct wire_discard message;
     int r = wire_get_discard(payload, len, &message);
@@ -106,6 +113,8 @@ static int on_record(void *userdata, uint8_t type, const void *payload, size_t l
         return on_id(l, payload, len, l->handlers.release);
     case WIRE_RATE:
         return on_rate(l, payload, len);
+    case WIRE_WIDENED:
+        return on_widened(l, payload, len);
     case WIRE_DISCARD:
         return on_discard(l, payload, len);
     case WIRE_STOP:
@@ -166,6 +175,14 @@ void link_send_fetched(struct link *l, int64_t id) {
 
 void link_send_discarded(struct link *l, int64_t id) {
     int r = wire_put_discarded(chan_buf(l->chan), id);
+
+    if (r < 0)
+        fail_send(r);
+    chan_queued(l->chan);
+}
+
+void link_send_widen(struct link *l, const struct wire_widen *widen) {
+    int r = wire_put_widen(chan_buf(l->chan), widen);
 
     if (r < 0)
         fail_send(r);

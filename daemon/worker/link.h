@@ -23,6 +23,7 @@ struct link_handlers {
     int (*cancel)(void *userdata, int64_t id);
     int (*discard)(void *userdata, const struct wire_discard *message);
     int (*release)(void *userdata, int64_t id);
+    int (*widened)(void *userdata, const struct wire_widened *widened);
     int (*rate)(void *userdata, const struct wire_rate *rate);
     int (*stop)(void *userdata);
     void *userdata;
@@ -36,6 +37,7 @@ struct link *link_free(struct link *l);
 
 void link_send_fetched(struct link *l, int64_t id);
 void link_send_discarded(struct link *l, int64_t id);
+void link_send_widen(struct link *l, const struct wire_widen *widen);
 void link_send_checkpoint(struct link *l, const struct wire_checkpoint *checkpoint);
 void link_send_result(struct link *l, const struct wire_result *result);
 

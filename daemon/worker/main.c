@@ -13,7 +13,9 @@
  *   transfer*.c  one attempt: what curl calls while it runs; _end: what came of it; _rest: going on
  *                with kept bytes;
  *                _remote: times, versions and names from the server; _line: what came over which
- *                connection; _rate: limits on its speed
+ *                connection; _rate: limits on its speed; _segments: one file over several
+ *                connections
+ *   segments_fill.c  begins those; pieces.c: which of them fetches which part
  *   line*.c      connections on which a server may have sent one answer too many
  *   transfer_ftp.c, ftp.c   the same for FTP, FTPS and SFTP
  *   known_hosts.c  host keys of SFTP servers
@@ -124,6 +126,12 @@ static int on_release(void *userdata, int64_t id) {
     return desk_release(w->desk, id);
 }
 
+static int on_widened(void *userdata, const struct wire_widened *widened) {
+    struct worker *w = userdata;
+
+    return desk_widened(w->desk, widened);
+}
+
 static int on_rate(void *userdata, const struct wire_rate *rate) {
     struct worker *w = userdata;
 
@@ -197,6 +205,7 @@ static int worker_setup(struct worker *w) {
         .discard = on_discard,
         .release = on_release,
         .rate = on_rate,
+        .widened = on_widened,
         .stop = on_stop,
         .userdata = w,
     };

@@ -30,7 +30,13 @@ void parcel_place(struct parcel *p) {
 }
 
 void parcel_check(struct parcel *p) {
-    p->error = digest_file(p->fd, p->unread->kinds, &p->sums);
+    if (p->begun_bytes > 0 && p->begun.kinds == p->unread->kinds) {
+        p->error = digest_add_file(&p->begun, p->fd, p->begun_bytes);
+        if (p->error == 0)
+            p->error = digest_end(&p->begun, &p->sums);
+    } else {
+        p->error = digest_file(p->fd, p->unread->kinds, &p->sums);
+    }
     if (p->error == 0)
         integrity_judge(p->unread, &p->sums, p->failure);
     if (p->failure->error != ERR_NONE)
@@ -39,5 +45,7 @@ void parcel_check(struct parcel *p) {
 
 void parcel_done(struct parcel *p) {
     p->fd = close_fd(p->fd);
+    digest_done(&p->begun);
+    p->begun_bytes = 0;
     p->dir = dir_unref(p->dir);
 }

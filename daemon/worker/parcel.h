@@ -28,11 +28,14 @@ struct parcel {
     int fd; /* the part file, -1 once it is closed */
     struct dir *dir;
     bool unnamed; /* it has no name yet, not even part (unnamed.h) */
+    bool reserved; /* its size says nothing of what is in it: to be kept, it is always synced */
     char part[PART_NAME_MAX];
     const char *name; /* wanted, in dir; the owner's, valid as long as the parcel */
     enum on_conflict conflict;
     enum parcel_work work;
     const struct integrity *unread; /* digests still to be made of the file, NULL: none; the owner's */
+    struct digest begun;            /* with unread: has the first bytes already, or is idle; owned */
+    uint64_t begun_bytes;           /* so many */
     struct failure *failure;        /* says which was wrong; the owner's, needed with unread */
 
     /* What came of it. */
@@ -54,7 +57,7 @@ void parcel_check(struct parcel *p);
 /* After an error before placing: removes the part file and closes fd. */
 void parcel_discard(struct parcel *p);
 
-/* Closes what is open and gives up the directory; the part file is left. */
+/* Closes what is open, frees begun and gives up the directory; the part file is left. */
 void parcel_done(struct parcel *p);
 
 #endif

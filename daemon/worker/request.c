@@ -203,9 +203,15 @@ int request_add(struct request *r, const char *header) {
 }
 
 int request_rest(struct request *r, const struct wire_kept *kept) {
-    _cleanup_free_ char *range = NULL, *condition = NULL;
+    return request_part(r, kept, 0);
+}
 
-    if (asprintf(&range, "Range: bytes=%" PRIu64 "-", kept->offset) < 0)
+int request_part(struct request *r, const struct wire_kept *kept, uint64_t end) {
+    _cleanup_free_ char *range = NULL, *condition = NULL;
+    int n = end > 0 ? asprintf(&range, "Range: bytes=%" PRIu64 "-%" PRIu64, kept->offset, end - 1)
+                    : asprintf(&range, "Range: bytes=%" PRIu64 "-", kept->offset);
+
+    if (n < 0)
         range = NULL;
     if (!range || request_add(r, range) < 0)
         return -ENOMEM;

@@ -40,6 +40,10 @@ void request_done(struct request *r);
 /* The kept bytes are not asked for again, if the file is still the same; before request_fill(). 0 or
  * -ENOMEM, and request_clear() must follow. */
 int request_rest(struct request *r, const struct wire_kept *kept);
+
+/* Likewise of what is behind them only the bytes up to (not with) end. */
+int request_part(struct request *r, const struct wire_kept *kept, uint64_t end);
+
 /* One field more for the next job, "Name: value"; before request_fill(). 0 or -ENOMEM. */
 int request_add(struct request *r, const char *header);
 

@@ -94,7 +94,9 @@ static bool differs(CURL *easy, const char *name, const char *kept) {
     return kept && value && !streq(kept, value);
 }
 
-const char *resume_misfit(CURL *easy, const struct wire_kept *kept, int64_t *ret_total) {
+/* Up to the byte end, 0: to the file's end. */
+static const char *misfit(CURL *easy, const struct wire_kept *kept, uint64_t end,
+                          int64_t *ret_total) {
     const char *range = only_field(easy, "Content-Range");
     struct content_range r;
     const char *type = answer_field(easy, "Content-Type");
@@ -105,7 +107,8 @@ const char *resume_misfit(CURL *easy, const struct wire_kept *kept, int64_t *ret
         return "it does not say which part it is";
     if (!content_range_parse(range, &r))
         return "its Content-Range makes no sense";
-    if (r.first < 0 || (uint64_t)r.first != kept->offset || r.total < 0 || r.last != r.total - 1)
+    if (r.first < 0 || (uint64_t)r.first != kept->offset || r.total < 0 ||
+        r.last != (end > 0 ? (int64_t)end : r.total) - 1)
         return "it is not the part that was asked for";
     if (kept->total >= 0 && r.total != kept->total)
         return "the file has another size now";
@@ -113,6 +116,19 @@ const char *resume_misfit(CURL *easy, const struct wire_kept *kept, int64_t *ret
         return "it is of another version of the file";
     *ret_total = r.total;
     return NULL;
+}
+
+const char *resume_misfit(CURL *easy, const struct wire_kept *kept, int64_t *ret_total) {
+    return misfit(easy, kept, 0, ret_total);
+}
+
+const char *resume_part_misfit(CURL *easy, const struct wire_kept *kept, uint64_t end) {
+    const char *named = kept->etag ? "ETag" : kept->last_modified ? "Last-Modified" : NULL;
+    const char *why;
+    int64_t total;
+
+    why = misfit(easy, kept, end, &total);
+    return why || !named || answer_field(easy, named) ? why : "it does not say of which version it is";
 }
 
 bool resume_is_part(CURL *easy) {

@@ -53,6 +53,10 @@ bool content_range_parse(const char *s, struct content_range *ret);
  * size of the whole; else what is wrong with it. */
 const char *resume_misfit(CURL *easy, const struct wire_kept *kept, int64_t *ret_total);
 
+/* Likewise the part of it up to (not with) that byte, of a file of kept->total, which must be named as the
+ * version is that is kept, if that has a name. */
+const char *resume_part_misfit(CURL *easy, const struct wire_kept *kept, uint64_t end);
+
 /* Does an answer that is to be the whole file (200) have a Content-Range that makes it a part? It means
  * nothing there, but such a server is not to be trusted. */
 bool resume_is_part(CURL *easy);

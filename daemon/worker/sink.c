@@ -27,6 +27,8 @@ void sink_begin(struct sink *s, int64_t job, const char *output) {
     s->used = 0;
     s->size = 0;
     s->expected = 0;
+    s->reserved = s->sparse = false;
+    s->dev = 0;
 }
 
 void sink_expect(struct sink *s, uint64_t bytes) {
@@ -103,30 +105,30 @@ static int sink_open(struct sink *s) {
 }
 
 /* Only as it was left: that regular file, with this one name, and no shorter. */
-static int part_reopen(struct sink *s, uint64_t offset, uint64_t mark) {
+static int part_reopen(struct sink *s, uint64_t offset, uint64_t least, uint64_t mark) {
     struct stat st;
 
     s->fd = openat(s->dir->fd, s->part, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (s->fd < 0 || fstat(s->fd, &st) < 0)
         return -errno;
-    if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || (uint64_t)st.st_size < offset)
+    if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || (uint64_t)st.st_size < least)
         return -ESTALE;
     if (mark == 0 || part_mark(s->fd) != mark)
         return -ESTALE;
-    if (ftruncate(s->fd, (off_t)offset) < 0 || lseek(s->fd, (off_t)offset, SEEK_SET) < 0)
+    if (ftruncate(s->fd, (off_t)least) < 0)
         return -errno;
     s->size = offset;
     s->dev = st.st_dev;
     return 0;
 }
 
-int sink_resume(struct sink *s, uint64_t offset, uint64_t mark) {
+int sink_resume(struct sink *s, uint64_t offset, uint64_t least, uint64_t mark) {
     int r;
 
     part_name(s->part, s->job);
     r = dirs_open(s->settings->dirs, s->output, path_dir_len(s->output), false, &s->dir);
     if (r == 0)
-        r = part_reopen(s, offset, mark);
+        r = part_reopen(s, offset, least, mark);
     if (r < 0) {
         s->fd = close_fd(s->fd);
         s->dir = dir_unref(s->dir);
@@ -142,10 +144,10 @@ int sink_restart(struct sink *s) {
     return old < 0 ? 0 : part_create(s);
 }
 
-/* Counts in *size what was written, also before an error. */
+/* At *size, which counts what was written, also before an error. */
 static int write_all(int fd, const char *p, size_t n, uint64_t *size) {
     while (n > 0) {
-        ssize_t written = write(fd, p, n);
+        ssize_t written = pwrite(fd, p, n, (off_t)*size);
 
         if (written < 0 && errno == EINTR)
             continue;
@@ -163,7 +165,7 @@ static int sink_take(struct sink *s, size_t n) {
     struct room *room = s->settings->room;
     int r;
 
-    if (!room)
+    if (!room || s->reserved)
         return 0;
     r = room_check(room, s->fd, s->dev, MAX(s->expected, n), now_usec(CLOCK_MONOTONIC));
     if (r < 0)
@@ -173,14 +175,21 @@ static int sink_take(struct sink *s, size_t n) {
     return 0;
 }
 
-static int sink_put(struct sink *s, const char *p, size_t n) {
-    int r = 0;
+/* Makes the part file, unless it is there. */
+static int sink_need(struct sink *s) {
+    int r;
 
-    if (s->fd < 0) {
-        r = sink_open(s);
-        if (r == 0)
-            s->dev = s->dir->dev;
-    }
+    if (s->fd >= 0)
+        return 0;
+    r = sink_open(s);
+    if (r == 0)
+        s->dev = s->dir->dev;
+    return r;
+}
+
+static int sink_put(struct sink *s, const char *p, size_t n) {
+    int r = sink_need(s);
+
     if (r == 0)
         r = sink_take(s, n);
     return r < 0 ? r : write_all(s->fd, p, n, &s->size);
@@ -191,6 +200,40 @@ static int sink_flush(struct sink *s) {
 
     s->used = 0;
     return sink_put(s, s->buffer, n);
+}
+
+int sink_settle(struct sink *s) {
+    return s->used > 0 ? sink_flush(s) : 0;
+}
+
+int sink_reserve(struct sink *s, uint64_t total) {
+    struct stat st;
+    int r = sink_need(s);
+
+    if (r == 0)
+        r = sink_take(s, 0);
+    if (r == 0 && fstat(s->fd, &st) < 0)
+        r = -errno;
+    if (r < 0)
+        return r;
+    s->sparse = true;
+    s->reserved = fallocate(s->fd, 0, 0, (off_t)total) == 0;
+    if (!s->reserved && errno == ENOSPC) /* it may have got some of it */
+        return ftruncate(s->fd, st.st_size) < 0 ? -errno : -ENOSPC;
+    if (s->reserved && s->settings->room)
+        room_take(s->settings->room, s->expected);
+    s->expected = 0; /* whoever shares the file takes of it too */
+    return 0;
+}
+
+int sink_share(struct sink *s, const struct sink *of, uint64_t from) {
+    s->fd = fcntl(of->fd, F_DUPFD_CLOEXEC, 0);
+    if (s->fd < 0)
+        return -errno;
+    s->dev = of->dev;
+    s->size = from;
+    s->reserved = of->reserved;
+    return 0;
 }
 
 int sink_write(struct sink *s, const void *p, size_t n) {
@@ -236,6 +279,7 @@ static void sink_hand_over(struct sink *s, struct parcel *ret) {
     ret->dir = TAKE_PTR(s->dir);
     ret->name = s->output + dir_len + (dir_len > 0 ? 1 : 0);
     ret->unnamed = s->unnamed;
+    ret->reserved = s->sparse;
     s->unnamed = false;
     memcpy(ret->part, s->part, sizeof(ret->part));
 }

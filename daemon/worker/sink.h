@@ -20,6 +20,7 @@
 #ifndef DLD_WORKER_SINK_H
 #define DLD_WORKER_SINK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -48,10 +49,12 @@ struct sink {
     struct dir *dir;    /* NULL: not opened yet */
     int fd;             /* the part file, -1: not made yet */
     bool unnamed;       /* it has no name; only within sink_finish() */
-    uint64_t size; /* bytes in the part file */
+    uint64_t size; /* bytes in the part file; the next go behind them */
     char part[PART_NAME_MAX];
     dev_t dev;         /* of the part file's file system, when it is made and there is a room */
     uint64_t expected; /* bytes known to come yet, 0: none are */
+    bool reserved;     /* all that may come has its room on the disk */
+    bool sparse;       /* the file's size says nothing of what is in it */
 };
 
 void sink_init(struct sink *s, const struct sink_settings *settings);
@@ -62,10 +65,11 @@ void sink_done(struct sink *s);
 /* Starts a body. Nothing is touched on disk yet. */
 void sink_begin(struct sink *s, int64_t job, const char *output);
 
-/* Opens the part file that an earlier attempt left, if it is the one of that mark, to go on after its
- * first offset bytes; -ENOENT or -ESTALE: it isn't there, or not what it was, and a new one will be
+/* Opens the part file that an earlier attempt left, if it is the one of that mark and has at least
+ * least bytes (offset or more), to go on after its first offset bytes; what is behind least is cut
+ * off. -ENOENT or -ESTALE: it isn't there, or not what it was, and a new one will be
  * made. */
-int sink_resume(struct sink *s, uint64_t offset, uint64_t mark);
+int sink_resume(struct sink *s, uint64_t offset, uint64_t least, uint64_t mark);
 
 /* Tells an open file from all others that are, were or will be of its name: of its inode number and
  * the time when it was made. Where the file system doesn't tell the time, the number alone, which
@@ -78,6 +82,16 @@ int sink_restart(struct sink *s);
 /* So many bytes of the body are announced: the first of them is refused (-EROOM) unless all have
  * room. */
 void sink_expect(struct sink *s, uint64_t bytes);
+
+/* Writes what was collected. */
+int sink_settle(struct sink *s);
+
+/* From now on bytes may be written anywhere in the file. Reserves the disk's room for total bytes, as
+ * far as the file system can; -ENOSPC, -EROOM (sink_expect()): there isn't so much. */
+int sink_reserve(struct sink *s, uint64_t total);
+
+/* Begins to write into the part file of another sink, from that byte on; sink_leave() ends it. */
+int sink_share(struct sink *s, const struct sink *of, uint64_t from);
 
 int sink_write(struct sink *s, const void *p, size_t n);
 

@@ -20,6 +20,7 @@ struct task *task_new(const struct wire_job *job) {
     size_t texts = text_size(job->url) + text_size(job->output) + text_size(job->user_agent) +
                    text_size(job->referer) + text_size(job->checksum) +
                    text_size(job->kept.etag) + text_size(job->kept.last_modified) +
+                   text_size(job->kept.ranges) +
                    text_size(job->user) + text_size(job->secret) + text_size(job->certificate) +
                    text_size(job->proxy) + text_size(job->proxy_user) +
                    text_size(job->proxy_secret);
@@ -40,6 +41,7 @@ struct task *task_new(const struct wire_job *job) {
     t->job.checksum = text_put(&to, job->checksum);
     t->job.kept.etag = text_put(&to, job->kept.etag);
     t->job.kept.last_modified = text_put(&to, job->kept.last_modified);
+    t->job.kept.ranges = text_put(&to, job->kept.ranges);
     t->job.user = text_put(&to, job->user);
     t->job.secret = text_put(&to, job->secret);
     t->job.certificate = text_put(&to, job->certificate);
@@ -92,6 +94,7 @@ struct task *task_free(struct task *t) {
     parcel_done(&t->parcel);
     free(t->effective_url);
     free(t->content_type);
+    free(t->ranges);
     free(t->body);
     free(t->name);
     free(t);

@@ -41,6 +41,7 @@ struct task {
 
     struct wire_kept kept;  /* of the part file as it is now; etag and last_modified are the job's or
                                those of version */
+    char *ranges;           /* kept.ranges may be in it; owned */
     struct version version; /* of what this attempt received */
     uint8_t outcome;        /* enum wire_outcome, to be reported once the part file is kept */
     uint64_t serial;        /* no other task of this worker has it */

@@ -16,6 +16,7 @@
 #include "daemon/worker/tls_end.h"
 #include "daemon/worker/transfer_line.h"
 #include "daemon/worker/transfer_rest.h"
+#include "daemon/worker/transfer_segments.h"
 
 /* Bytes read of a body that nobody wants, to keep its connection for the next job. */
 #define DISCARD_MAX (64 * KIB)
@@ -38,7 +39,7 @@ static void row_begin(struct transfer *t) {
 }
 
 static void row_update(struct transfer *t) {
-    uint64_t now = now_usec(CLOCK_MONOTONIC), bytes = t->offset + t->task->bytes;
+    uint64_t now = now_usec(CLOCK_MONOTONIC), bytes = t->offset + t->had + t->task->bytes;
 
     if (now - t->shown_usec < SHOW_EVERY)
         return;
@@ -151,7 +152,10 @@ static bool body_begin(struct transfer *t) {
         return false;
     if (total > 0)
         sink_expect(&t->sink, (uint64_t)total);
-    return (!compressed || decode_begin(t)) && transfer_digest(t);
+    if ((compressed && !decode_begin(t)) || !transfer_digest(t))
+        return false;
+    segments_want(t, total);
+    return true;
 }
 
 /* Whether to go on reading a body that is not the file. */
@@ -249,11 +253,15 @@ static int keep_coded(struct transfer *t, const char *p, size_t n) {
     return r;
 }
 
+void transfer_show(struct transfer *t) {
+    rest_save_if_due(t);
+    row_update(t);
+}
+
 bool transfer_take(struct transfer *t, const char *p, size_t n) {
     if ((t->decoder.on ? keep_coded(t, p, n) : keep(t, p, n)) < 0)
         return false;
-    rest_save_if_due(t);
-    row_update(t);
+    transfer_show(t);
     return true;
 }
 
@@ -261,7 +269,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *userdata) {
     struct transfer *t = userdata;
 
     (void)size; /* is 1 */
-    if (!t->body_begun && !body_begin(t))
+    if (!t->body_begun && !(t->lead ? segments_begin(t) : body_begin(t)))
         return CURL_WRITEFUNC_ERROR;
     if (!t->wanted) {
         excerpt_add(&t->excerpt, p, n);
@@ -269,6 +277,8 @@ static size_t on_body(char *p, size_t size, size_t n, void *userdata) {
     }
     if (!rate_admits(t, n))
         return CURL_WRITEFUNC_PAUSE;
+    if (t->lead || t->segments)
+        return segments_take(t, p, n) == n ? n : CURL_WRITEFUNC_ERROR;
     return transfer_take(t, p, n) ? n : CURL_WRITEFUNC_ERROR;
 }
 
@@ -280,6 +290,8 @@ static int on_progress(void *userdata, curl_off_t total, curl_off_t now, curl_of
 
     (void)upload_total;
     (void)upload_now;
+    if (segments_stalled(t))
+        return 1;
     if (t->body_begun || (total <= 0 && now <= (curl_off_t)DISCARD_MAX))
         return 0;
     status = transfer_status(t);
@@ -395,6 +407,7 @@ struct transfer *transfer_free(struct transfer *t) {
         return NULL;
     if (t->in_session)
         transfer_abort(t, false);
+    segments_free(t);
     curl_easy_cleanup(t->easy);
     request_done(&t->request);
     address_done(&t->address);
@@ -425,7 +438,7 @@ static int session_start(struct transfer *t) {
     if (r == 0)
         r = transfer_line_setup(t);
     if (r == 0)
-        r = job->if_modified ? remote_ask(t) : rest_ask(t);
+        r = t->lead ? segments_ask(t) : job->if_modified ? remote_ask(t) : rest_ask(t);
     if (r == 0)
         r = request_fill(&t->request, job, &t->address);
     if (r == 0)
@@ -456,7 +469,7 @@ bool transfer_start(struct transfer *t, struct task *task) {
         return false;
     t->task = task;
     t->body_begun = t->wanted = t->spoilt = t->versioned = t->saving = false;
-    t->discarded = t->offset = t->rest = t->saved = 0;
+    t->discarded = t->offset = t->rest = t->saved = t->had = 0;
     t->saved_usec = now_usec(CLOCK_MONOTONIC);
     t->curl_text[0] = '\0';
     t->head = (struct head){0};

@@ -29,6 +29,8 @@ struct transfer_settings {
     void (*restarted)(void *userdata, struct task *t);
     /* It is time to make durable what has come; transfer_save() may follow. */
     void (*save)(void *userdata, struct task *t);
+    /* The file may have so many connections besides the one it has; transfer_widen() may follow. */
+    void (*widen)(void *userdata, struct task *t, unsigned n);
     void *userdata;
     const struct gate *gate;
     const struct ratelimit *rates;
@@ -47,6 +49,13 @@ bool transfer_start(struct transfer *t, struct task *task);
 
 /* The transfer that an easy handle belongs to. */
 struct transfer *transfer_of(CURL *easy);
+
+/* The transfer, to be finished with *code, that has ended because curl is through with t; NULL: none
+ * has, for it was only one of the connections over which a file comes. */
+struct transfer *transfer_over(struct transfer *t, CURLcode *code);
+
+/* These connections may be used for the file now, but no more than most of them. */
+void transfer_widen(struct transfer *t, const struct wire_widened *widened, unsigned most);
 
 /* curl is through with it. True: the file is complete and in task->parcel. False: nothing is to be
  * published: it failed, as the task says, and what came of it may be in task->parcel as PARCEL_KEEP;
@@ -69,9 +78,9 @@ enum transfer_trust transfer_trust(struct transfer *t, CURLcode code);
  * be in task->parcel as PARCEL_KEEP. */
 void transfer_abort(struct transfer *t, bool keep);
 
-/* A second descriptor of the part file for the parcel, and in *ret_kept what is in the file. 0 or a
- * negative errno. transfer_saved() must follow. */
-int transfer_save(struct transfer *t, struct parcel *ret, struct wire_kept *ret_kept);
+/* A second descriptor of the part file for the parcel, and in *ret_kept what is in the file; ranges is
+ * room for RANGES_TEXT_MAX bytes of that. 0 or a negative errno. transfer_saved() must follow. */
+int transfer_save(struct transfer *t, struct parcel *ret, struct wire_kept *ret_kept, char *ranges);
 
 /* That much is durable (or not: 0). */
 void transfer_saved(struct transfer *t, uint64_t offset);

@@ -6,6 +6,7 @@
 #include "daemon/worker/transfer.h"
 #include "daemon/worker/transfer_line.h"
 #include "daemon/worker/transfer_rest.h"
+#include "daemon/worker/transfer_segments.h"
 
 #define CONTENT_TYPE_MAX 255
 
@@ -37,6 +38,10 @@ static int keep_facts(struct transfer *t, struct task *task) {
 
 /* The whole is there: is it what was asked for? */
 static void verify(struct transfer *t, struct task *task) {
+    if (t->segments) {
+        segments_verify(t);
+        return;
+    }
     if (t->offset > 0) {
         rest_verify(t, task);
         return;
@@ -97,7 +102,7 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
         failure_set(f, ERR_INTERNAL, "out of memory");
     if (code != CURLE_OK)
         passage_judge(&t->passage, t->address.url.host_key, f);
-    whole = rest_judge(t, code);
+    whole = t->segments || rest_judge(t, code);
     if (f->error == ERR_NONE && !whole && !remote_unchanged(t, code))
         judge(t, code);
     if (t->until_end && !t->tls_ended)
@@ -134,7 +139,7 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
         return false;
     }
     task->kept.offset = 0;
-    task->size = (int64_t)(t->offset + task->bytes);
+    task->size = (int64_t)(t->segments ? segments_total(t) : t->offset + task->bytes);
     return true;
 }
 
@@ -142,6 +147,11 @@ void transfer_abort(struct transfer *t, bool keep) {
     if (t->aside) {
         ftp_leave(t, true);
         t->in_session = false;
+    }
+    if (t->segments) {
+        segments_stop(t);
+        if (!t->in_session)
+            request_clear(&t->request, &t->task->job);
     }
     if (t->in_session) {
         session_remove(t->settings->session, t->easy);
@@ -157,6 +167,7 @@ void transfer_abort(struct transfer *t, bool keep) {
 }
 
 void transfer_release(struct transfer *t) {
+    segments_free(t);
     t->task = NULL;
     ROW_SET(t->row, job, 0);
 }

@@ -160,7 +160,7 @@ static void ask_rest(struct transfer *t) {
     if (kept->offset == 0)
         return;
     if (kept->last_modified && !kept->etag && kept->total >= 0 && kept->source == rest_source(t) &&
-        sink_resume(&t->sink, kept->offset, kept->file) == 0)
+        sink_resume(&t->sink, kept->offset, kept->offset, kept->file) == 0)
         t->offset = t->saved = kept->offset;
     else
         rest_forget(t);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon/worker/decode.h"
+#include "daemon/worker/transfer_segments.h"
 
 #define REDONE_MAX 3 /* times that a task is fetched again before its attempt has failed */
 
@@ -67,7 +68,7 @@ static void hold(struct transfer *t) {
     task->misled = true; /* by nobody, but a job with so many redirects is as well fetched alone */
 }
 
-static void leave(struct transfer *t, bool clean) {
+void transfer_line_leave(struct transfer *t, bool clean) {
     struct line *line = t->line;
 
     t->line = NULL;
@@ -80,9 +81,9 @@ bool transfer_line_request(struct transfer *t, const char *ip, int port, int loc
     struct lines *lines = session_lines(t->settings->session);
     bool stray = false;
 
-    if (t->head.status >= 300 && is_used(t))
+    if (t->head.status >= 300 && is_used(t) && !t->lead)
         hold(t);
-    leave(t, t->head.status >= 300); /* curl asks again where it got no answer at all */
+    transfer_line_leave(t, t->head.status >= 300); /* curl asks again where it got no answer at all */
     if (!transfer_is_http(t))
         return true;
     t->line = line_request(lines, t->easy, ip, port, local_port, &stray);
@@ -96,7 +97,7 @@ void transfer_line_header(struct transfer *t) {
 }
 
 void transfer_line_drop(struct transfer *t) {
-    leave(t, false);
+    transfer_line_leave(t, false);
     for (size_t i = 0; t->task && i < ELEMENTSOF(t->task->holds); i++)
         line_forget(&t->task->holds[i].item);
 }
@@ -138,7 +139,7 @@ static enum transfer_trust judge_line(struct transfer *t, CURLcode code) {
     struct task *task = t->task;
     const struct failure *f = &task->failure;
 
-    if (is_proven(task))
+    if (is_proven(task) || segments_vouch(t))
         return TRANSFER_TRUSTED;
     if (is_used(t) && line_is_spoilt(t->line))
         return TRANSFER_WRONG;
@@ -160,7 +161,7 @@ enum transfer_trust transfer_trust(struct transfer *t, CURLcode code) {
 
     if (trust == TRANSFER_HELD)
         hold(t);
-    leave(t, is_whole(t, code) && !is_no_answer(t));
+    transfer_line_leave(t, is_whole(t, code) && !is_no_answer(t));
     for (size_t i = 0; i < ELEMENTSOF(task->holds); i++)
         if (is_proven(task))
             line_forget(&task->holds[i].item);

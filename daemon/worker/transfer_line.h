@@ -17,6 +17,9 @@ bool transfer_line_request(struct transfer *t, const char *ip, int port, int loc
  * whether its chunks are right. */
 void transfer_line_header(struct transfer *t);
 
+/* The request is answered, if it is clean all of it. */
+void transfer_line_leave(struct transfer *t, bool clean);
+
 /* The transfer is given up. */
 void transfer_line_drop(struct transfer *t);
 

@@ -37,9 +37,9 @@ static CURLcode fit_buffer(struct transfer *t) {
 }
 
 /* A stream that is held back has others wait on the same connection, or curl turn in circles: what is
- * limited from the start gets a connection to itself. */
+ * limited from the start gets a connection to itself, and so does each of several for one file. */
 static CURLcode fit_version(struct transfer *t) {
-    if (!address_is_https(&t->address) || !throttle_limits(&t->throttled))
+    if (!address_is_https(&t->address) || (!t->lead && !throttle_limits(&t->throttled)))
         return CURLE_OK;
     return curl_easy_setopt(t->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 }
@@ -52,7 +52,7 @@ int rate_begin(struct transfer *t) {
     *x = (struct throttled){0};
     if (job->rate != RATE_NONE)
         bucket_set(&x->own, job->rate, ratelimit_now());
-    x->buckets[x->n_buckets++] = &x->own;
+    x->buckets[x->n_buckets++] = t->lead ? &t->lead->throttled.own : &x->own;
     if (job->host_bucket > 0)
         x->buckets[x->n_buckets++] = &rates->lines[job->host_bucket].bucket;
     x->buckets[x->n_buckets++] = &rates->lines[RATELIMIT_GLOBAL].bucket;

@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/url.h"
 #include "daemon/worker/answer.h"
 #include "daemon/worker/status.h"
+#include "daemon/worker/transfer_segments.h"
 
 /* What is less than this is fetched again rather than kept. */
 #define KEEP_MIN (64 * KIB)
@@ -47,12 +49,17 @@ static bool is_vouched_for(const struct integrity *in) {
     return in->job.given || in->server[DIGEST_SHA256].given || in->server[DIGEST_SHA512].given;
 }
 
-/* What is in the part file fd. */
-static struct wire_kept kept_in(struct transfer *t, int fd) {
+/* What is in the part file fd; ranges is room for RANGES_TEXT_MAX bytes, NULL: none. */
+static struct wire_kept kept_in(struct transfer *t, int fd, char *ranges) {
     const struct version *v = &t->task->version;
+    struct ranges behind = {.n = 0};
+    uint64_t offset = t->segments ? segments_kept(t, &behind) : t->sink.size;
 
+    if (ranges)
+        ranges_text(&behind, ranges);
     return (struct wire_kept){
-        .offset = t->sink.size,
+        .offset = offset,
+        .ranges = ranges && *ranges ? ranges : NULL,
         .total = atomic_load_explicit(&t->row->total, memory_order_relaxed),
         .etag = *v->etag ? v->etag : NULL,
         .last_modified = *v->modified ? v->modified : NULL,
@@ -64,12 +71,14 @@ static struct wire_kept kept_in(struct transfer *t, int fd) {
 void rest_forget(struct transfer *t) {
     t->offset = 0;
     t->task->kept.offset = 0;
+    t->task->kept.ranges = NULL;
     t->settings->restarted(t->settings->userdata, t->task);
 }
 
 bool rest_begin_anew(struct transfer *t) {
     int r = sink_restart(&t->sink);
 
+    t->had = 0;
     rest_forget(t);
     if (r < 0)
         failure_set_output(&t->task->failure, r, t->task->job.output);
@@ -87,6 +96,7 @@ bool rest_begin(struct transfer *t, int64_t length) {
     struct task *task = t->task;
     int64_t total = -1;
     const char *why = resume_misfit(t->easy, &task->kept, &total);
+    int r;
 
     if (!why && length >= 0 && (uint64_t)length != (uint64_t)total - t->offset)
         why = "its length is not that of the rest";
@@ -98,7 +108,7 @@ bool rest_begin(struct transfer *t, int64_t length) {
         return false;
     }
     ROW_SET(t->row, total, total);
-    t->mark_bytes = t->offset;
+    t->mark_bytes = t->offset + t->had;
     t->rest = (uint64_t)total - t->offset;
     t->versioned = true;
     if (resume_condition(&task->kept)) {
@@ -107,13 +117,21 @@ bool rest_begin(struct transfer *t, int64_t length) {
                  task->kept.last_modified ? task->kept.last_modified : "");
     } else
         version_read(t->easy, &task->version);
-    sink_expect(&t->sink, t->rest);
-    return !transfer_too_large(t, (uint64_t)total, "announced") &&
-           !transfer_wrong_size(t, (uint64_t)total, "announced");
+    sink_expect(&t->sink, t->rest - t->had);
+    if (transfer_too_large(t, (uint64_t)total, "announced") ||
+        transfer_wrong_size(t, (uint64_t)total, "announced"))
+        return false;
+    if (task->kept.ranges && (r = segments_resume(t, (uint64_t)total)) < 0) {
+        t->wanted = false; /* what is kept stays as it was */
+        failure_set_output(&task->failure, r, task->job.output);
+        return false;
+    }
+    segments_want(t, total);
+    return true;
 }
 
 void rest_save_if_due(struct transfer *t) {
-    uint64_t size = t->sink.size;
+    uint64_t size = t->segments ? t->offset + t->task->bytes : t->sink.size;
 
     if (!t->versioned || t->saving || size < KEEP_MIN || size <= t->saved)
         return;
@@ -123,15 +141,21 @@ void rest_save_if_due(struct transfer *t) {
 
 int rest_ask(struct transfer *t) {
     struct task *task = t->task;
+    const struct wire_kept *kept = &task->kept;
+    struct ranges behind = {.n = 0};
+    uint64_t least = kept->offset;
 
-    if (!resume_may(&task->kept, task->job.checksum != NULL) || task->job.compressed ||
-        sink_resume(&t->sink, task->kept.offset, task->kept.file) < 0) {
+    if (kept->ranges && ranges_parse(kept->ranges, kept->offset, kept->total, &behind) == 0)
+        least = behind.list[behind.n - 1].end;
+    if (!resume_may(kept, task->job.checksum != NULL) || task->job.compressed ||
+        sink_resume(&t->sink, kept->offset, least, kept->file) < 0) {
         if (task->kept.offset > 0)
             rest_forget(t);
         return 0;
     }
-    t->offset = t->saved = task->kept.offset;
-    return request_rest(&t->request, &task->kept);
+    t->offset = t->saved = kept->offset;
+    t->had = ranges_bytes(&behind);
+    return request_rest(&t->request, kept);
 }
 
 void rest_verify(struct transfer *t, struct task *task) {
@@ -175,6 +199,13 @@ bool rest_judge(struct transfer *t, CURLcode code) {
     return false;
 }
 
+/* What is known of ranges hangs on the first bytes. */
+static bool is_worth_it(const struct transfer *t) {
+    if (t->segments)
+        return t->sink.size > 0 && t->offset + t->had + t->task->bytes >= KEEP_MIN;
+    return t->sink.size + t->sink.used >= KEEP_MIN;
+}
+
 void rest_leave(struct transfer *t, bool again) {
     struct task *task = t->task;
 
@@ -183,28 +214,34 @@ void rest_leave(struct transfer *t, bool again) {
         return;
     }
     task->kept.offset = 0;
-    if (again && !t->spoilt && t->wanted && t->versioned &&
-        t->sink.size + t->sink.used >= KEEP_MIN && sink_keep(&t->sink, &task->parcel) == 0) {
+    task->kept.ranges = NULL;
+    if (again && !t->spoilt && t->wanted && t->versioned && is_worth_it(t) &&
+        sink_keep(&t->sink, &task->parcel) == 0) {
         task->parcel.work = PARCEL_KEEP;
-        task->kept = kept_in(t, task->parcel.fd);
+        if (t->segments && !task->ranges)
+            task->ranges = malloc(RANGES_TEXT_MAX); /* without it, only the first bytes are kept */
+        task->kept = kept_in(t, task->parcel.fd, t->segments ? task->ranges : NULL);
         return;
     }
     sink_discard(&t->sink);
 }
 
-int transfer_save(struct transfer *t, struct parcel *ret, struct wire_kept *ret_kept) {
+int transfer_save(struct transfer *t, struct parcel *ret, struct wire_kept *ret_kept, char *ranges) {
     *ret = (struct parcel){.fd = fcntl(t->sink.fd, F_DUPFD_CLOEXEC, 0), .work = PARCEL_SAVE};
     if (ret->fd < 0)
         return -errno;
     ret->dir = t->sink.dir;
     ret->dir->n_refs++;
-    *ret_kept = kept_in(t, t->sink.fd);
+    ret->reserved = t->sink.sparse;
+    *ret_kept = kept_in(t, t->sink.fd, ranges);
+    t->saving_bytes = t->segments ? t->offset + t->task->bytes : t->sink.size;
     t->saving = true;
     return 0;
 }
 
 void transfer_saved(struct transfer *t, uint64_t offset) {
     t->saving = false;
-    t->saved = MAX(t->saved, offset);
+    if (offset > 0)
+        t->saved = MAX(t->saved, t->saving_bytes);
     t->saved_usec = now_usec(CLOCK_MONOTONIC);
 }

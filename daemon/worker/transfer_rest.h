@@ -53,6 +53,12 @@ struct transfer {
     bool small_buffer;              /* the handle's was made smaller for this job */
     uint64_t shown_usec;            /* when the row was last updated */
     uint64_t mark_usec, mark_bytes; /* where the measuring of speed began */
+    uint64_t saving_bytes;          /* that transfer_saved() will be about */
+    uint64_t had;                   /* bytes behind offset that an earlier attempt received */
+    uint64_t from, from_usec;       /* of one of several: where and when it began, */
+    uint64_t heard_usec;            /* when bytes last came, */
+    struct segments *segments;      /* and all that there are; NULL: it is the only one */
+    struct transfer *lead;          /* that it works for; NULL: it is itself the first */
     char curl_text[CURL_ERROR_SIZE];
 
     /* Of FTP and SFTP. */
@@ -86,6 +92,9 @@ bool transfer_digest(struct transfer *t);
 
 /* Bytes of the file. Whether to go on. */
 bool transfer_take(struct transfer *t, const char *p, size_t n);
+
+/* More bytes have come, and were counted: from time to time has them made durable, and shown. */
+void transfer_show(struct transfer *t);
 
 /* Whether a name may be looked up; the failure is set if not. */
 bool transfer_may_look_up(struct transfer *t);
@@ -131,6 +140,10 @@ void rest_verify(struct transfer *t, struct task *task);
 /* The part file after an attempt that failed or was given up: it is kept where the next one can go
  * on with it (again), untouched where nothing was added to it, and else removed. */
 void rest_leave(struct transfer *t, bool again);
+
+/* Is the file vouched for by the version that the server names, and could other connections fetch
+ * parts of it? Called when the header of the first answer is complete: asks for them. */
+void segments_want(struct transfer *t, int64_t total);
 
 /* ---- transfer_rate.c: limits on its speed ---- */
 

@@ -80,6 +80,15 @@ WORKLOADS = [
         rounds=3,
     ),
     Workload(
+        "file of 1 GiB from a server that gives 20 MiB/s a connection",
+        count=1,
+        quick_count=0,
+        size=1 << 30,
+        programs=[DldProgram("never", connections=16), Aria2(1, split=16)],
+        path="rate/20m/",
+        rounds=3,
+    ),
+    Workload(
         "files of 10 KiB, each answer 50 ms late, 64 in flight",
         count=1_000,
         quick_count=1_000,

@@ -205,17 +205,18 @@ class Wget2(Program):
 
 
 class Aria2(Program):
-    def __init__(self, parallel):
-        super().__init__(f"aria2c -j{parallel}")
+    def __init__(self, parallel, split=1):
+        super().__init__(f"aria2c -j{parallel}" + (f" -x{split} -s{split}" if split > 1 else ""))
         self.parallel = parallel
+        self.split = split
 
     def command(self):
         flags = (
             "--no-conf=true -q --console-log-level=error --summary-interval=0 --download-result=hide"
             " --file-allocation=none --disable-ipv6=true --async-dns=false --auto-save-interval=0"
             " --allow-overwrite=true --auto-file-renaming=false --no-netrc=true --max-download-result=0"
-            " --disk-cache=0 --remote-time=false -x1 -s1"
-        ).split()
+            " --disk-cache=0 --remote-time=false"
+        ).split() + [f"-x{self.split}", f"-s{self.split}"]
         flags += [f"--ca-certificate={self.ca_file}"] if self.ca_file else []
         return ["aria2c", *flags, f"-j{self.parallel}", "-d", self.output, "-i", self.folder / "list"]
 
@@ -223,9 +224,11 @@ class Aria2(Program):
 class DldProgram(Program):
     """dld as the service it is: started once, its queue on disk, timed from `dlctl submit` to its exit."""
 
-    def __init__(self, fsync, transfers=DLD_SETTINGS["worker.transfers"]):
-        super().__init__(f"dld, fsync = {fsync}", peer=False)
+    def __init__(self, fsync, transfers=DLD_SETTINGS["worker.transfers"], connections=None):
+        super().__init__(f"dld, fsync = {fsync}" + (f", {connections} connections" if connections else ""), peer=False)
         self.settings = dict(DLD_SETTINGS, **{"transfer.fsync": fsync, "worker.transfers": transfers})
+        if connections:
+            self.settings["transfer.connections"] = connections
         self.dld = None
 
     def start(self, folder, stack):

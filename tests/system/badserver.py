@@ -22,6 +22,7 @@ import behaviours_answers  # noqa: F401 (their behaviours register themselves)
 import behaviours_auth  # noqa: F401
 import behaviours_files  # noqa: F401
 import behaviours_raw  # noqa: F401
+import behaviours_segments  # noqa: F401
 import behaviours_framing  # noqa: F401
 import behaviours_stray  # noqa: F401
 from behaviours import BEHAVIOURS, FOREVER, Reply, Request

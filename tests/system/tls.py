@@ -28,6 +28,7 @@ SERVER = """
         ssl_certificate_key {base}/{kind}.key;
         access_log {log} tls;
         location / {{ root {files}; }}
+        location ~ ^/rate/(?<rate>[0-9]+[km]?)(?<rest>/.*)$ {{ limit_rate $rate; alias {files}$rest; }}
     }}
 """
 

@@ -80,7 +80,7 @@ static void test_unknown_key_lists_the_known(void **state) {
         "user_agent, referer, priority, retries, timeout, tag, max_size, max_decoded_size, "
         "size, checksum, retry_on, deadline, not_before, content_disposition, "
         "if_modified, remote_time, compressed, "
-        "auth, client_certificate, proxy, proxy_auth, rate_limit");
+        "auth, client_certificate, proxy, proxy_auth, rate_limit, connections");
 }
 
 static void test_errors_are_safe_on_a_terminal(void **state) {
@@ -95,7 +95,7 @@ static void test_errors_are_safe_on_a_terminal(void **state) {
            "user_agent, referer, priority, retries, timeout, tag, max_size, max_decoded_size, "
            "size, checksum, retry_on, deadline, not_before, content_disposition, "
            "if_modified, remote_time, compressed, "
-        "auth, client_certificate, proxy, proxy_auth, rate_limit");
+        "auth, client_certificate, proxy, proxy_auth, rate_limit, connections");
     expect_refused(key, text);
     expect_refused("'on_conflict': '\\u202e\\u009b'",
                    ".on_conflict: expected \"fail\", \"overwrite\", \"rename\" or \"skip\", found "

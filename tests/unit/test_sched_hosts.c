@@ -16,6 +16,59 @@ static void test_host_has_at_most_its_connections(void **state) {
     assert_null(next(f));
 }
 
+static void test_more_connections_of_a_job_count(void **state) {
+    struct fixture *f = *state;
+    struct sched_job *first;
+
+    f->policy.connections = 4;
+    add_many(f, 1, 1, 0, 9);
+    first = next(f);
+    assert_true(sched_widen(f->s, first, "h1:80") && sched_widen(f->s, first, "h1:80"));
+    assert_non_null(next(f));
+    assert_null(next(f));
+    assert_false(sched_widen(f->s, first, "h1:80"));
+    end(f, first, SCHED_SAYS_FINE);
+    first = next(f);
+    assert_true(sched_widen(f->s, first, "h1:80") && sched_widen(f->s, first, "h1:80"));
+    assert_false(sched_widen(f->s, first, "h1:80"));
+    assert_null(next(f));
+    sched_unstart(f->s, first);
+    for (int i = 0; i < 3; i++)
+        assert_non_null(next(f));
+    assert_null(next(f));
+}
+
+static void test_connections_to_other_hosts_count_there(void **state) {
+    struct fixture *f = *state;
+    struct sched_job *first;
+
+    f->policy.connections = 2;
+    add_many(f, 1, 1, 0, 1);
+    first = next(f);
+    assert_true(sched_widen(f->s, first, "h2:80") && sched_widen(f->s, first, "h3:80"));
+    add_many(f, 1, 2, 0, 3);
+    assert_non_null(next(f));
+    assert_null(next(f));
+    assert_false(sched_widen(f->s, first, "h2:80"));
+    end(f, first, SCHED_SAYS_FINE);
+    assert_non_null(next(f));
+    assert_null(next(f));
+    assert_false(sched_host_info(f->s, "h3:80", f->now, &(struct sched_host_info){.limit = 0}));
+}
+
+static void test_host_in_trouble_lends_nothing(void **state) {
+    struct fixture *f = *state;
+    struct sched_job *first;
+
+    add_many(f, 1, 1, 0, 1);
+    add_many(f, 2, 2, 0, 1);
+    first = next(f);
+    sched_ended(f->s, next(f), SCHED_SAYS_BUSY, 90 * SEC, 7, f->now);
+    assert_false(sched_widen(f->s, first, "h2:80"));
+    f->policy.delay = 5 * SEC;
+    assert_false(sched_widen(f->s, first, "h3:80"));
+}
+
 static void test_starts_are_delay_apart(void **state) {
     struct fixture *f = *state;
 
@@ -266,6 +319,9 @@ static void test_failures_are_known_again_when_a_lane_comes_back(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(host_has_at_most_its_connections),
+        TEST(more_connections_of_a_job_count),
+        TEST(connections_to_other_hosts_count_there),
+        TEST(host_in_trouble_lends_nothing),
         TEST(starts_are_delay_apart),
         TEST(busy_host_is_left_alone_for_retry_after),
         TEST(retry_after_is_obeyed_up_to_an_hour),

@@ -286,7 +286,7 @@ static void test_kept_part_is_gone_on_with(void **state) {
     fixture_init(&f, *state);
     mark = keep(&f, "hello");
     sink_begin(&f.sink, 7, "c");
-    assert_int_equal(sink_resume(&f.sink, 4, mark), 0);
+    assert_int_equal(sink_resume(&f.sink, 4, 4, mark), 0);
     assert_int_equal(sink_write(&f.sink, "s", 1), 0);
     assert_int_equal(sink_finish(&f.sink, 200, &parcel), 0);
     assert_int_equal(part_mark(parcel.fd), mark);
@@ -304,17 +304,17 @@ static void test_part_begun_anew_is_another_file(void **state) {
     old = keep(&f, "version one");
     before = openat(((struct scratch *)*state)->fd, ".dld-7.part", O_RDONLY | O_CLOEXEC);
     sink_begin(&f.sink, 7, "c");
-    assert_int_equal(sink_resume(&f.sink, 7, old), 0);
+    assert_int_equal(sink_resume(&f.sink, 7, 7, old), 0);
     assert_int_equal(sink_restart(&f.sink), 0);
     assert_int_equal(lseek(before, 0, SEEK_END), 7); /* as it was left */
     close(before);
     mark = keep(&f, "two, longer than one");
     assert_true(mark != old);
     sink_begin(&f.sink, 7, "c");
-    assert_int_equal(sink_resume(&f.sink, 7, old), -ESTALE);
-    assert_int_equal(sink_resume(&f.sink, 7, 0), -ESTALE);
+    assert_int_equal(sink_resume(&f.sink, 7, 7, old), -ESTALE);
+    assert_int_equal(sink_resume(&f.sink, 7, 7, 0), -ESTALE);
     assert_true(scratch_holds(*state, ".dld-7.part", "two, longer than one"));
-    assert_int_equal(sink_resume(&f.sink, 7, mark), 0);
+    assert_int_equal(sink_resume(&f.sink, 7, 7, mark), 0);
     sink_discard(&f.sink);
     fixture_done(&f);
 }

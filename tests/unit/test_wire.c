@@ -26,7 +26,8 @@ static const struct wire_job a_job = {
     .referer = "http://example.org/",
     .size = -1,
     .checksum = "md5:00",
-    .kept = {.offset = 4096, .total = 10000, .etag = "\"v1\""},
+    .connections = 7,
+    .kept = {.offset = 4096, .total = 10000, .etag = "\"v1\"", .ranges = "5000-6000 7000-10000"},
     .auth = WIRE_AUTH_BASIC,
     .user = "me",
     .secret = "password",
@@ -98,6 +99,8 @@ static void test_job_round_trip(void **state) {
     assert_string_equal(m.headers[1], "C: d");
     assert_true(m.size == -1 && m.kept.offset == 4096 && m.kept.total == 10000);
     assert_string_equal(m.kept.etag, "\"v1\"");
+    assert_string_equal(m.kept.ranges, "5000-6000 7000-10000");
+    assert_int_equal(m.connections, 7);
     assert_null(m.kept.last_modified);
     buf_done(&b);
 }
@@ -204,6 +207,77 @@ static void test_config_round_trip(void **state) {
     assert_true(m.worker == 2 && m.transfers == 16 && m.fsync == FSYNC_NEVER && m.dir_mode == 0755);
     assert_string_equal(m.store_id, a_config.store_id);
     buf_done(&b);
+}
+
+static void test_widen_round_trip(void **state) {
+    struct buf b = BUF_INIT(WIRE_PACKET_MAX);
+    struct wire_widen m = {.id = 4, .n = 5};
+    const void *p;
+    size_t n;
+
+    (void)state;
+    assert_int_equal(wire_put_widen(&b, &m), 0);
+    m = (struct wire_widen){0};
+    p = payload(&b, WIRE_WIDEN, &n);
+    assert_int_equal(wire_get_widen(p, n, &m), 0);
+    assert_true(m.id == 4 && m.n == 5);
+    assert_int_equal(wire_get_widen(p, n - 1, &m), -EBADMSG);
+    buf_done(&b);
+}
+
+static void test_widened_round_trip(void **state) {
+    struct buf b = BUF_INIT(WIRE_PACKET_MAX);
+    struct wire_widened m = {.id = 4, .n = 5, .n_mirrors = 2, .mirrors = {{"a", 1}, {"b", 2}}};
+    const void *p;
+    size_t n;
+
+    (void)state;
+    assert_int_equal(wire_put_widened(&b, &m), 0);
+    m = (struct wire_widened){0};
+    p = payload(&b, WIRE_WIDENED, &n);
+    assert_int_equal(wire_get_widened(p, n, &m), 0);
+    assert_true(m.id == 4 && m.n == 5 && m.n_mirrors == 2);
+    assert_true(m.mirrors[0].n == 1 && m.mirrors[1].n == 2);
+    assert_string_equal(m.mirrors[1].url, "b");
+    assert_int_equal(wire_get_widened(p, n - 1, &m), -EBADMSG);
+    buf_done(&b);
+}
+
+static void test_widened_to_too_many(void **state) {
+    struct buf b = BUF_INIT(WIRE_PACKET_MAX);
+    struct wire_widened m = {.id = 4};
+    const void *p;
+    char *bytes;
+    size_t n;
+
+    (void)state;
+    assert_int_equal(wire_put_widened(&b, &m), 0);
+    p = payload(&b, WIRE_WIDENED, &n);
+    bytes = malloc(n);
+    assert_non_null(bytes);
+    memcpy(bytes, p, n);
+    memset(bytes + n - 4, 0xff, 4);
+    assert_int_equal(wire_get_widened(bytes, n, &m), -EBADMSG);
+    free(bytes);
+    buf_done(&b);
+}
+
+static void test_ranges_that_make_no_sense(void **state) {
+    static const char *const wrong[] = {"", "4000-5000", "5000-10001", "6000-7000 5000-5500", "x"};
+
+    (void)state;
+    for (size_t i = 0; i < ELEMENTSOF(wrong); i++) {
+        struct buf b = BUF_INIT(WIRE_PACKET_MAX);
+        struct wire_checkpoint m = {.id = 9, .kept = a_job.kept};
+        const void *p;
+        size_t n;
+
+        m.kept.ranges = wrong[i];
+        assert_int_equal(wire_put_checkpoint(&b, &m), 0);
+        p = payload(&b, WIRE_CHECKPOINT, &n);
+        assert_int_equal(wire_get_checkpoint(p, n, &m), -EBADMSG);
+        buf_done(&b);
+    }
 }
 
 static void test_rate_round_trip(void **state) {
@@ -427,6 +501,10 @@ int main(void) {
         cmocka_unit_test(test_the_largest_job_fits),
         cmocka_unit_test(test_result_round_trip),
         cmocka_unit_test(test_config_round_trip),
+        cmocka_unit_test(test_widen_round_trip),
+        cmocka_unit_test(test_widened_round_trip),
+        cmocka_unit_test(test_widened_to_too_many),
+        cmocka_unit_test(test_ranges_that_make_no_sense),
         cmocka_unit_test(test_rate_round_trip),
         cmocka_unit_test(test_every_truncation_is_refused),
         cmocka_unit_test(test_bytes_left_over_are_refused),
