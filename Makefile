@@ -3,6 +3,7 @@
 # make check           install what is missing, build, run all tests, again under ASan and UBSan
 # make bench           compare with other programs; bench-quick: in a minute
 # make bench-queue     measure the queue with up to BENCH_JOBS=10000000 jobs (BENCH_DIR=: where, some GB)
+# make soak            30 minutes (SOAK_MINUTES=) of jobs, errors and kills, then a recount (SOAK_DIR=: where, some GB)
 # make install         DESTDIR= prefix=/usr/local sysconfdir=/etc
 # make SANITIZE=1 ...  with AddressSanitizer and UndefinedBehaviorSanitizer, into .build-sanitize/
 # make CC=clang ...    with another compiler (make clean first)
@@ -43,7 +44,7 @@ CLIENT_LIBS := -ljansson -lm
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all unit-tests check test demo bench bench-quick bench-queue install clean
+.PHONY: all unit-tests check test demo bench bench-quick bench-queue soak install clean
 
 all: $(programs)
 	@:
@@ -112,6 +113,12 @@ $(BUILD)/bench_queue_worker: $(BUILD)/tests/bench/queue_worker.o $(BUILD)/lib.a
 bench-queue: all $(BUILD)/bench_queue $(BUILD)/bench_queue_worker
 	@$(BUILD)/bench_queue $(BENCH_DIR)
 	@DLD_BUILD=$(CURDIR)/$(BUILD) $(PYTHON) tests/bench/whole_queue.py $(BENCH_DIR) --jobs $(BENCH_JOBS)
+
+SOAK_DIR ?= /var/tmp
+SOAK_MINUTES ?= 30
+
+soak: all
+	@DLD_BUILD=$(CURDIR)/$(BUILD) SOAK_DIR=$(SOAK_DIR) $(PYTHON) tests/soak/soak.py $(SOAK_MINUTES)
 
 # ---- installing ----
 

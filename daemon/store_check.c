@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -9,12 +10,14 @@
 
 #include "common/log.h"
 #include "common/util.h"
+#include "daemon/notify.h"
 #include "daemon/store_backup.h"
 #include "daemon/store_image.h"
 #include "daemon/store_schema.h"
 
 #define FINDINGS_MAX 10
 #define NOTE_SUFFIX "-suspect"
+#define CHECK_MAX (UINT64_C(3600) * USEC_PER_SEC) /* of ten million jobs: minutes */
 
 /* What must hold, and is true or NULL then. Each is found at an end of an index. */
 static const char *const cheap[] = {
@@ -187,6 +190,7 @@ static int look_suspect(const char *path, char **ret_why) {
         return 0;
     log_notice("%s was found to be damaged when it was last used: checking all of it", path);
     *strrchr(dir, '/') = '\0';
+    notify_send("EXTEND_TIMEOUT_USEC=%" PRIu64 "\nSTATUS=Checking all of the queue", CHECK_MAX);
     int r = store_check(dir, ret_why);
     if (r == 0)
         unlink(name);
@@ -233,6 +237,7 @@ int store_check(const char *state_dir, char **ret_why) {
     if (sqlite3_open_v2(path, &sqlite, SQLITE_OPEN_READWRITE | SQLITE_OPEN_EXRESCODE, NULL) !=
         SQLITE_OK)
         return -EIO;
+    sqlite3_db_config(sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     r = schema_prepare(sqlite, path, ret_why);
     if (r < 0)
         return r;

@@ -49,7 +49,8 @@ static const char *const steps[] = {
     "UPDATE batches SET done = f.done + min(max(batches.done - f.done, 0), purged),"
     " failed = f.failed + min(max(batches.failed - f.failed, 0),"
     " purged - min(max(batches.done - f.done, 0), purged)), count = f.n + purged,"
-    " bytes = iif(purged = 0, f.bytes, max(ifnull(batches.bytes, 0), f.bytes)), first_id = f.first_id, last_id = f.last_id"
+    " bytes = iif(purged = 0, f.bytes, max(ifnull(batches.bytes, 0), f.bytes)), first_id = "
+    "f.first_id, last_id = f.last_id"
     " FROM found f WHERE f.batch = batches.id",
     "UPDATE batches SET cancelled = f.done + f.failed + f.cancelled + purged - batches.done"
     " - batches.failed FROM found f WHERE f.batch = batches.id",

@@ -81,9 +81,9 @@ static int job_is_sound(const struct row *row) {
     const struct value *url = &row->values[7];
     _cleanup_free_ char *text = NULL, *host = NULL;
 
-    if (row->rowid == 0 || row->values[1].type != VALUE_INTEGER || state < 0 || state >= JOB_STATE_MAX_ ||
-        state == JOB_ACTIVE || row->values[2].integer <= 0 || row->values[3].integer < 0 ||
-        url->type != VALUE_TEXT)
+    if (row->rowid == 0 || row->values[1].type != VALUE_INTEGER || state < 0 ||
+        state >= JOB_STATE_MAX_ || state == JOB_ACTIVE || row->values[2].integer <= 0 ||
+        row->values[3].integer < 0 || url->type != VALUE_TEXT)
         return 0;
     text = strndup(url->text, url->n);
     if (!text)

@@ -521,6 +521,8 @@ static int db_load(struct db *db, const char *path, char **ret_why) {
         r = meta_set(db, "doubted", db->doubted);
     if (r >= 0)
         r = meta_set(db, "open", 1);
+    if (r < 0) /* nothing is written to it, not even what its log has */
+        sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     if (r < 0 && !*ret_why)
         *ret_why = repair_advice(path, db_error_text(db));
     return r;

@@ -193,6 +193,14 @@ static int64_t original_number(const char *sql) {
     return n;
 }
 
+static void kept_remove(const struct store_recovered *v) {
+    char log[600];
+
+    unlink(v->kept);
+    snprintf(log, sizeof(log), "%s-wal", v->kept);
+    unlink(log);
+}
+
 /* Recovers; no more jobs than these may be lost of those that are visible, and the numbers say how
  * many are. Jobs of the batch that is not complete may go, and all of them then. */
 static void recover_and_look(struct fixture *f, int64_t may_lose, const char *what) {
@@ -214,13 +222,7 @@ static void recover_and_look(struct fixture *f, int64_t may_lose, const char *wh
         assert_int_equal((int64_t)(v.jobs + v.lost),
                          original_number("SELECT sum(n) FROM counters"));
     free(why);
-    if (*v.kept) {
-        char log[600];
-
-        assert_return_code(unlink(v.kept), errno);
-        snprintf(log, sizeof(log), "%s-wal", v.kept);
-        unlink(log);
-    }
+    kept_remove(&v);
     r = fixture_open(f, &why);
     if (r < 0)
         fail_msg("%s: %s", what, why ? why : strerror(-r));
@@ -414,7 +416,7 @@ static void test_wrong_numbers(void **state) {
         }
         struct store_recovered v;
         assert_int_equal(store_recover(f->dir, &v, &why), 0);
-        unlink(v.kept);
+        kept_remove(&v);
         assert_int_equal(jobs_kept(f), original_number("SELECT count(*) FROM jobs"));
         assert_int_equal(fixture_open(f, &why), 0);
         check_numbers(f);
