@@ -23,6 +23,7 @@
  *   worker/       the program dld-worker, which does the downloading
  *   ../common/    what both share: messages (wire, chan), scoreboard, ratelimit, URLs, names, errors
  */
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -30,6 +31,15 @@
 #include "common/log.h"
 #include "daemon/config.h"
 #include "daemon/master.h"
+
+#define MEMORY_KEPT (4 << 20)
+
+/* The store's thread takes and frees blocks of 90 KB many times a second, each time from the kernel and
+ * back: what is free is kept instead, up to a bound for each thread. */
+static void keep_memory(void) {
+    mallopt(M_MMAP_THRESHOLD, MEMORY_KEPT);
+    mallopt(M_TRIM_THRESHOLD, MEMORY_KEPT);
+}
 
 int main(int argc, char **argv) {
     struct config config;
@@ -40,6 +50,7 @@ int main(int argc, char **argv) {
     if (r == 0)
         return DLD_OK;
     log_init("dld", config.log.level);
+    keep_memory();
     signal(SIGPIPE, SIG_IGN); /* whoever reads the log may go away */
     r = master_run(&config);
     config_done(&config);
