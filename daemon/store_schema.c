@@ -19,7 +19,8 @@ _Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_PAUSED == 2 && JOB_DON
  * jobs: a queued job takes a row and two index entries. state is enum job_state without ACTIVE.
  * Results are NULL until there are any; NULL means 0 for numbers and unknown for size. lane is NULL
  * once the job has ended. The index jobs_ready gives a lane's queued jobs in order of (rank, id),
- * jobs_lane all that have not ended in order of id, jobs_ended those that have, the oldest first.
+ * jobs_lane all that have not ended in order of id, jobs_ended those that have, the oldest first (BETWEEN:
+ * a list of three SQLite would put into a table of its own, twice for each row that is changed).
  *
  * lanes: the jobs of one user for one host that have not ended; a row while there are any. hash is
  * lane_hash() of the host. Ids are given in order, so that the index entries of many new hosts'
@@ -72,7 +73,7 @@ static const char *const migrations[] = {
     "CREATE INDEX jobs_lane ON jobs(lane) WHERE lane IS NOT NULL;"
     "CREATE INDEX jobs_waiting ON jobs(due) WHERE state = 1;"
     "CREATE INDEX jobs_leftover ON jobs(id) WHERE kept_offset < 0 AND state > 4;"
-    "CREATE INDEX jobs_ended ON jobs(finished) WHERE state IN (4, 5, 6);"
+    "CREATE INDEX jobs_ended ON jobs(finished) WHERE state BETWEEN 4 AND 6;"
     "CREATE INDEX jobs_tag ON jobs(tag) WHERE tag IS NOT NULL;"
 
     "CREATE TABLE lanes(id INTEGER PRIMARY KEY, hash INTEGER NOT NULL, uid INTEGER NOT NULL,"

@@ -125,9 +125,9 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_JOBS_DUE] = "UPDATE OR FAIL jobs SET state = 0, due = NULL WHERE id IN (SELECT id FROM jobs"
                     " WHERE state = 1 AND due <= ?1 ORDER BY due LIMIT ?2) RETURNING lane, rank",
     [ST_JOBS_DELETE] = "DELETE FROM jobs WHERE id >= ?1 AND id <= ?2 RETURNING lane",
-    [ST_JOBS_ENDED] = "SELECT id, state, batch FROM jobs WHERE state IN (4, 5, 6)"
+    [ST_JOBS_ENDED] = "SELECT id, state, batch FROM jobs WHERE state BETWEEN 4 AND 6"
                       " AND finished <= ?1 ORDER BY finished LIMIT ?2",
-    [ST_ENDED_FIRST] = "SELECT finished FROM jobs WHERE state IN (4, 5, 6)"
+    [ST_ENDED_FIRST] = "SELECT finished FROM jobs WHERE state BETWEEN 4 AND 6"
                        " ORDER BY finished LIMIT 1",
     [ST_DUE_FIRST] = "SELECT due FROM jobs WHERE state = 1 ORDER BY due LIMIT 1",
 
