@@ -100,7 +100,7 @@ bool transfer_wrong_size(struct transfer *t, uint64_t bytes, const char *verb) {
 bool transfer_digest(struct transfer *t) {
     struct integrity *in = &t->task->integrity;
 
-    if (!t->aside)
+    if (!t->aside && t->head.has_digest)
         answer_digests(t->easy, in);
     if (digest_begin(&t->digest, in->kinds) == 0)
         return true;
@@ -136,7 +136,7 @@ static bool body_begin(struct transfer *t) {
     ROW_SET(t->row, total, compressed ? -1 : total);
     if (!t->wanted)
         return true;
-    if (resume_is_part(t->easy)) {
+    if (t->head.single[HEAD_CONTENT_RANGE].seen && resume_is_part(t->easy)) {
         failure_set(&t->task->failure, ERR_PROTOCOL,
                     "%s sent a part of the file and says that it is the whole",
                     t->address.url.host_key);
