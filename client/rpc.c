@@ -132,7 +132,7 @@ static void rpc_take_error(struct rpc *r, const json_t *error) {
     snprintf(r->error.text, sizeof(r->error.text), "%s", text ? text : "no reason given");
 }
 
-static int rpc_parse(struct rpc *r, const char *line, size_t n, struct rpc_message *ret) {
+static int rpc_parse_json(struct rpc *r, const char *line, size_t n, struct rpc_message *ret) {
     struct rpc_message m = {.root = json_loadb(line, n, 0, NULL)};
     json_t *error = json_object_get(m.root, "error");
 
@@ -150,6 +150,17 @@ static int rpc_parse(struct rpc *r, const char *line, size_t n, struct rpc_messa
     }
     *ret = m;
     return 1;
+}
+
+static int rpc_parse(struct rpc *r, char *line, size_t n, struct rpc_message *ret) {
+    int taken = r->on_line ? r->on_line(r->line_userdata, line, n) : 0;
+
+    if (taken != 0) {
+        *ret = (struct rpc_message){.taken = true};
+        r->lost_since = taken > 0 ? 0 : r->lost_since;
+        return taken;
+    }
+    return rpc_parse_json(r, line, n, ret);
 }
 
 /* Waits for the socket; 0 when the time ran out. */

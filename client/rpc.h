@@ -41,6 +41,11 @@ struct rpc {
     int64_t last_id;         /* of requests; never used twice, even over connections */
     const sigset_t *waiting; /* signal mask while it waits; NULL: unchanged */
     struct rpc_error error;  /* of the last message that was one */
+
+    /* Is shown each line (n bytes and a NUL, and may change it) before it is parsed: 1 when it has taken it,
+     * 0, or a negative errno. NULL: none. */
+    int (*on_line)(void *userdata, char *line, size_t n);
+    void *line_userdata;
 };
 
 #define RPC_INIT(socket_path)                                                                      \
@@ -73,6 +78,7 @@ struct rpc_message {
     int64_t id; /* of the request that this answers; 0: a notification, or about no request */
     const char *method; /* of a notification, else NULL */
     json_t *body;       /* result or params, borrowed from root; NULL: an error, see rpc.error */
+    bool taken;         /* by on_line; there is nothing else here */
 };
 void rpc_message_done(struct rpc_message *m);
 

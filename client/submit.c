@@ -330,6 +330,7 @@ static int submit_run(struct submit *s) {
     waiter_init(&s->waiter, s->c, &s->rpc, &s->batch);
     if (s->wait) {
         s->upload.watch = s->waiter.watched = true;
+        s->upload.brief = !s->c->json;
         s->upload.notify = waiter_notify;
         s->upload.userdata = &s->waiter;
     }

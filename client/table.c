@@ -29,9 +29,7 @@ static const char *format_size(int64_t n, char ret[static FORMAT_MAX]) {
     return ret;
 }
 
-static void add_output(struct buf *b, const json_t *job) {
-    const char *output = get_text(job, "output");
-
+static void add_output(struct buf *b, const char *output) {
     if (!output)
         return;
     buf_adds(b, " -> ");
@@ -72,7 +70,7 @@ void table_list_row(const json_t *job, unsigned width) {
              format_int(get_int(job, "http_status", 0), "", http),
              format_size(get_int(job, "size", bytes > 0 ? bytes : -1), size));
     add_printable(&b, get_text(job, "url"));
-    add_output(&b, job);
+    add_output(&b, get_text(job, "output"));
     add_wait(&b, job);
     line = buf_cstr(&b);
     if (line && width > 1 && format_width(line) > width) {
@@ -83,33 +81,27 @@ void table_list_row(const json_t *job, unsigned width) {
 }
 
 /* Seconds between the job's start and its end, -1 where there are none. */
-static double job_seconds(const json_t *job) {
-    double started = get_number(job, "started", -1), finished = get_number(job, "finished", -1);
-
-    return started >= 0 && finished >= started ? finished - started : -1;
+static double job_seconds(const struct ended *e) {
+    return e->started >= 0 && e->finished >= e->started ? e->finished - e->started : -1;
 }
 
-void table_ended(const json_t *job) {
+void table_ended(const struct ended *e) {
     _cleanup_(buf_done) struct buf b = BUF_INIT(LINE_MAX_BYTES);
-    const char *state = get_text(job, "state");
-    const json_t *error = json_object_get(job, "error");
     char worker[FORMAT_MAX], http[FORMAT_MAX], bytes[FORMAT_MAX], seconds[FORMAT_MAX];
 
-    buf_addf(&b, "%-6.20s  %-3s %-3s  %8s  %7s  ", state ? state : "-",
-             format_int(get_int(job, "worker", 0), "w", worker),
-             format_int(get_int(job, "http_status", 0), "", http),
-             format_size(get_int(job, "bytes", -1), bytes),
-             format_duration(job_seconds(job), seconds));
-    add_printable(&b, get_text(job, "url"));
-    if (json_is_object(error)) {
+    buf_addf(&b, "%-6.20s  %-3s %-3s  %8s  %7s  ", e->state ? e->state : "-",
+             format_int(e->worker, "w", worker), format_int(e->http_status, "", http),
+             format_size(e->bytes, bytes), format_duration(job_seconds(e), seconds));
+    add_printable(&b, e->url);
+    if (e->error_name) {
         buf_adds(&b, "  ");
-        add_printable(&b, get_text(error, "name"));
+        add_printable(&b, e->error_name);
         buf_adds(&b, ": ");
-        add_printable(&b, get_text(error, "message"));
+        add_printable(&b, e->error_message);
     } else {
-        add_output(&b, job);
+        add_output(&b, e->output);
     }
-    if (json_is_true(json_object_get(job, "skipped")))
+    if (e->skipped)
         buf_adds(&b, " (it was there; skipped)");
     print_line(&b);
 }

@@ -164,7 +164,9 @@ static int upload_send(struct upload *u, bool last) {
         return upload_settle(u);
     k->last = last;
     buf_addf(&k->params, "], \"last\": %s%s}", last ? "true" : "false",
-             last && u->watch ? ", \"watch\": true" : "");
+             !last || !u->watch ? ""
+             : u->brief         ? ", \"watch\": true, \"brief\": true"
+                                : ", \"watch\": true");
     if (buf_error(&k->params))
         return buf_error(&k->params);
     u->flight[u->n_flight++] = TAKE_PTR(u->pending);

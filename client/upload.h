@@ -39,6 +39,7 @@ struct upload {
     bool resent;    /* the last chunk was sent more than once: its notifications may be lost */
     json_t *answer; /* to the last chunk */
 
+    bool brief; /* those notifications need only have what a line shows */
     bool watch; /* ask for notifications, and give them to notify */
     int (*notify)(void *userdata, const struct rpc_message *m); /* < 0 ends the upload */
     void *userdata;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/ended.h"
 #include "client/format.h"
 #include "client/print.h"
 #include "client/table.h"
@@ -34,10 +35,10 @@ static bool waiter_is_batch(const struct waiter *w) {
     return !w->jobs->all && w->jobs->n_ids == 0;
 }
 
-/* A job that may have ended, from a notification or a list. */
-static int waiter_job(struct waiter *w, const json_t *job) {
-    const char *state = get_text(job, "state");
-    int64_t number = get_int(job, waiter_is_batch(w) ? "index" : "id", -1);
+/* A job that may have ended, from a notification or a list; job is only needed for --json. */
+static int waiter_ended(struct waiter *w, const struct ended *e, const json_t *job) {
+    const char *state = e->state;
+    int64_t number = waiter_is_batch(w) ? e->index : e->id;
     uint64_t *counter = NULL;
     int r;
 
@@ -53,13 +54,31 @@ static int waiter_job(struct waiter *w, const json_t *job) {
     if (r <= 0)
         return r;
     ++*counter;
-    w->bytes += (uint64_t)MAX(get_int(job, "bytes", 0), 0);
+    w->bytes += (uint64_t)MAX(e->bytes, 0);
     progress_clear(&w->progress);
     if (w->c->json)
         print_json(job);
     else
-        table_ended(job);
+        table_ended(e);
     return 0;
+}
+
+static int waiter_job(struct waiter *w, const json_t *job) {
+    struct ended e;
+
+    ended_from_json(job, &e);
+    return waiter_ended(w, &e, job);
+}
+
+/* A notification that is read quickly. With --json there must be a tree to print. */
+static int waiter_line(void *userdata, char *line, size_t n) {
+    struct ended e;
+    int r;
+
+    if (!ended_from_line(line, n, &e))
+        return 0;
+    r = waiter_ended(userdata, &e, NULL);
+    return r < 0 ? r : 1;
 }
 
 int waiter_notify(void *userdata, const struct rpc_message *m) {
@@ -85,6 +104,7 @@ static int waiter_subscribe(struct waiter *w) {
     json_begin(&b, NULL, '{');
     selection_to_json(&b, w->jobs);
     json_bool(&b, "events", true);
+    json_bool(&b, "brief", !w->c->json);
     return waiter_send(w, "wait", &b, &w->wait_id);
 }
 
@@ -196,6 +216,8 @@ static void waiter_draw(struct waiter *w, const json_t *status) {
 }
 
 static int waiter_message(struct waiter *w, const struct rpc_message *m) {
+    if (m->taken)
+        return 0;
     if (m->method)
         return waiter_notify(w, m);
     if (m->id == w->status_id && m->id != 0) {
@@ -349,8 +371,11 @@ int waiter_run(struct waiter *w) {
     sigprocmask(SIG_BLOCK, &mask, &old_mask);
     sigaction(SIGINT, &action, NULL);
     w->rpc->waiting = &old_mask;
+    w->rpc->on_line = w->c->json ? NULL : waiter_line;
+    w->rpc->line_userdata = w;
     r = waiter_loop(w);
     w->rpc->waiting = NULL;
+    w->rpc->on_line = NULL;
     sigaction(SIGINT, &old_action, NULL);
     sigprocmask(SIG_SETMASK, &old_mask, NULL);
     return waiter_finish(w, r);

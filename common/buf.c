@@ -110,7 +110,7 @@ const char *buf_cstr(struct buf *b) {
 static void json_next(struct buf *b, const char *key) {
     char last = b->len > b->start ? b->data[b->len - 1] : '{';
 
-    if (!strchr("{[\n", last))
+    if (last != '{' && last != '[' && last != '\n')
         buf_add(b, ", ", 2);
     if (key) {
         buf_addc(b, '"');
@@ -159,7 +159,7 @@ void json_str(struct buf *b, const char *key, const char *s) {
         size_t n = 1;
 
         while (p < end && (unsigned char)*p >= 0x20 && *p != '"' && *p != '\\' && *p != 0x7f &&
-               (n = utf8_sequence(p, (size_t)(end - p))) > 0)
+               (n = (unsigned char)*p < 0x80 ? 1 : utf8_sequence(p, (size_t)(end - p))) > 0)
             p += n;
         buf_add(b, s, (size_t)(p - s));
         if (p < end) {

@@ -52,6 +52,10 @@ struct job_progress {
     int64_t total; /* -1 unknown */
 };
 
+/* Only what a line about a job that has ended needs: id index url state http_status bytes output
+ * error{name,message} worker started finished, and skipped where it applies. Otherwise as below. */
+void job_to_json_brief(struct buf *b, const char *key, const struct job *j);
+
 /* Writes the job as the JSON object that clients get: the keys id batch index url state attempts
  * http_status bytes size output error{name,message} worker created started finished effective_url
  * content_type, then `skipped`, `not_modified`, `digest`, `answer` and `due` where they apply, then the keys of its body that were

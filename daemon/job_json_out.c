@@ -37,6 +37,31 @@ static void put_error(struct buf *b, const struct job_result *r) {
     json_end(b, '}');
 }
 
+void job_to_json_brief(struct buf *b, const char *key, const struct job *j) {
+    const struct job_result *r = &j->result;
+
+    json_begin(b, key, '{');
+    json_int(b, "id", j->id);
+    json_int(b, "index", (int64_t)j->index);
+    json_str(b, "url", j->url);
+    json_str(b, "state", job_state_name(j->state));
+    json_int_or_null(b, "http_status", r->http_status, r->http_status > 0);
+    json_int_or_null(b, "bytes", (int64_t)r->bytes, j->attempts > 0);
+    if (j->state == JOB_DONE) {
+        json_str(b, "output", r->output);
+    } else {
+        json_auto_t *body = j->body ? json_loads(j->body, 0, NULL) : NULL;
+
+        put_output_expected(b, j, body);
+    }
+    put_error(b, r);
+    json_int_or_null(b, "worker", r->worker, r->worker > 0);
+    json_time(b, "started", r->started);
+    json_time(b, "finished", r->finished);
+    if (r->skipped)
+        json_bool(b, "skipped", true);
+}
+
 /* The body's other keys as they are, but those that the results have too, or that may have been
  * changed since. */
 static void put_body(struct buf *b, const json_t *body) {

@@ -11,7 +11,7 @@
 struct submission {
     struct methods *methods;
     struct request *request;
-    bool watch, last;
+    bool watch, brief, last;
 };
 
 static void on_submitted(void *userdata, int error, const struct store_batch *batch,
@@ -30,7 +30,7 @@ static void on_submitted(void *userdata, int error, const struct store_batch *ba
         return;
     }
     if (s->watch && s->last)
-        watches_follow(s->methods->watches, request_client(s->request), batch);
+        watches_follow(s->methods->watches, request_client(s->request), batch, s->brief);
     b = request_reply(s->request);
     json_begin(b, "result", '{');
     json_int(b, "batch", batch->id);
@@ -87,10 +87,10 @@ static int check_jobs(const json_t *jobs, const struct store_chunk *chunk,
     return -EINVAL;
 }
 
-static int parse_params(const json_t *params, struct store_chunk *chunk, bool *watch,
+static int parse_params(const json_t *params, struct store_chunk *chunk, struct submission *s,
                         struct params_error *err) {
     static const char *const known[] = {"jobs", "defaults", "submit_key", "offset",
-                                        "last", "watch",    NULL};
+                                        "last", "watch",    "brief",      NULL};
     const char *key = NULL;
     int64_t offset = 0;
     int r = params_only(params, known, err);
@@ -103,7 +103,9 @@ static int parse_params(const json_t *params, struct store_chunk *chunk, bool *w
     if (r == 0)
         r = params_bool(params, "last", &chunk->last, err);
     if (r == 0)
-        r = params_bool(params, "watch", watch, err);
+        r = params_bool(params, "watch", &s->watch, err);
+    if (r == 0)
+        r = params_bool(params, "brief", &s->brief, err);
     chunk->offset = (uint64_t)offset;
     if (r == 0 && !key && (offset > 0 || !chunk->last)) {
         snprintf(err->text, sizeof(err->text), "params.submit_key: needed to send jobs in chunks");
@@ -128,7 +130,7 @@ void method_submit(struct request *request, const json_t *params, void *userdata
     struct submission s = {.methods = userdata, .request = request}, *copy;
     struct params_error err;
     struct job_error job_err = {.index = -1};
-    int r = chunk ? parse_params(params, chunk, &s.watch, &err) : -ENOMEM;
+    int r = chunk ? parse_params(params, chunk, &s, &err) : -ENOMEM;
 
     if (s.methods->stopping) {
         request_fail(request, RPC_STOPPING, "the daemon is stopping and takes no jobs");

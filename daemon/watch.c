@@ -19,7 +19,7 @@ struct watch {
     struct watches *watches;
     struct client *client;   /* NULL: gone */
     struct request *request; /* to be answered at the end; NULL: a notification "end" */
-    bool events;
+    bool events, brief;
     bool loaded;                 /* it is known what is still to end */
     bool asking;                 /* the store; the answer refers to this watch */
     struct params_choice choice; /* ids: those still to end */
@@ -280,7 +280,7 @@ static struct watch *watch_new(struct watches *ws, struct client *client, struct
 }
 
 void watches_wait(struct watches *ws, struct request *request, struct params_choice *choice,
-                  bool events) {
+                  bool events, bool brief) {
     struct watch *w = watch_new(ws, request_client(request), request);
 
     if (!w) {
@@ -289,6 +289,7 @@ void watches_wait(struct watches *ws, struct request *request, struct params_cho
         return;
     }
     w->events = events;
+    w->brief = brief;
     w->choice = *choice;
     *choice = (struct params_choice){.batch = 0};
     if (w->choice.batch) {
@@ -301,12 +302,14 @@ void watches_wait(struct watches *ws, struct request *request, struct params_cho
     }
 }
 
-int watches_follow(struct watches *ws, struct client *client, const struct store_batch *batch) {
+int watches_follow(struct watches *ws, struct client *client, const struct store_batch *batch,
+                   bool brief) {
     struct watch *w = watch_new(ws, client, NULL);
 
     if (!w)
         return -ENOMEM;
     w->events = true;
+    w->brief = brief;
     w->choice.batch = batch->id;
     /* The store's answer tells how many have ended already: none, unless the batch was sent twice.
      */
@@ -324,7 +327,10 @@ static void watch_job_ended(struct watch *w, const struct job *job) {
     if (w->events) {
         struct buf *b = client_notify(w->client, "job");
 
-        job_to_json(b, "params", job, NULL);
+        if (w->brief)
+            job_to_json_brief(b, "params", job);
+        else
+            job_to_json(b, "params", job, NULL);
         json_end(b, '}');
         client_notified(w->client);
     }

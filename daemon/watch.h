@@ -15,13 +15,14 @@ struct watches *watches_free(struct watches *w);  /* takes NULL, returns NULL */
 
 /* Answers the request when all chosen jobs have ended: {"batch", "done", "failed", "cancelled",
  * "bytes", "seconds"}; with events the client also gets a notification "job" for each that ends
- * from now on. Takes over *choice. */
+ * from now on, with brief of job_to_json_brief(). Takes over *choice. */
 void watches_wait(struct watches *w, struct request *request, struct params_choice *choice,
-                  bool events);
+                  bool events, bool brief);
 
 /* A client that has just submitted the batch gets a notification "job" as each of its jobs ends,
  * and "end" with the sums. 0 or -ENOMEM. */
-int watches_follow(struct watches *w, struct client *client, const struct store_batch *batch);
+int watches_follow(struct watches *w, struct client *client, const struct store_batch *batch,
+                   bool brief);
 
 /* A job's end is durable. */
 void watches_job_ended(struct watches *w, const struct job *job);

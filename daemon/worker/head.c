@@ -116,6 +116,14 @@ static const char *take_nameless(const char *line, size_t len) {
     return is_weighty(line, len) ? "sent a header field with blanks behind its name" : NULL;
 }
 
+/* Digest, Repr-Digest, Content-Digest and Content-MD5, by their ends. */
+static bool is_digest(const char *name, size_t n) {
+    if (n < 6)
+        return false;
+    return name[n - 1] == '5' ? strncasecmp(name + n - 4, "-md5", 4) == 0
+                              : strncasecmp(name + n - 6, "digest", 6) == 0;
+}
+
 static const char *take_field(struct head *h, const char *line, size_t n) {
     const char *colon = memchr(line, ':', n), *value, *end = line + n;
     size_t len = colon ? (size_t)(colon - line) : 0;
@@ -131,7 +139,10 @@ static const char *take_field(struct head *h, const char *line, size_t n) {
     while (end > value && is_blank(end[-1]))
         end--;
     n = (size_t)(end - value);
+    h->has_digest |= is_digest(line, len);
     h->framing = is_weighty(line, len);
+    if (!h->framing)
+        return NULL;
     if (is_name(line, len, "Content-Length"))
         return take_length(h, value, n);
     if (is_name(line, len, "Transfer-Encoding"))

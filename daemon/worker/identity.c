@@ -132,10 +132,12 @@ void identity_clear(struct identity *id) {
     if (!id->job)
         return;
     curl_easy_setopt(id->easy, CURLOPT_HTTPHEADER, NULL);
-    for (size_t i = 0; i < ELEMENTSOF(strings); i++)
+    for (size_t i = 0; i < ELEMENTSOF(strings) && (id->job->auth != WIRE_AUTH_NONE || id->cookie); i++)
         curl_easy_setopt(id->easy, strings[i], NULL);
-    curl_easy_setopt(id->easy, CURLOPT_SSLCERT_BLOB, NULL);
-    curl_easy_setopt(id->easy, CURLOPT_SSLKEY_BLOB, NULL);
+    if (id->job->certificate) {
+        curl_easy_setopt(id->easy, CURLOPT_SSLCERT_BLOB, NULL);
+        curl_easy_setopt(id->easy, CURLOPT_SSLKEY_BLOB, NULL);
+    }
     curl_easy_setopt(id->easy, CURLOPT_COOKIELIST, "ALL");
     curl_easy_setopt(id->easy, CURLOPT_MAXREDIRS, (long)id->max_redirects);
     id->job = NULL;
