@@ -2,6 +2,7 @@
 # make demo            install what is missing, build, show it at work
 # make check           install what is missing, build, run all tests, again under ASan and UBSan
 # make fuzz            feed all that is parsed with made-up input, FUZZ_SECONDS=10 for each kind
+# make lint            have clang-tidy, cppcheck and gcc -fanalyzer read the source
 # make bench           compare with other programs; bench-quick: in a minute
 # make bench-queue     measure the queue with up to BENCH_JOBS=10000000 jobs (BENCH_DIR=: where, some GB)
 # make install         DESTDIR= prefix=/usr/local sysconfdir=/etc
@@ -47,7 +48,7 @@ CLIENT_LIBS := -ljansson -lm
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all unit-tests fuzz-targets fuzz check test demo bench bench-quick bench-queue install clean
+.PHONY: all unit-tests fuzz-targets fuzz lint check test demo bench bench-quick bench-queue install clean
 
 all: $(programs)
 	@:
@@ -98,6 +99,11 @@ fuzz:
 	@tests/setup.sh check
 	@$(MAKE) --no-print-directory -s FUZZ=1 fuzz-targets
 	@tests/fuzz/run.sh $(CURDIR)/.build-fuzz $(FUZZ_SECONDS)
+
+# Some minutes; make check has the quickest of the tools.
+lint:
+	@tests/setup.sh lint
+	@tests/lint/lint.sh $(MAKE)
 
 # All tests, once plain and once under the sanitizers.
 check:
@@ -153,6 +159,6 @@ install: all
 	sed -i 's|/usr/bin/|$(prefix)/bin/|' $(DESTDIR)$(prefix)/lib/systemd/*/dld.service
 
 clean:
-	rm -rf .build .build-sanitize .build-fuzz
+	rm -rf .build .build-sanitize .build-fuzz .build-lint
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

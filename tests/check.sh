@@ -53,6 +53,7 @@ fuzz() {
 
 step "clang: builds without warnings" "${make[@]}" "$jobs" FUZZ=1 CFLAGS=-Werror all fuzz-targets
 fuzz "${FUZZ_SECONDS:-4}"
+step "cppcheck: finds nothing" tests/lint/lint.sh quick
 round "gcc"
 round "gcc with sanitizers" SANITIZE=1
 

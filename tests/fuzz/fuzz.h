@@ -30,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* The bytes in memory of their own, at least one byte of it. */
 static inline void *fuzz_copy(const void *data, size_t size) {
-    void *copy = malloc(size ? size : 1);
+    void *copy = calloc(1, size ? size : 1);
 
     fuzz_check(copy);
     if (size > 0)

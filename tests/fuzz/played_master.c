@@ -92,7 +92,7 @@ int store_submit(struct store *s, struct store_chunk *chunk, store_submit_fn *fn
 static bool is_chosen(const struct store_filter *f, int64_t id) {
     bool in_ids = !f->ids, excepted = false;
 
-    for (size_t i = 0; i < f->n_ids; i++)
+    for (size_t i = 0; f->ids && i < f->n_ids; i++)
         in_ids |= f->ids[i] == id;
     for (size_t i = 0; i < f->n_except; i++)
         excepted |= f->except[i] == id;
@@ -165,6 +165,7 @@ static void answer_list(const struct pending *p) {
     for (size_t i = 0; i < p->n_ids; i++)
         list.jobs[i] = make_job(p->ids[i]);
     ((store_list_fn *)p->fn)(p->userdata, 0, &list);
+    // cppcheck-suppress memleak ; they are the callee's
 }
 
 static void answer_hosts(const struct pending *p) {
