@@ -8,7 +8,7 @@ import pytest
 
 import dld
 from dld import DLCTL, DLD
-from support import BUILD, ROOT, SANITIZE, content, wait_for
+from support import ROOT, SANITIZE, content, wait_for
 
 pytestmark = pytest.mark.skipif(SANITIZE, reason="sanitizers and valgrind don't go together")
 
@@ -56,8 +56,7 @@ def test_no_error_and_no_leak_in_any_program(memcheck, make_daemon, bad, tmp, mo
     ids = daemon.dlctl("--json", "submit", file).document["ids"]
     wait_for(lambda: sum(daemon.counts()[s] for s in ("done", "failed")) == len(ids) - 2)
     daemon.dlctl("cancel", ids[-2])
-    states = [j["state"] for j in daemon.jobs()]
-    assert states == ["done"] * 7 + ["failed"] * 3 + ["cancelled", "active"], daemon.jobs()
+    wait_for(lambda: [j["state"] for j in daemon.jobs()] == ["done"] * 7 + ["failed"] * 3 + ["cancelled", "active"])
     assert daemon.file("a").read_bytes() == content("/any/a", 2000)
     daemon.restart()
     wait_for(lambda: daemon.counts()["active"] == 1)
