@@ -17,6 +17,7 @@ enum {
     DLD_OK = 0,
     DLD_FAILED = 1, /* it could not start, or had to stop; the log says why */
     DLD_USAGE = 2,  /* the command line, environment or configuration is wrong */
+    DLD_QUEUE = 3,  /* the queue is damaged, or a newer dld's; the log says what to do */
 };
 
 /* dld-worker; the master puts the meaning in its log */

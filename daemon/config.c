@@ -300,6 +300,7 @@ int config_load(struct config *ret, int argc, char **argv, FILE *out, FILE *err)
         return -EINVAL;
     if (answered || l.options.check)
         return 0;
+    l.config.task = l.options.task;
     *ret = l.config;
     l.config = (struct config){0};
     return 1;

@@ -47,7 +47,15 @@ struct config_window {
     unsigned given;
 };
 
+/* What dld is started for. */
+enum config_task {
+    CONFIG_SERVE,
+    CONFIG_CHECK_QUEUE,
+    CONFIG_RECOVER,
+};
+
 struct config {
+    enum config_task task;
     char *socket_path; /* --socket, DLD_SOCKET */
     char *state_dir;   /* --state-dir, DLD_STATE_DIR, $STATE_DIRECTORY of systemd */
     struct {

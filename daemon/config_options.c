@@ -17,6 +17,8 @@ enum {
     OPTION_SET,
     OPTION_PRINT_CONFIG,
     OPTION_CHECK_CONFIG,
+    OPTION_CHECK_QUEUE,
+    OPTION_RECOVER,
     OPTION_HELP,
     OPTION_VERSION,
 };
@@ -30,6 +32,8 @@ static const struct option options[] = {
     {"set", required_argument, NULL, OPTION_SET},
     {"print-config", no_argument, NULL, OPTION_PRINT_CONFIG},
     {"check-config", no_argument, NULL, OPTION_CHECK_CONFIG},
+    {"check-queue", no_argument, NULL, OPTION_CHECK_QUEUE},
+    {"recover", no_argument, NULL, OPTION_RECOVER},
     {"help", no_argument, NULL, OPTION_HELP},
     {"version", no_argument, NULL, OPTION_VERSION},
     {NULL, 0, NULL, 0},
@@ -53,6 +57,8 @@ static const char usage[] =
     "  --set SECTION.KEY=VALUE   set any key of dld.conf(5)\n"
     "  --print-config            print the documented default dld.conf\n"
     "  --check-config            read all of the configuration and say what is wrong with it\n"
+    "  --check-queue             check all of a queue that no dld uses, and exit\n"
+    "  --recover                 make a new queue of what can be read of a damaged one, and exit\n"
     "  --help, --version\n"
     "\n"
     "The command line beats DLD_* in the environment, which beats dld.conf. See dld(8).\n";
@@ -94,6 +100,12 @@ static int option_take(struct config_options *o, int option, FILE *out) {
         return 1;
     case OPTION_CHECK_CONFIG:
         o->check = true;
+        break;
+    case OPTION_CHECK_QUEUE:
+        o->task = CONFIG_CHECK_QUEUE;
+        break;
+    case OPTION_RECOVER:
+        o->task = CONFIG_RECOVER;
         break;
     case OPTION_CONFIG:
         o->file = optarg;

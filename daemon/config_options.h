@@ -19,6 +19,7 @@ struct config_setting; /* --set and its shorthands */
 struct config_options {
     const char *file, *socket, *state_dir; /* NULL: not given */
     bool check;                            /* --check-config */
+    enum config_task task;                 /* --check-queue, --recover */
     struct config_setting *settings;       /* in their order; owned */
     size_t n_settings;
 };

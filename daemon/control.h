@@ -29,6 +29,7 @@ enum rpc_error {
     RPC_STORE = -32002,     /* the queue can't be written; nothing was taken */
     RPC_BUSY = -32003,      /* too many clients */
     RPC_STOPPING = -32004,
+    RPC_DENIED = -32005, /* not for this user */
 };
 
 /* Carries out a request: now or later, it must end in exactly one of request_done() and

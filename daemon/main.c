@@ -17,12 +17,14 @@
  *   store*        the durable queue (SQLite, on a thread of its own)
  *   job, job_*    what a job is; JSON to jobs and back
  *   config*       keys, files, environment, options
+ *   repair        --check-queue, --recover: a queue that nobody has open
  *   state_dir     directories and locks
  *   notify        the service manager
  *
  *   worker/       the program dld-worker, which does the downloading
  *   ../common/    what both share: messages (wire, chan), scoreboard, ratelimit, URLs, names, errors
  */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -30,6 +32,7 @@
 #include "common/log.h"
 #include "daemon/config.h"
 #include "daemon/master.h"
+#include "daemon/repair.h"
 
 int main(int argc, char **argv) {
     struct config config;
@@ -41,7 +44,7 @@ int main(int argc, char **argv) {
         return DLD_OK;
     log_init("dld", config.log.level);
     signal(SIGPIPE, SIG_IGN); /* whoever reads the log may go away */
-    r = master_run(&config);
+    r = config.task == CONFIG_SERVE ? master_run(&config) : repair_run(&config);
     config_done(&config);
-    return r < 0 ? DLD_FAILED : DLD_OK;
+    return r == -EUCLEAN || r == -ENOTSUP ? DLD_QUEUE : r < 0 ? DLD_FAILED : DLD_OK;
 }

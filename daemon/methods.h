@@ -3,7 +3,7 @@
  *
  * They validate parameters, ask the store and the dispatcher, and write answers. methods_submit.c,
  * methods_query.c (list, show, status), methods_hosts.c (hosts, drain), methods_change.c (cancel,
- * pause, resume, retry), methods_set.c, methods_purge.c, methods_wait.c.
+ * pause, resume, retry), methods_set.c, methods_purge.c, methods_wait.c, methods_backup.c.
  */
 #ifndef DLD_METHODS_H
 #define DLD_METHODS_H
@@ -40,6 +40,7 @@ void method_resume(struct request *request, const json_t *params, void *userdata
 void method_retry(struct request *request, const json_t *params, void *userdata);
 void method_set(struct request *request, const json_t *params, void *userdata);
 void method_purge(struct request *request, const json_t *params, void *userdata);
+void method_backup(struct request *request, const json_t *params, void *userdata);
 void method_drain(struct request *request, const json_t *params, void *userdata);
 
 /* The method set for jobs that have not ended, params says which: answers how many were changed. */

@@ -35,7 +35,7 @@ struct change {
     struct params_choice choice;
     int64_t *active; /* ids that the workers were told of; in order */
     size_t n_active;
-    int64_t after; /* the store's cursor */
+    struct store_cursor after;
     uint64_t n_changed;
     int64_t *left; /* of choice.ids: those that did not change */
     size_t n_left;
@@ -158,7 +158,8 @@ static void leave_out(struct change *c, const int64_t *ids, size_t n) {
     c->n_left = kept;
 }
 
-static void on_changed(void *userdata, int error, const int64_t *ids, size_t n, int64_t next) {
+static void on_changed(void *userdata, int error, const int64_t *ids, size_t n,
+                       const struct store_cursor *next) {
     struct change *c = userdata;
 
     if (error < 0) {
@@ -176,8 +177,8 @@ static void on_changed(void *userdata, int error, const int64_t *ids, size_t n, 
         dispatch_changed(c->methods->dispatch, ids, n, c->kind->wish);
     if (c->kind->what == STORE_CANCEL)
         tell_watchers(c->methods, ids, n);
-    c->after = next;
-    if (next)
+    c->after = *next;
+    if (next->id)
         change_step(c);
     else
         change_done(c);

@@ -17,9 +17,10 @@ static void purge_free(struct purge *p) {
     free(p);
 }
 
-static void purge_step(struct purge *p, int64_t after);
+static void purge_step(struct purge *p, const struct store_cursor *after);
 
-static void on_purged(void *userdata, int error, const int64_t *ids, size_t n, int64_t next) {
+static void on_purged(void *userdata, int error, const int64_t *ids, size_t n,
+                      const struct store_cursor *next) {
     struct purge *p = userdata;
     struct buf *b;
 
@@ -30,7 +31,7 @@ static void on_purged(void *userdata, int error, const int64_t *ids, size_t n, i
         return;
     }
     p->n_purged += n;
-    if (next) {
+    if (next->id) {
         purge_step(p, next);
         return;
     }
@@ -42,14 +43,14 @@ static void on_purged(void *userdata, int error, const int64_t *ids, size_t n, i
     purge_free(p);
 }
 
-static void purge_step(struct purge *p, int64_t after) {
+static void purge_step(struct purge *p, const struct store_cursor *after) {
     struct store_filter filter = {
         .batch = p->choice.batch,
         .state = p->state,
         .tag = p->choice.tag,
         .ids = p->choice.ids,
         .n_ids = p->choice.n_ids,
-        .after = after,
+        .after = *after,
         .limit = STORE_STEP,
     };
 
@@ -94,5 +95,5 @@ void method_purge(struct request *request, const json_t *params, void *userdata)
         purge_free(p);
         return;
     }
-    purge_step(p, 0);
+    purge_step(p, &(struct store_cursor){0});
 }

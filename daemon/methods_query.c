@@ -64,7 +64,7 @@ static void on_list(void *userdata, int error, const struct store_list *list) {
     for (size_t i = 0; i < list->n_jobs; i++)
         list_job(q, b, list->jobs[i]);
     json_end(b, ']');
-    next = q->active ? (q->n_active == q->limit ? q->active[q->n_active - 1] : 0) : list->next;
+    next = q->active ? (q->n_active == q->limit ? q->active[q->n_active - 1] : 0) : list->next.id;
     if (next)
         json_int(b, "next", next);
     else
@@ -77,7 +77,7 @@ static void on_list(void *userdata, int error, const struct store_list *list) {
 
 /* Active jobs are known here, not in the store: they are asked for by their ids. */
 static int choose_active(struct query *q, struct store_filter *filter) {
-    q->active = dispatch_active_ids(q->methods->dispatch, filter->after, &q->n_active);
+    q->active = dispatch_active_ids(q->methods->dispatch, filter->after.id, &q->n_active);
     if (!q->active)
         return -ENOMEM;
     q->n_active = MIN(q->n_active, q->limit);
@@ -101,7 +101,7 @@ static int list_params(const json_t *params, struct store_filter *filter,
     if (r == 0)
         r = params_str(params, "tag", 255, &filter->tag, err);
     if (r == 0)
-        r = params_int(params, "after", 0, INT64_MAX, &filter->after, err);
+        r = params_int(params, "after", 0, INT64_MAX, &filter->after.id, err);
     if (r == 0)
         r = params_int(params, "limit", 1, LIST_MAX, &limit, err);
     filter->limit = (size_t)limit;

@@ -13,6 +13,7 @@
 #include "common/util.h"
 #include "daemon/store_chores.h"
 #include "daemon/store_lane.h"
+#include "daemon/store_repair.h"
 #include "daemon/store_request.h"
 #include "daemon/store_sqlite.h"
 
@@ -160,6 +161,8 @@ static void request_fail(struct store *s, struct request *r, int error) {
 
     r->error = error;
     s->trouble_now = error;
+    if (error == -EUCLEAN)
+        repair_note(s->db->sqlite);
     snprintf(s->trouble_text, sizeof(s->trouble_text), "%s: %s", r->kind->name,
              *text ? text : strerror(-error));
     if (r != &s->chores)
@@ -292,7 +295,8 @@ static void trouble_log(struct store *s, const struct done *d) {
         s->trouble = d->trouble;
         log_about(LOG_ERR, &about, "the queue's database failed: %s%s", d->trouble_text,
                   d->trouble == -ENOSPC    ? ": make room on its file system, dld then goes on"
-                  : d->trouble == -EUCLEAN ? ": it is damaged, restore it from a backup"
+                  : d->trouble == -EUCLEAN ? ": it is damaged; stop dld, and restore a"
+                                            " backup or run `dld --recover`"
                   : d->trouble == -EIO     ? ": look for disk errors in the kernel's log"
                                            : "");
     } else if (d->trouble == 0 && d->wrote && s->trouble < 0 && s->trouble != -EUCLEAN) {

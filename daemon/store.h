@@ -190,16 +190,25 @@ int store_hosts(struct store *s, const char *host, int64_t after_lane, size_t li
 
 /* ---- asking and changing ---- */
 
+/* Where an answer ended, for the next request to go on from: zero is the beginning. */
+struct store_cursor {
+    int64_t id; /* of the last job looked at */
+    /* On the way through a host's jobs, which is not in order of id: */
+    int64_t lane, rank;
+    unsigned stage;
+};
+
 struct store_filter {
     int64_t batch; /* 0: any */
     int state; /* enum job_state, -1: any; QUEUED includes the STAGED ones of complete batches */
-    const char *tag;       /* NULL: any; copied */
-    /* NULL: any; "host:port"; copied. Those that have not ended, unless only ended ones are asked
+    const char *tag; /* NULL: any; copied */
+    /* NULL: any; "host:port"; copied; not for lists. Those that have not ended, unless only ended ones are asked
      * for, by state or because the change is for no others: they are found by looking at all. */
     const char *host;
-    const int64_t *ids;    /* NULL: any; else only these; copied */
-    size_t n_ids;          /* at most STORE_STEP */
-    int64_t after;         /* only ids above this: the cursor */
+    const int64_t *ids; /* NULL: any; else only these; copied */
+    size_t n_ids;       /* at most STORE_STEP */
+    /* Only jobs behind this; but for those of a host that have not ended only its id counts. */
+    struct store_cursor after;
     size_t limit;          /* most jobs in one answer; 0, or more than that: STORE_STEP */
     const int64_t *except; /* never these; copied */
     size_t n_except;
@@ -216,7 +225,7 @@ struct store_list {
     size_t n_jobs;
     struct store_attempt *attempts; /* in order of job and time; the store's */
     size_t n_attempts;
-    int64_t next; /* cursor for the next request, 0: that was all */
+    struct store_cursor next; /* for the next request; its id is 0: that was all */
 };
 typedef void store_list_fn(void *userdata, int error, const struct store_list *list);
 
@@ -224,25 +233,42 @@ typedef void store_list_fn(void *userdata, int error, const struct store_list *l
 int store_list(struct store *s, const struct store_filter *filter, store_list_fn *fn,
                void *userdata);
 
-typedef void store_change_fn(void *userdata, int error, const int64_t *ids, size_t n, int64_t next);
+typedef void store_change_fn(void *userdata, int error, const int64_t *ids, size_t n,
+                             const struct store_cursor *next);
 
 enum store_change {
-    STORE_CANCEL,   /* those not ended */
-    STORE_RETRY,    /* those failed or cancelled: queued, with their attempts counted from 0 again */
-    STORE_PAUSE,    /* those queued or waiting */
-    STORE_RESUME,   /* those paused: queued, or waiting where their due time is still to come */
+    STORE_CANCEL, /* those not ended */
+    STORE_RETRY,  /* those failed or cancelled: queued, with their attempts counted from 0 again */
+    STORE_PAUSE,  /* those queued or waiting */
+    STORE_RESUME, /* those paused: queued, or waiting where their due time is still to come */
     STORE_PRIORITY, /* those not ended get this priority (value), as if they were submitted with it */
     STORE_RATE,     /* those not ended get this rate_limit (value, bytes a second; 0: none) */
 };
 
-/* Changes the jobs of the filter that the change is for, in order of id. ids are those that were
- * changed. */
+/* Changes the jobs of the filter that the change is for. ids, in order, are those that were changed;
+ * of a filter's ids also those that were so already. */
 int store_change(struct store *s, const struct store_filter *filter, enum store_change what,
                  int64_t value, store_change_fn *fn, void *userdata);
 
 /* Deletes the ended jobs of the filter, with their attempts; what a batch says of itself stays. */
 int store_purge(struct store *s, const struct store_filter *filter, store_change_fn *fn,
                 void *userdata);
+
+/* A piece of the queue's file, as base64; next: where the one behind it begins. */
+#define STORE_PIECE (768 * 1024)
+struct store_piece {
+    int64_t number; /* of the backup */
+    uint64_t size, next;
+    const char *base64; /* the store's; no NUL */
+    size_t length;
+};
+typedef void store_backup_fn(void *userdata, int error, const struct store_piece *piece);
+
+/* The piece of a backup that begins at offset; number 0 and offset 0 begin a new one. All pieces of
+ * a backup together are the queue as it was then. -EBUSY: another one is under way; -ESTALE: this
+ * one was given up, for its reader took too long; -EINVAL: it is shorter. */
+int store_backup(struct store *s, int64_t number, uint64_t offset, store_backup_fn *fn,
+                 void *userdata);
 
 typedef void store_batch_fn(void *userdata, int error, const struct store_batch *batch);
 

@@ -13,6 +13,7 @@
 #include "daemon/store_scan.h"
 
 struct change;
+/* 0, 1: the job was so already, or a negative errno. */
 typedef int change_one_fn(struct db *db, const struct change *q, const struct scan_found *f);
 
 struct change {
@@ -25,7 +26,7 @@ struct change {
     void *userdata;
     int64_t *ids;
     size_t n;
-    int64_t next;
+    struct store_cursor next;
 };
 
 struct change_kind {
@@ -121,8 +122,10 @@ static int job_reprioritise(struct db *db, const struct change *q, const struct 
     sqlite3_bind_int64(st, 1, f->id);
     sqlite3_bind_int64(st, 2, q->value * (int64_t)JOB_PRIORITY_STEP);
     int r = db_step(db, st);
-    if (r <= 0 || f->state != JOB_QUEUED)
-        return r;
+    if (r <= 0)
+        return r < 0 ? r : 1;
+    if (f->state != JOB_QUEUED)
+        return 0;
     int64_t rank = sqlite3_column_int64(st, 0);
     r = lane_hurry(db, f->lane, rank);
     return r < 0 ? r : lane_note_ready(db, f->lane, rank);
@@ -133,7 +136,8 @@ static int job_limit_rate(struct db *db, const struct change *q, const struct sc
 
     sqlite3_bind_int64(st, 1, f->id);
     db_bind_number(st, 2, q->value);
-    return db_exec(db, st);
+    int r = db_exec(db, st);
+    return r < 0 ? r : sqlite3_changes(db->sqlite) == 0;
 }
 
 static int job_purge(struct db *db, const struct change *q, const struct scan_found *f) {
@@ -167,7 +171,8 @@ static int change_run(struct db *db, struct request *r) {
         k = q->what->one(db, q, &found.found[i]);
         if (k < 0)
             return k;
-        q->ids[q->n++] = found.found[i].id;
+        if (k == 0 || q->filter.f.ids)
+            q->ids[q->n++] = found.found[i].id;
     }
     q->next = found.next;
     return 0;
@@ -179,13 +184,13 @@ static void change_clear(struct request *r) {
     free(q->ids);
     q->ids = NULL;
     q->n = 0;
-    q->next = 0;
+    q->next = (struct store_cursor){0};
 }
 
 static void change_deliver(struct request *r) {
     struct change *q = (struct change *)r;
 
-    q->fn(q->userdata, r->error, q->ids, q->n, q->next);
+    q->fn(q->userdata, r->error, q->ids, q->n, &q->next);
 }
 
 static void change_free(struct request *r) {

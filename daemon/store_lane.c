@@ -18,7 +18,7 @@ struct lane_delta {
     bool ready; /* to be told of, with: */
     int64_t rank;
     bool known; /* these are those of the row: */
-    bool in_line;
+    bool in_line, parked;
     uid_t uid;
     int64_t turn;
 };
@@ -192,43 +192,46 @@ int lane_add(struct db *db, uid_t uid, int32_t hash, const char *host, int64_t t
 
 /* ---- writing ---- */
 
-static void numbers_bind(sqlite3_stmt *st, const struct lane_delta *d) {
-    sqlite3_bind_int64(st, 1, d->id);
-    for (int i = 0; i < LANE_NUMBER_MAX_; i++)
-        sqlite3_bind_int64(st, 2 + i, d->added[i]);
-}
+/* What the row says: 1, or 0: there is none. */
+static int delta_look(struct db *db, struct lane_delta *d, uint64_t numbers[LANE_NUMBER_MAX_]) {
+    _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(db, ST_LANE_LOOK);
 
-static void delta_learn(struct lane_delta *d, sqlite3_stmt *st) {
+    sqlite3_bind_int64(st, 1, d->id);
+    int r = db_step(db, st);
+    if (r <= 0)
+        return r;
     d->known = true;
     d->uid = (uid_t)sqlite3_column_int64(st, 0);
     d->turn = sqlite3_column_int64(st, 1);
-    d->in_line = sqlite3_column_type(st, 2) == SQLITE_NULL && sqlite3_column_int64(st, 3) > 0;
+    d->parked = !sqlite3_column_int(st, 2);
+    d->in_line = sqlite3_column_int(st, 3);
+    for (int i = 0; i < LANE_NUMBER_MAX_; i++)
+        numbers[i] = (uint64_t)sqlite3_column_int64(st, 4 + i);
+    return 1;
 }
 
 static int delta_write(struct db *db, struct lane_delta *d) {
-    _cleanup_(db_resetp) sqlite3_stmt *add = db_statement(db, ST_LANE_ADD);
-    int64_t sum = 0;
-    int r;
+    uint64_t numbers[LANE_NUMBER_MAX_], sum = 0;
+    int r = delta_look(db, d, numbers);
+    enum statement n = ST_LANE_NUMBERS;
 
+    if (r <= 0)
+        return r;
     for (int i = 0; i < LANE_NUMBER_MAX_; i++)
-        sum += d->added[i];
-    if (sum < 0) {
-        sqlite3_stmt *st = db_statement(db, ST_LANE_DELETE);
-
-        numbers_bind(st, d);
-        r = db_exec(db, st);
-        if (r < 0)
-            return r;
-        if (sqlite3_changes(db->sqlite) > 0) {
-            d->ready = false;
-            return 0;
-        }
-    }
-    numbers_bind(add, d);
-    r = db_step(db, add);
-    if (r > 0)
-        delta_learn(d, add);
-    return MIN(r, 0);
+        sum += numbers[i] += (uint64_t)d->added[i];
+    bool in_line = numbers[LANE_QUEUED] > 0 && !d->parked;
+    if (sum == 0)
+        n = ST_LANE_DELETE;
+    else if (in_line != d->in_line)
+        n = ST_LANE_NUMBERS_AND_LINE;
+    sqlite3_stmt *st = db_statement(db, n);
+    sqlite3_bind_int64(st, 1, d->id);
+    for (int i = 0; i < LANE_NUMBER_MAX_ && n != ST_LANE_DELETE; i++)
+        sqlite3_bind_int64(st, 2 + i, (int64_t)numbers[i]);
+    if (n == ST_LANE_NUMBERS_AND_LINE)
+        sqlite3_bind_int(st, 6, in_line);
+    d->in_line = in_line;
+    return db_exec(db, st);
 }
 
 static int delta_compare(const struct lane_delta *a, const struct lane_delta *b) {
@@ -268,25 +271,15 @@ static int ready_add(struct db *db, const struct lane_delta *d) {
     return 0;
 }
 
-/* Looks at the row where nothing was written to it. */
-static int delta_look(struct db *db, struct lane_delta *d) {
-    _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(db, ST_LANE_LOOK);
-
-    sqlite3_bind_int64(st, 1, d->id);
-    int r = db_step(db, st);
-    if (r > 0)
-        delta_learn(d, st);
-    return MIN(r, 0);
-}
-
 int lanes_finish(struct db *db) {
+    uint64_t numbers[LANE_NUMBER_MAX_];
     int r = lanes_write(db);
 
     for (struct lane_delta *d = db->lanes; d && r >= 0; d = d->hh.next) {
         if (!d->ready)
             continue;
         if (!d->known)
-            r = delta_look(db, d);
+            r = delta_look(db, d, numbers);
         if (r >= 0 && d->known && d->in_line)
             r = ready_add(db, d);
     }

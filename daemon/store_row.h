@@ -23,7 +23,7 @@
     "crashes, " RESULT_COLUMNS ", " KEPT_COLUMNS ", " PATIENCE_COLUMNS
 
 /* What store_scan.c looks at. */
-#define BRIEF_COLUMNS "id, state, batch, lane, tag, url"
+#define BRIEF_COLUMNS "id, state, batch, lane, tag, url, rank"
 
 #define BIND_FINISHED 14
 

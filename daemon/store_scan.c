@@ -181,7 +181,7 @@ static int row_look(struct walk *w, sqlite3_stmt *st) {
         return r;
     if (++w->looked < STORE_STEP && w->out->n < w->f->limit)
         return 1;
-    w->out->next = row.id;
+    w->out->next.id = row.id;
     return 0;
 }
 
@@ -201,7 +201,7 @@ static int range_walk(struct walk *w, int64_t first, int64_t last) {
 }
 
 static int batch_walk(struct walk *w) {
-    int64_t first, last = w->f->after;
+    int64_t first, last = w->f->after.id;
     struct batch b;
     int r = batch_by_id(w->db, w->f->batch, &b);
 
@@ -220,7 +220,7 @@ static int ids_walk(struct walk *w) {
         _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(w->db, ST_JOB_BRIEF);
         int64_t id = w->f->ids[i];
 
-        if (id <= w->f->after || (i > 0 && id == w->f->ids[i - 1]))
+        if (id <= w->f->after.id || (i > 0 && id == w->f->ids[i - 1]))
             continue;
         sqlite3_bind_int64(st, 1, id);
         int r = db_step(w->db, st);
@@ -237,7 +237,7 @@ static int tag_walk(struct walk *w) {
     int r;
 
     db_bind_text(st, 1, w->f->tag);
-    sqlite3_bind_int64(st, 2, w->f->after);
+    sqlite3_bind_int64(st, 2, w->f->after.id);
     while ((r = db_step(w->db, st)) > 0 && (r = row_look(w, st)) > 0)
         ;
     return r;
@@ -249,50 +249,81 @@ static int found_compare(const void *a, const void *b) {
     return (x->id > y->id) - (x->id < y->id);
 }
 
-/* Looks at the first `each` rows of a lane. *end becomes the last that was looked at when it is
- * smaller and there may be others behind it. */
-static int lane_walk(struct walk *w, int64_t lane, size_t each, int64_t *end) {
-    _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(w->db, ST_JOB_SCAN_LANE);
+/* In order of id, each once. */
+static void found_sort(struct scan *s) {
     size_t n = 0;
+
+    if (s->n > 1)
+        qsort(s->found, s->n, sizeof(*s->found), found_compare);
+    for (size_t i = 0; i < s->n; i++)
+        if (n == 0 || s->found[n - 1].id != s->found[i].id)
+            s->found[n++] = s->found[i];
+    s->n = n;
+}
+
+/* In this order a lane's jobs are looked at, so that one that goes on by itself while the way is under
+ * way (it is released or due, or is to be tried again) is still to come. */
+static const enum job_state stages[] = {
+    JOB_STAGED, JOB_PAUSED, JOB_QUEUED, JOB_WAITING, JOB_QUEUED,
+};
+
+/* The jobs of a lane and state behind (c->rank, c->id). 1: go on, 0: enough, and the cursor is set. */
+static int rank_walk(struct walk *w, const struct store_cursor *c, enum statement n) {
+    _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(w->db, n);
     int r;
 
-    sqlite3_bind_int64(st, 1, lane);
-    sqlite3_bind_int64(st, 2, w->f->after);
-    sqlite3_bind_int64(st, 3, (int64_t)each);
+    sqlite3_bind_int64(st, 1, c->lane);
+    sqlite3_bind_int(st, 2, stages[c->stage]);
+    sqlite3_bind_int64(st, 3, c->rank);
+    if (n == ST_JOB_SCAN_SAME_RANK)
+        sqlite3_bind_int64(st, 4, c->id);
     while ((r = db_step(w->db, st)) > 0) {
-        w->out->next = 0;
         r = row_look(w, st);
         if (r < 0)
             return r;
-        if (++n == each || r == 0)
-            *end = MIN(*end, sqlite3_column_int64(st, 0));
-        if (r == 0)
-            break;
+        if (r == 0) {
+            w->out->next.lane = c->lane;
+            w->out->next.rank = sqlite3_column_int64(st, 6);
+            w->out->next.stage = c->stage;
+            return 0;
+        }
     }
-    return MIN(r, 0);
+    return r < 0 ? r : 1;
 }
 
-/* Each user who has jobs of the host has a lane of his own: looks at as many rows of each, and
- * leaves what lies behind the end of the first of them to come to one. */
-static int host_walk(struct walk *w) {
-    size_t each = MAX(MIN(STORE_STEP / MAX(w->n_lanes, 1u), w->f->limit), 1u), kept = 0;
-    int64_t end = INT64_MAX;
-    struct scan *out = w->out;
+/* From the cursor to the end of its lane. */
+static int lane_walk(struct walk *w, struct store_cursor c) {
+    int r = 1;
 
-    for (size_t i = 0; i < w->n_lanes; i++) {
-        int r = lane_walk(w, w->lanes[i], each, &end);
-        if (r < 0)
-            return r;
+    for (; c.stage < ELEMENTSOF(stages) && r > 0; c.stage++) {
+        enum job_state shown = stages[c.stage] == JOB_STAGED ? JOB_QUEUED : stages[c.stage];
+
+        if (w->states & STATE_BIT(shown)) {
+            if (c.id > 0)
+                r = rank_walk(w, &c, ST_JOB_SCAN_SAME_RANK);
+            if (r > 0)
+                r = rank_walk(w, &c, ST_JOB_SCAN_HIGHER_RANK);
+        }
+        c.id = 0;
+        c.rank = INT64_MIN;
     }
-    if (out->n > 1)
-        qsort(out->found, out->n, sizeof(*out->found), found_compare);
-    while (kept < out->n && out->found[kept].id <= end && kept < w->f->limit)
-        kept++;
-    if (kept < out->n && kept == w->f->limit)
-        end = out->found[kept - 1].id;
-    out->n = kept;
-    out->next = end == INT64_MAX ? 0 : end;
-    return 0;
+    return r;
+}
+
+/* Each user who has jobs of the host has a lane of his own: one after the other. */
+static int host_walk(struct walk *w) {
+    const struct store_cursor *after = &w->f->after;
+    struct scan *out = w->out;
+    int r = 1;
+
+    for (size_t i = 0; i < w->n_lanes && r > 0; i++) {
+        if (w->lanes[i] == after->lane)
+            r = lane_walk(w, *after);
+        else if (w->lanes[i] > after->lane)
+            r = lane_walk(w, (struct store_cursor){.lane = w->lanes[i], .rank = INT64_MIN});
+    }
+    found_sort(out);
+    return r;
 }
 
 int scan_run(struct db *db, const struct scan_filter *filter, unsigned states, struct scan *ret) {
@@ -311,7 +342,7 @@ int scan_run(struct db *db, const struct scan_filter *filter, unsigned states, s
     else if (f->host && (w.states & ~STATES_ENDED))
         r = host_walk(&w);
     else
-        r = f->after < INT64_MAX ? range_walk(&w, MAX(f->after, 0) + 1, INT64_MAX) : 0;
+        r = f->after.id < INT64_MAX ? range_walk(&w, MAX(f->after.id, 0) + 1, INT64_MAX) : 0;
     free(w.lanes);
     return MIN(r, 0);
 }

@@ -33,12 +33,13 @@ struct scan_found {
 struct scan {
     struct scan_found *found; /* in order of id */
     size_t n;
-    int64_t next; /* cursor, 0: no more */
+    struct store_cursor next; /* its id is 0: no more */
 };
 
 /* Looks at up to STORE_STEP rows for those that the filter means and whose state is in `states`
  * (STATE_BIT()s; QUEUED takes in STAGED, where the batch is complete). The rows to look at are
- * found by ids, batch, tag or host, the first of these that the filter has. A host's jobs that have
+ * found by ids, batch, tag or host, the first of these that the filter has. All but those of a host
+ * are looked at in order of id. A host's jobs that have
  * ended are found only when `states` has no others, for that takes looking at all. *ret is zeroed
  * before and scan_done() frees it, also on failure. 0 or a negative errno. */
 int scan_run(struct db *db, const struct scan_filter *filter, unsigned states, struct scan *ret);

@@ -5,6 +5,8 @@
 #include <stdio.h>
 
 #include "common/util.h"
+#include "daemon/store_backup.h"
+#include "daemon/store_repair.h"
 
 /* The partial indexes and the statements name these states by number. */
 _Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_PAUSED == 2 && JOB_DONE == 4 &&
@@ -16,10 +18,13 @@ _Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_PAUSED == 2 && JOB_DON
  * touch one that was in a release. It runs in one transaction on a store of any size, so prefer new
  * tables and new columns (free, ALTER TABLE ADD COLUMN) to rewritten rows.
  *
- * jobs: a queued job takes a row and two index entries. state is enum job_state without ACTIVE.
+ * jobs: a queued job takes a row and an index entry. state is enum job_state without ACTIVE.
  * Results are NULL until there are any; NULL means 0 for numbers and unknown for size. lane is NULL
- * once the job has ended. The index jobs_ready gives a lane's queued jobs in order of (rank, id),
- * jobs_lane all that have not ended in order of id, jobs_ended those that have, the oldest first.
+ * once the job has ended. The index jobs_lane gives a lane's jobs of a state in order of (rank, id),
+ * jobs_ended those that have ended, the oldest first. With a thousand lanes each transaction writes
+ * a page of it for each lane: another index with a part for each lane would cost half a submission.
+ *
+ * No index has IN in its condition, for SQLite makes a table of the list at each change of a row.
  *
  * lanes: the jobs of one user for one host that have not ended; a row while there are any. hash is
  * lane_hash() of the host. Ids are given in order, so that the index entries of many new hosts'
@@ -68,19 +73,18 @@ static const char *const migrations[] = {
     " effective_url TEXT, content_type TEXT, digest TEXT, answer TEXT, kept_offset INTEGER,"
     " kept_total INTEGER, kept_etag TEXT, kept_modified TEXT, kept_file INTEGER,"
     " kept_source INTEGER, stalls INTEGER, blocked INTEGER, spent INTEGER, mirrors_due TEXT);"
-    "CREATE INDEX jobs_ready ON jobs(lane, rank) WHERE state = 0;"
-    "CREATE INDEX jobs_lane ON jobs(lane) WHERE lane IS NOT NULL;"
+    "CREATE INDEX jobs_lane ON jobs(lane, state, rank) WHERE lane IS NOT NULL;"
     "CREATE INDEX jobs_waiting ON jobs(due) WHERE state = 1;"
     "CREATE INDEX jobs_leftover ON jobs(id) WHERE kept_offset < 0 AND state > 4;"
-    "CREATE INDEX jobs_ended ON jobs(finished) WHERE state IN (4, 5, 6);"
+    "CREATE INDEX jobs_ended ON jobs(finished) WHERE state >= 4 AND state <= 6;"
     "CREATE INDEX jobs_tag ON jobs(tag) WHERE tag IS NOT NULL;"
 
     "CREATE TABLE lanes(id INTEGER PRIMARY KEY, hash INTEGER NOT NULL, uid INTEGER NOT NULL,"
     " host TEXT NOT NULL, turn INTEGER NOT NULL, queued INTEGER NOT NULL,"
     " waiting INTEGER NOT NULL, paused INTEGER NOT NULL, staged INTEGER NOT NULL, due INTEGER,"
-    " failures INTEGER);"
+    " failures INTEGER, in_line INTEGER);"
     "CREATE INDEX lanes_hash ON lanes(hash);"
-    "CREATE INDEX lanes_line ON lanes(uid, turn) WHERE queued > 0 AND due IS NULL;"
+    "CREATE INDEX lanes_line ON lanes(uid, turn) WHERE in_line IS NOT NULL;"
     "CREATE INDEX lanes_due ON lanes(due) WHERE due IS NOT NULL;"
 
     "CREATE TABLE attempts(job INTEGER, n INTEGER, http_status INTEGER, bytes INTEGER,"
@@ -106,10 +110,7 @@ static int failed(sqlite3 *sqlite, const char *path, char **ret_why) {
     switch (code & 0xff) {
     case SQLITE_NOTADB:
     case SQLITE_CORRUPT:
-        why(ret_why,
-            "%s is damaged or not a queue of dld (%s): restore it from a backup, or move it away"
-            " to start with an empty queue",
-            path, sqlite3_errmsg(sqlite));
+        *ret_why = repair_advice(path, sqlite3_errmsg(sqlite));
         return -EUCLEAN;
     case SQLITE_BUSY:
         why(ret_why, "%s is in use by another program: end that one first", path);
@@ -144,7 +145,8 @@ static int pragma_number(sqlite3 *sqlite, const char *sql, int64_t *ret) {
 }
 
 /* Which schema the file has, 0 for an empty one. */
-static int version_read(sqlite3 *sqlite, const char *path, int64_t *ret, char **ret_why) {
+static int version_read(sqlite3 *sqlite, const char *path, size_t newest, int64_t *ret,
+                        char **ret_why) {
     int64_t application = 0, version = 0, objects = 0;
 
     if (pragma_number(sqlite, "PRAGMA application_id", &application) < 0 ||
@@ -152,19 +154,20 @@ static int version_read(sqlite3 *sqlite, const char *path, int64_t *ret, char **
         pragma_number(sqlite, "SELECT count(*) FROM sqlite_schema", &objects) < 0)
         return failed(sqlite, path, ret_why);
 
-    if (objects > 0 ? application != SCHEMA_APPLICATION_ID || version < 1 : version > 0) {
+    bool ours = application == SCHEMA_APPLICATION_ID || application == BACKUP_APPLICATION_ID;
+    if (objects > 0 ? !ours || version < 1 : version > 0) {
         why(ret_why,
             "%s is a database of another program: give dld a state directory of its own, or move"
             " the file away",
             path);
         return -EINVAL;
     }
-    if (version > (int64_t)ELEMENTSOF(migrations)) {
+    if (version > (int64_t)newest) {
         why(ret_why,
             "%s was written by a newer dld (schema %lld; this one, " DLD_VERSION
             ", knows up to %zu):"
             " start that dld again, or move the file away to start with an empty queue",
-            path, (long long)version, ELEMENTSOF(migrations));
+            path, (long long)version, newest);
         return -ENOTSUP;
     }
     *ret = version;
@@ -195,29 +198,34 @@ static int settings_apply(sqlite3 *sqlite) {
     return 0;
 }
 
-static int migrate(sqlite3 *sqlite, int64_t version) {
+static int migrate(sqlite3 *sqlite, const char *recipe, int64_t version) {
     char sql[128];
 
     if (sqlite3_exec(sqlite, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(sqlite, migrations[version], NULL, NULL, NULL) != SQLITE_OK)
+        sqlite3_exec(sqlite, recipe, NULL, NULL, NULL) != SQLITE_OK)
         return -EIO;
     snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %lld; COMMIT",
              SCHEMA_APPLICATION_ID, (long long)version + 1);
     return sqlite3_exec(sqlite, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : -EIO;
 }
 
-int schema_prepare(sqlite3 *sqlite, const char *path, char **ret_why) {
+int schema_migrate(sqlite3 *sqlite, const char *path, const char *const *recipes, size_t n,
+                   char **ret_why) {
     int64_t version = 0;
 
     if (sqlite3_exec(sqlite, "PRAGMA locking_mode = EXCLUSIVE", NULL, NULL, NULL) != SQLITE_OK)
         return failed(sqlite, path, ret_why);
-    int r = version_read(sqlite, path, &version, ret_why);
+    int r = version_read(sqlite, path, n, &version, ret_why);
     if (r < 0)
         return r;
     if (settings_apply(sqlite) < 0)
         return failed(sqlite, path, ret_why);
-    for (; version < (int64_t)ELEMENTSOF(migrations); version++)
-        if (migrate(sqlite, version) < 0)
+    for (; version < (int64_t)n; version++)
+        if (migrate(sqlite, recipes[version], version) < 0)
             return failed(sqlite, path, ret_why);
     return 0;
+}
+
+int schema_prepare(sqlite3 *sqlite, const char *path, char **ret_why) {
+    return schema_migrate(sqlite, path, migrations, ELEMENTSOF(migrations), ret_why);
 }

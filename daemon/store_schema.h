@@ -20,6 +20,11 @@
  * unless it is a queue or empty. */
 int schema_prepare(sqlite3 *sqlite, const char *path, char **ret_why);
 
+/* The same with recipes of one's own: recipes[v] makes version v + 1 out of version v, n is the
+ * newest. */
+int schema_migrate(sqlite3 *sqlite, const char *path, const char *const *recipes, size_t n,
+                   char **ret_why);
+
 /* Where a batch stands; in batches.phase. Append, never renumber. */
 enum batch_phase {
     BATCH_OPEN = 0,      /* more chunks to come */

@@ -7,9 +7,11 @@
 #include <unistd.h>
 
 #include "common/util.h"
+#include "daemon/store_backup.h"
 #include "daemon/store_batch.h"
 #include "daemon/store_chores.h"
 #include "daemon/store_lane.h"
+#include "daemon/store_repair.h"
 #include "daemon/store_row.h"
 #include "daemon/store_schema.h"
 
@@ -81,8 +83,10 @@ static const char *const statement_sql[ST_MAX_] = {
         "SELECT " BRIEF_COLUMNS " FROM jobs WHERE id >= ?1 AND id <= ?2 ORDER BY id",
     [ST_JOB_SCAN_TAG] =
         "SELECT " BRIEF_COLUMNS " FROM jobs WHERE tag = ?1 AND id > ?2 ORDER BY id",
-    [ST_JOB_SCAN_LANE] = "SELECT " BRIEF_COLUMNS " FROM jobs WHERE lane = ?1 AND id > ?2"
-                         " ORDER BY id LIMIT ?3",
+    [ST_JOB_SCAN_SAME_RANK] = "SELECT " BRIEF_COLUMNS " FROM jobs WHERE lane = ?1 AND state = ?2"
+                              " AND rank = ?3 AND id > ?4 ORDER BY id",
+    [ST_JOB_SCAN_HIGHER_RANK] = "SELECT " BRIEF_COLUMNS " FROM jobs WHERE lane = ?1"
+                                " AND state = ?2 AND rank > ?3 ORDER BY rank, id",
     [ST_JOB_URL] = "SELECT url, rank FROM jobs WHERE id = ?1",
     [ST_JOB_END] = "UPDATE jobs SET state = ?3, due = NULL, lane = NULL, " PUT_RESULT,
     [ST_JOB_WAIT] = "UPDATE jobs SET state = ?3, due = ?4, " PUT_RESULT,
@@ -125,9 +129,9 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_JOBS_DUE] = "UPDATE OR FAIL jobs SET state = 0, due = NULL WHERE id IN (SELECT id FROM jobs"
                     " WHERE state = 1 AND due <= ?1 ORDER BY due LIMIT ?2) RETURNING lane, rank",
     [ST_JOBS_DELETE] = "DELETE FROM jobs WHERE id >= ?1 AND id <= ?2 RETURNING lane",
-    [ST_JOBS_ENDED] = "SELECT id, state, batch FROM jobs WHERE state IN (4, 5, 6)"
+    [ST_JOBS_ENDED] = "SELECT id, state, batch FROM jobs WHERE state >= 4 AND state <= 6"
                       " AND finished <= ?1 ORDER BY finished LIMIT ?2",
-    [ST_ENDED_FIRST] = "SELECT finished FROM jobs WHERE state IN (4, 5, 6)"
+    [ST_ENDED_FIRST] = "SELECT finished FROM jobs WHERE state >= 4 AND state <= 6"
                        " ORDER BY finished LIMIT 1",
     [ST_DUE_FIRST] = "SELECT due FROM jobs WHERE state = 1 ORDER BY due LIMIT 1",
 
@@ -140,26 +144,31 @@ static const char *const statement_sql[ST_MAX_] = {
 
     [ST_LANE_FIND] = "SELECT id FROM lanes WHERE hash = ?1 AND uid = ?2 AND host = ?3",
     [ST_LANE_INSERT] = "INSERT INTO lanes(id, hash, uid, host, turn, queued, waiting, paused,"
-                       " staged) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-    [ST_LANE_ADD] = "UPDATE OR FAIL lanes SET queued = queued + ?2, waiting = waiting + ?3,"
-                    " paused = paused + ?4, staged = staged + ?5 WHERE id = ?1"
-                    " RETURNING uid, turn, due, queued",
-    [ST_LANE_DELETE] = "DELETE FROM lanes WHERE id = ?1 AND queued + ?2 = 0 AND waiting + ?3 = 0"
-                       " AND paused + ?4 = 0 AND staged + ?5 = 0",
-    [ST_LANE_LOOK] = "SELECT uid, turn, due, queued FROM lanes WHERE id = ?1",
+                       " staged, in_line) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
+                       " iif(?6 > 0, 1, NULL))",
+    [ST_LANE_LOOK] = "SELECT uid, turn, due IS NULL, in_line IS NOT NULL, queued, waiting, paused,"
+                     " staged FROM lanes WHERE id = ?1",
+    /* Two, because the first does without a change of the index. */
+    [ST_LANE_NUMBERS] = "UPDATE lanes SET queued = ?2, waiting = ?3, paused = ?4, staged = ?5"
+                        " WHERE id = ?1",
+    [ST_LANE_NUMBERS_AND_LINE] = "UPDATE lanes SET queued = ?2, waiting = ?3, paused = ?4,"
+                                 " staged = ?5, in_line = iif(?6, 1, NULL) WHERE id = ?1",
+    [ST_LANE_DELETE] = "DELETE FROM lanes WHERE id = ?1",
     [ST_LANE_HURRY] = "UPDATE lanes SET turn = ?2 WHERE id = ?1 AND turn > ?2",
     [ST_LANE_BY_ID] = "SELECT " LANE_COLUMNS " FROM lanes WHERE id = ?1",
-    [ST_LANE_PUT] = "UPDATE lanes SET turn = ?2, due = ?3, failures = ?4 WHERE id = ?1",
-    [ST_LANES_DUE] = "UPDATE OR FAIL lanes SET due = NULL WHERE id IN (SELECT id FROM lanes"
+    [ST_LANE_PUT] = "UPDATE lanes SET turn = ?2, due = ?3, failures = ?4,"
+                    " in_line = iif(?3 IS NULL AND queued > 0, 1, NULL) WHERE id = ?1",
+    [ST_LANES_DUE] = "UPDATE OR FAIL lanes SET due = NULL, in_line = iif(queued > 0, 1, NULL)"
+                     " WHERE id IN (SELECT id FROM lanes"
                      " WHERE due IS NOT NULL AND due <= ?1 ORDER BY due LIMIT ?2)"
                      " RETURNING id, queued",
     [ST_LANE_DUE_FIRST] = "SELECT due FROM lanes WHERE due IS NOT NULL ORDER BY due LIMIT 1",
     /* Two, as for jobs. */
-    [ST_LINE_SAME_TURN] = "SELECT " LANE_COLUMNS " FROM lanes WHERE queued > 0 AND due IS NULL"
+    [ST_LINE_SAME_TURN] = "SELECT " LANE_COLUMNS " FROM lanes WHERE in_line IS NOT NULL"
                           " AND uid = ?1 AND turn = ?2 AND id > ?3 ORDER BY id LIMIT ?4",
-    [ST_LINE_HIGHER_TURN] = "SELECT " LANE_COLUMNS " FROM lanes WHERE queued > 0 AND due IS NULL"
+    [ST_LINE_HIGHER_TURN] = "SELECT " LANE_COLUMNS " FROM lanes WHERE in_line IS NOT NULL"
                             " AND uid = ?1 AND turn > ?2 ORDER BY turn, id LIMIT ?4",
-    [ST_USER_NEXT] = "SELECT uid FROM lanes WHERE queued > 0 AND due IS NULL AND uid > ?1"
+    [ST_USER_NEXT] = "SELECT uid FROM lanes WHERE in_line IS NOT NULL AND uid > ?1"
                      " ORDER BY uid LIMIT 1",
     [ST_LANES_ALL] = "SELECT " LANE_COLUMNS " FROM lanes WHERE id > ?1 ORDER BY id LIMIT ?2",
     [ST_LANES_OF_HOST] = "SELECT " LANE_COLUMNS " FROM lanes WHERE hash = ?3 AND host = ?4"
@@ -365,7 +374,7 @@ static int on_commit(void *userdata, sqlite3 *sqlite, const char *name, int fram
 }
 
 void db_checkpoint(struct db *db) {
-    if (db->wal_frames < db->checkpoint_at)
+    if (db->wal_frames < db->checkpoint_at || backup_holds(db))
         return;
     if (sqlite3_wal_checkpoint_v2(db->sqlite, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) ==
         SQLITE_OK)
@@ -443,22 +452,54 @@ static int counters_read(struct db *db) {
     return r;
 }
 
-/* Made here and not by SQLite, because nobody else may read what is in it: URLs and headers carry
- * secrets. The log beside it gets the same mode. */
-static int file_make(const char *path) {
-    _cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+static int sync_parent(const char *path) {
+    _cleanup_free_ char *dir = strdup(path);
 
-    return fd < 0 ? -errno : 0;
+    if (!dir)
+        return -ENOMEM;
+    *strrchr(dir, '/') = '\0';
+    _cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+/* Made here and not by SQLite, because nobody else may read what is in it: URLs and headers carry
+ * secrets. The log beside it gets the same mode. It gets its name when there are tables in it, so
+ * that an empty one is a damaged one. */
+static int file_make(const char *path, char **ret_why) {
+    _cleanup_free_ char *new = NULL;
+    sqlite3 *sqlite = NULL;
+
+    if (asprintf(&new, "%s.new", path) < 0)
+        return -ENOMEM;
+    unlink(new);
+    _cleanup_close_ int fd = open(new, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+    int r = fd < 0 ? -errno : 0;
+    if (r >= 0 && sqlite3_open_v2(new, &sqlite, SQLITE_OPEN_READWRITE | SQLITE_OPEN_EXRESCODE,
+                                  NULL) != SQLITE_OK)
+        r = -EIO;
+    if (r >= 0)
+        r = schema_prepare(sqlite, new, ret_why);
+    if (sqlite3_close(sqlite) != SQLITE_OK && r >= 0)
+        r = -EIO;
+    if (r >= 0 && (rename(new, path) < 0 || sync_parent(path) < 0))
+        r = -errno;
+    if (r < 0 && !*ret_why && asprintf(ret_why, "%s can't be made: %s", path, strerror(-r)) < 0)
+        *ret_why = NULL;
+    if (r < 0)
+        unlink(new);
+    return r;
 }
 
 static int db_load(struct db *db, const char *path, char **ret_why) {
-    int r = file_make(path);
+    int r = repair_look(path, ret_why), copy = 0;
 
-    if (r < 0) {
-        if (asprintf(ret_why, "%s can't be opened: %s", path, strerror(-r)) < 0)
-            *ret_why = NULL;
+    if (r == 0)
+        r = file_make(path, ret_why);
+    if (r < 0)
         return r;
-    }
+    copy = backup_find(path);
+    if (copy < 0)
+        return copy;
     if (sqlite3_open_v2(path, &db->sqlite,
                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
                         NULL) != SQLITE_OK)
@@ -466,20 +507,22 @@ static int db_load(struct db *db, const char *path, char **ret_why) {
     r = schema_prepare(db->sqlite, path, ret_why);
     if (r < 0)
         return r;
-    r = statements_prepare(db);
+    if (copy)
+        r = backup_adopt(db->sqlite);
+    if (r >= 0)
+        r = statements_prepare(db);
     if (r >= 0)
         r = meta_read(db);
     if (r >= 0)
         r = counters_read(db);
     if (r >= 0)
+        r = repair_look_rows(db->sqlite, ret_why);
+    if (r >= 0)
         r = meta_set(db, "doubted", db->doubted);
     if (r >= 0)
         r = meta_set(db, "open", 1);
-    if (r < 0 && asprintf(ret_why,
-                          "%s is damaged (%s): restore it from a backup, or move it away to start"
-                          " with an empty queue",
-                          path, db_error_text(db)) < 0)
-        *ret_why = NULL;
+    if (r < 0 && !*ret_why)
+        *ret_why = repair_advice(path, db_error_text(db));
     return r;
 }
 

@@ -47,7 +47,8 @@ enum statement {
     ST_JOB_BRIEF,
     ST_JOB_SCAN,
     ST_JOB_SCAN_TAG,
-    ST_JOB_SCAN_LANE,
+    ST_JOB_SCAN_SAME_RANK,
+    ST_JOB_SCAN_HIGHER_RANK,
     ST_JOB_URL,
     ST_JOB_END,
     ST_JOB_WAIT,
@@ -76,9 +77,10 @@ enum statement {
     ST_FETCH_HIGHER_RANK,
     ST_LANE_FIND,
     ST_LANE_INSERT,
-    ST_LANE_ADD, /* deltas */
-    ST_LANE_DELETE,
     ST_LANE_LOOK,
+    ST_LANE_NUMBERS,
+    ST_LANE_NUMBERS_AND_LINE,
+    ST_LANE_DELETE,
     ST_LANE_HURRY,
     ST_LANE_BY_ID,
     ST_LANE_PUT,
@@ -132,6 +134,11 @@ struct db {
     int64_t doubted;               /* jobs below may have part files that their rows don't know of */
     bool wrote;                    /* the last commit wrote something */
     int wal_frames, checkpoint_at; /* pages in the log; how many make it worth moving them */
+    struct {
+        int64_t number;      /* 0: none is under way */
+        uint64_t size;       /* of the file that is copied */
+        uint64_t until, end; /* CLOCK_MONOTONIC usec: when it is given up, now and at the latest */
+    } backup;
     char error[200];               /* db_error_text() */
 };
 

@@ -20,6 +20,7 @@ import pytest
 
 from disk import DATA, NAMES, STRACE, Disk, mark_of, trace_of
 from dld import DLD, ENDED, Daemon
+from queue_file import discrepancies
 from support import content, files_under, is_part, seeded, wait_for
 
 DONE, FAILED = 4, 5
@@ -220,7 +221,9 @@ def translate_marks(store, written):
 def copy_of_rows(state, scratch):
     shutil.rmtree(scratch, ignore_errors=True)
     shutil.copytree(state, scratch)
-    return rows_in(scratch / "queue.db")
+    rows = rows_in(scratch / "queue.db")
+    assert not rows or discrepancies(scratch / "queue.db") == [], "numbers that are not those of the rows"
+    return rows
 
 
 def check_names(root, bodies):
@@ -259,6 +262,7 @@ def check_image(run, base, instant, data, names):
         assert set(files_under(daemon.root)) - {"old"} == outputs - {"old"}, "a file too many or too few"
     finally:
         daemon.close()
+    assert discrepancies(daemon.state / "queue.db") == [], "numbers that are not those of the rows, at the end"
     shutil.rmtree(base)
 
 

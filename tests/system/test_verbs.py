@@ -141,7 +141,7 @@ def test_pause_and_resume_of_jobs_that_are_just_being_started(make_daemon, bad):
             c.call("pause", {"all": True})
             c.call("resume", {"all": True})
         c.call("pause", {"all": True})
-    wait_for(lambda: set(states(daemon)) <= {"paused", "done"}, 20)
+    wait_for(lambda: set(states(daemon)) <= {"paused", "done"})
     left = daemon.counts()["paused"]
     time.sleep(0.5)
     assert daemon.counts()["paused"] == left

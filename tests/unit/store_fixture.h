@@ -49,7 +49,7 @@ struct fixture {
     struct store_attempt attempts[128]; /* without their strings */
     size_t n_attempts;
     char attempt_message[128]; /* the last one's */
-    int64_t next;
+    struct store_cursor next;
 };
 
 static void on_ready(void *userdata, const struct store_ready *ready) {
@@ -58,6 +58,9 @@ static void on_ready(void *userdata, const struct store_ready *ready) {
     f->n_ready++;
     f->ready = *ready;
 }
+
+/* Where the directories are made. */
+static const char *fixture_top = "/tmp";
 
 /* How the store comes up: 0 or a negative errno. */
 static int fixture_open(struct fixture *f, char **ret_why) {
@@ -98,7 +101,7 @@ static inline int fixture_setup(void **state) {
     char *why = NULL;
 
     created = now_usec(CLOCK_REALTIME);
-    strcpy(f->dir, "/tmp/test_store.XXXXXX");
+    snprintf(f->dir, sizeof(f->dir), "%s/test_store.XXXXXX", fixture_top);
     assert_non_null(mkdtemp(f->dir));
     assert_return_code(sd_event_new(&f->event), 0);
     assert_return_code(fixture_open(f, &why), 0);
@@ -107,7 +110,8 @@ static inline int fixture_setup(void **state) {
 }
 
 static inline int fixture_teardown(void **state) {
-    static const char *const names[] = {"queue.db", "queue.db-wal", "queue.db-journal"};
+    static const char *const names[] = {"queue.db", "queue.db-wal", "queue.db-journal",
+                                        "queue.db-suspect", "queue.db-wal.old"};
     struct fixture *f = *state;
 
     store_close(f->store);
@@ -323,13 +327,13 @@ static inline struct job *show(struct fixture *f, int64_t id) {
 }
 
 static inline void on_change(void *userdata, int error, const int64_t *ids, size_t n,
-                             int64_t next) {
+                             const struct store_cursor *next) {
     struct fixture *f = userdata;
 
     f->done = true;
     f->error = error;
     f->n_ids = n;
-    f->next = next;
+    f->next = *next;
     if (n > 0)
         memcpy(f->ids, ids, n * sizeof(*ids));
 }
@@ -416,6 +420,9 @@ static inline void check_numbers(struct fixture *f) {
                        " WHERE lane IS NOT NULL GROUP BY lane) c ON c.lane = l.id"
                        " WHERE (queued, waiting, paused, staged) IS NOT (q, w, p, s)"),
         0);
+    assert_int_equal(file_number(f, "SELECT count(*) FROM lanes"
+                                    " WHERE (queued > 0 AND due IS NULL) <> (in_line IS NOT NULL)"),
+                     0);
     assert_int_equal(file_number(f, "SELECT count(*) FROM (SELECT 1 FROM lanes GROUP BY uid, host"
                                     " HAVING count(*) > 1)"),
                      0);

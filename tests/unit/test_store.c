@@ -194,7 +194,7 @@ static void test_interleaved_batches(void **state) {
         for (size_t i = 0; i < f->n_jobs; i++)
             assert_int_equal(f->jobs[i]->index, n++);
         filter.after = f->next;
-    } while (f->next != 0);
+    } while (f->next.id != 0);
     assert_int_equal(n, 30);
     assert_int_equal(submit(f, "b", 40, 0, true), 0);
     assert_int_equal(f->ids[0], 11);

@@ -35,10 +35,12 @@ static size_t change_all(struct fixture *f, struct store_filter filter, enum sto
             assert_true(f->ids[i] > last);
             last = f->ids[i];
         }
+        if (filter.host) /* not in order of id */
+            last = 0;
         n += f->n_ids;
         filter.after = f->next;
         assert_true(++requests < 1000);
-    } while (f->next != 0);
+    } while (f->next.id != 0);
     return n;
 }
 
@@ -49,7 +51,7 @@ static size_t list_all(struct fixture *f, struct store_filter filter) {
         assert_int_equal(list(f, &filter), 0);
         n += f->n_jobs;
         filter.after = f->next;
-    } while (f->next != 0);
+    } while (f->next.id != 0);
     return n;
 }
 
@@ -85,22 +87,57 @@ static void test_host(void **state) {
 
     for (uid_t uid = 1000; uid < 1004; uid++)
         assert_int_equal(submit_chunk(f, chunk_mixed(uid, NULL, 20)), 0);
-    assert_int_equal(list_all(f, b), 40);
+    assert_int_equal(change_all(f, b, STORE_RATE, 7), 40);
+    assert_int_equal(change_all(f, b, STORE_RATE, 7), 0); /* they have it already */
     assert_int_equal(change_all(f, b, STORE_PAUSE, 0), 40);
     assert_int_equal(count(f, JOB_PAUSED), 40);
     check_numbers(f);
     b.tag = "odd";
     assert_int_equal(change_all(f, b, STORE_CANCEL, 0), 20);
     b.tag = NULL;
-    assert_int_equal(list_all(f, b), 20);
+    assert_int_equal(change_all(f, b, STORE_RATE, 8), 20);
     check_numbers(f);
     /* What has ended is found by its URL. */
     assert_int_equal(change_all(f, b, STORE_RETRY, 0), 20);
-    assert_int_equal(list_all(f, b), 40);
+    assert_int_equal(change_all(f, b, STORE_RATE, 9), 40);
     assert_int_equal(count(f, JOB_QUEUED), 60);
     check_numbers(f);
     b.host = "nowhere:80";
     assert_int_equal(change_all(f, b, STORE_CANCEL, 0), 0);
+}
+
+/* A job that is moved forward in its lane is met again, and counts once. */
+static void test_host_of_other_priorities(void **state) {
+    struct fixture *f = *state;
+    struct store_filter b = {.state = -1, .host = "b.example:80", .limit = 3};
+
+    for (uid_t uid = 1000; uid < 1004; uid++)
+        assert_int_equal(submit_chunk(f, chunk_mixed(uid, NULL, 20)), 0);
+    for (int64_t priority = -100; priority <= 100; priority += 50)
+        assert_int_equal(change_all(f, b, STORE_PRIORITY, priority), 40);
+    assert_int_equal(change_all(f, b, STORE_PRIORITY, 100), 0);
+    check_numbers(f);
+}
+
+/* One that becomes due while the way through the lane is under way is not missed. */
+static void test_host_whose_jobs_go_on(void **state) {
+    struct fixture *f = *state;
+    struct store_filter a = {.state = -1, .host = HOST, .limit = 2};
+    _cleanup_(job_freep) struct job *j = one_job(f);
+
+    assert_int_equal(submit(f, NULL, 0, 4, true), 0);
+    j->due = now_usec(CLOCK_REALTIME) + 3600 * USEC_PER_SEC;
+    j->result.error = ERR_TIMEOUT;
+    assert_int_equal(put(f, j, JOB_WAITING), 0);
+    assert_int_equal(change_to(f, &a, STORE_RATE, 5), 0);
+    assert_int_equal(f->n_ids, 2);
+    a.after = f->next;
+    assert_int_equal(change_to(f, &a, STORE_RATE, 5), 0);
+    assert_int_equal(f->n_ids, 2);
+    a.after = f->next;
+    assert_int_equal(put(f, j, JOB_QUEUED), 0);
+    assert_int_equal(change_all(f, a, STORE_RATE, 5), 1);
+    check_numbers(f);
 }
 
 static void test_host_of_many_jobs(void **state) {
@@ -337,6 +374,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_tag),
         TEST(test_host),
+        TEST(test_host_of_other_priorities),
+        TEST(test_host_whose_jobs_go_on),
         TEST(test_host_of_many_jobs),
         TEST(test_host_of_what_is_being_released),
         TEST(test_pause_keeps_from_starting),

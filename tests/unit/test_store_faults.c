@@ -84,7 +84,7 @@ static void test_garbage_is_refused(void **state) {
     assert_non_null(file);
     assert_int_equal(fwrite(text, 1, sizeof(text), file), sizeof(text));
     fclose(file);
-    assert_refused(f, -EUCLEAN, "damaged or not a queue");
+    assert_refused(f, -EUCLEAN, "is damaged");
     file = fopen(fixture_path(f, "queue.db"), "r");
     assert_int_equal(getc(file), 'x');
     fclose(file);
@@ -122,13 +122,18 @@ static void test_damage_is_an_error_to_whom_it_concerns(void **state) {
     memset(junk, 0x5a, sizeof(junk));
     assert_return_code(stat(fixture_path(f, "queue.db"), &st), errno);
     _cleanup_close_ int fd = open(fixture_path(f, "queue.db"), O_WRONLY);
-    for (off_t page = 40; page < st.st_size / 4096; page++)
+    for (off_t page = st.st_size / 8192; page < st.st_size / 8192 + 30; page++)
         assert_int_equal(pwrite(fd, junk, sizeof(junk), page * 4096), sizeof(junk));
     fixture_reopen(f);
     assert_int_equal(list(f, &filter), -EUCLEAN);
     assert_int_equal(f->n_jobs, 0);
     assert_int_equal(batch_get(f, 1), 0);
     assert_int_equal(f->batch.count, 5000);
+
+    /* All of it is looked at when it is started again. */
+    store_settled(f->store);
+    f->store = store_close(f->store);
+    assert_refused(f, -EUCLEAN, "dld --recover");
 }
 
 /* ---- a full disk ---- */

@@ -16,7 +16,7 @@ static void cancel_all(struct fixture *f) {
     do {
         assert_int_equal(change(f, &filter, STORE_CANCEL), 0);
         filter.after = f->next;
-    } while (f->next != 0);
+    } while (f->next.id != 0);
 }
 
 /* Runs the loop until no more than n jobs that have ended are there. */

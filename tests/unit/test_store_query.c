@@ -37,7 +37,7 @@ static size_t list_all(struct fixture *f, struct store_filter filter, size_t *re
         n += f->n_jobs;
         filter.after = f->next;
         ++*ret_requests;
-    } while (f->next != 0);
+    } while (f->next.id != 0);
     return n;
 }
 
@@ -48,7 +48,7 @@ static size_t change_all(struct fixture *f, struct store_filter filter, enum sto
         assert_int_equal(change(f, &filter, what), 0);
         n += f->n_ids;
         filter.after = f->next;
-    } while (f->next != 0);
+    } while (f->next.id != 0);
     return n;
 }
 
