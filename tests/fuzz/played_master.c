@@ -15,7 +15,7 @@
 
 /* A request of which the callback is still to run. */
 struct pending {
-    enum { SUBMIT, LIST, CHANGE, HOSTS, GET_BATCH } kind;
+    enum { SUBMIT, LIST, CHANGE, HOSTS, GET_BATCH, BACKUP } kind;
     void *fn, *userdata;
     int error;
     int64_t id;     /* GET_BATCH */
@@ -96,12 +96,12 @@ static bool is_chosen(const struct store_filter *f, int64_t id) {
         in_ids |= f->ids[i] == id;
     for (size_t i = 0; i < f->n_except; i++)
         excepted |= f->except[i] == id;
-    return in_ids && !excepted && id > f->after && (f->batch == 0 || f->batch == BATCH);
+    return in_ids && !excepted && id > f->after.id && (f->batch == 0 || f->batch == BATCH);
 }
 
 static void choose(struct pending *p, const struct store_filter *f) {
     fuzz_check(f->n_ids <= STORE_STEP && f->state >= -1 && f->state < JOB_STATE_MAX_);
-    fuzz_check(f->after >= 0 && f->batch >= 0);
+    fuzz_check(f->after.id >= 0 && f->batch >= 0);
     for (size_t i = 1; f->ids && i < f->n_ids; i++)
         fuzz_check(f->ids[i - 1] < f->ids[i]);
     for (int64_t id = DONE_JOB; id <= QUEUED_JOB; id++)
@@ -150,6 +150,16 @@ int store_batch_get(struct store *s, int64_t id, store_batch_fn *fn, void *userd
     return 0;
 }
 
+int store_backup(struct store *s, int64_t number, uint64_t offset, store_backup_fn *fn,
+                 void *userdata) {
+    struct pending *p = pend(BACKUP, (void *)fn, userdata);
+
+    (void)s;
+    fuzz_check(number > 0 || (number == 0 && offset == 0));
+    p->error = number > 1 ? -ESTALE : offset > 3 ? -EINVAL : 0;
+    return 0;
+}
+
 const uint64_t *store_counts(const struct store *s) {
     static const uint64_t counts[JOB_STATE_MAX_] = {[JOB_QUEUED] = 1, [JOB_DONE] = 1};
 
@@ -174,6 +184,12 @@ static void answer_hosts(const struct pending *p) {
     ((store_lanes_fn *)p->fn)(p->userdata, 0, &lane, 1, false);
 }
 
+static void answer_backup(const struct pending *p) {
+    struct store_piece piece = {.number = 1, .size = 3, .next = 3, .base64 = "YWJj", .length = 4};
+
+    ((store_backup_fn *)p->fn)(p->userdata, p->error, p->error < 0 ? NULL : &piece);
+}
+
 bool played_answer(void) {
     struct pending *p = requests;
 
@@ -188,10 +204,13 @@ bool played_answer(void) {
         answer_list(p);
         break;
     case CHANGE:
-        ((store_change_fn *)p->fn)(p->userdata, 0, p->ids, p->n_ids, 0);
+        ((store_change_fn *)p->fn)(p->userdata, 0, p->ids, p->n_ids, &(struct store_cursor){0});
         break;
     case HOSTS:
         answer_hosts(p);
+        break;
+    case BACKUP:
+        answer_backup(p);
         break;
     case GET_BATCH:
         ((store_batch_fn *)p->fn)(p->userdata, p->error, p->error < 0 ? NULL : &p->batch);
