@@ -1,6 +1,8 @@
 # make                 build dld, dld-worker and dlctl into .build/
 # make demo            install what is missing, build, show it at work
 # make check           install what is missing, build, run all tests, again under ASan and UBSan
+# make fuzz            feed all that is parsed with made-up input, FUZZ_SECONDS=10 for each kind
+# make lint            have clang-tidy, cppcheck and gcc -fanalyzer read the source
 # make bench           compare with other programs; bench-quick: in a minute
 # make bench-queue     measure the queue with up to BENCH_JOBS=10000000 jobs (BENCH_DIR=: where, some GB)
 # make soak            30 minutes (SOAK_MINUTES=) of jobs, errors and kills, then a recount (SOAK_DIR=: where, some GB)
@@ -14,12 +16,15 @@ DESTDIR ?=
 
 CC ?= gcc
 PYTHON ?= /usr/bin/python3
-BUILD := .build$(if $(SANITIZE),-sanitize)
+BUILD := .build$(if $(SANITIZE),-sanitize)$(if $(FUZZ),-fuzz)
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes
 HARDENING := -fstack-protector-strong -fPIE -D_GLIBCXX_ASSERTIONS
 ifdef SANITIZE
 MODE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+else ifdef FUZZ
+CC := clang
+MODE := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 else
 MODE := -O2 -g -D_FORTIFY_SOURCE=2
 endif
@@ -44,7 +49,7 @@ CLIENT_LIBS := -ljansson -lm
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all unit-tests check test demo bench bench-quick bench-queue soak install clean
+.PHONY: all unit-tests fuzz-targets fuzz lint check test demo bench bench-quick bench-queue soak install clean
 
 all: $(programs)
 	@:
@@ -78,6 +83,28 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/worker.a $(BUILD)/lib.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(WORKER_LIBS) $(MASTER_LIBS)
 
 unit-tests: $(unit_tests)
+
+# Built by clang, with FUZZ=1.
+fuzz_targets := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+$(BUILD)/fuzz/fuzz_control: $(BUILD)/tests/fuzz/played_master.o
+$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/worker.a $(BUILD)/lib.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(filter %.a,$^) $(WORKER_LIBS) $(MASTER_LIBS)
+
+fuzz-targets: $(fuzz_targets)
+
+FUZZ_SECONDS ?= 10
+
+fuzz:
+	@tests/setup.sh check
+	@$(MAKE) --no-print-directory -s FUZZ=1 fuzz-targets
+	@tests/fuzz/run.sh $(CURDIR)/.build-fuzz $(FUZZ_SECONDS)
+
+# Some minutes; make check has the quickest of the tools.
+lint:
+	@tests/setup.sh lint
+	@tests/lint/lint.sh $(MAKE)
 
 # All tests, once plain and once under the sanitizers.
 check:
@@ -139,6 +166,6 @@ install: all
 	sed -i 's|/usr/bin/|$(prefix)/bin/|' $(DESTDIR)$(prefix)/lib/systemd/*/dld.service
 
 clean:
-	rm -rf .build .build-sanitize .build-clang
+	rm -rf .build .build-sanitize .build-fuzz .build-lint
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -180,7 +180,7 @@ static int read_object(struct jobfile *f) {
         if (text_peek_word(f, true) != '"')
             return text_fail_value(f, NULL);
         r = scan_key(f, &s, &key);
-        if (r < 0)
+        if (!key)
             return r;
         if (!s.url && (streq(key, "jobs") || streq(key, "defaults")))
             return s.other ? fail_key(f, s.other_line, s.other_column, s.other)

@@ -149,8 +149,7 @@ char *name_from_url(const struct url *u) {
 
 char *name_make_safe(const char *s, size_t n) {
     _cleanup_free_ char *clean = malloc(n + 1);
-    char name[NAME_MAX_BYTES], *to = clean, *from = clean;
-    bool empty = true;
+    char name[NAME_MAX_BYTES + 1], *to = clean, *from = clean;
 
     if (!clean)
         return NULL;
@@ -162,7 +161,6 @@ char *name_make_safe(const char *s, size_t n) {
             to = (char *)mempcpy(to, s, len);
         else
             *to++ = '_';
-        empty &= len == 0 || (len == 1 && strchr(" ._", *s));
         s += take;
         n -= take;
     }
@@ -170,7 +168,11 @@ char *name_make_safe(const char *s, size_t n) {
         to--;
     while (from < to && *from == ' ')
         from++;
-    return empty || from == to ? NULL : strndup(name, name_settle(from, (size_t)(to - from), name));
+    n = name_settle(from, (size_t)(to - from), name);
+    while (n > 0 && (name[n - 1] == ' ' || name[n - 1] == '.')) /* shortened to one */
+        n--;
+    name[n] = '\0';
+    return strspn(name, " ._") == n ? NULL : strdup(name);
 }
 
 void name_with_number(const char *path, unsigned n, char *ret) {

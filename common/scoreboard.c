@@ -36,7 +36,7 @@ int scoreboard_create(uint32_t n_rows, struct scoreboard **ret, int *ret_fd) {
     if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
         return -errno;
     r = scoreboard_mmap(fd, n_rows, &s);
-    if (r < 0)
+    if (!s)
         return r;
     s->n_rows = n_rows;
     *ret = s;

@@ -31,7 +31,7 @@ static const struct config_choice digest_choices[] = {{"none", 0},  {"sha-256", 
                                                       {"sha-1", 3}, {"md5", 4},     {NULL, 0}};
 
 const char *config_digest_name(unsigned value) {
-    return value > 0 ? digest_choices[value].name : NULL;
+    return value > 0 && value < ELEMENTSOF(digest_choices) ? digest_choices[value].name : NULL;
 }
 
 #define KEY(s, n, t)                                                                               \

@@ -47,7 +47,7 @@ int job_checksum_parse(const char *s, char ret[JOB_CHECKSUM_MAX], const char **r
     size_t n = strcspn(s, ":");
     const struct algorithm *a = algorithm_find(s, n);
     const char *digest = s + n + 1;
-    uint8_t bytes[DIGEST_MAX];
+    uint8_t bytes[DIGEST_MAX] = {0};
 
     *ret_expected = a ? a->expected : "\"sha-256:<64 hex digits>\" (or sha-512, sha-1, md5)";
     if (!a || !s[n])

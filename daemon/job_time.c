@@ -69,8 +69,10 @@ static int parse_timestamp(const char *s, double *ret_sec) {
 
         if (!isdigit((unsigned char)*s))
             return -EINVAL;
-        for (; isdigit((unsigned char)*s); s++, digit /= 10)
+        for (; isdigit((unsigned char)*s); s++) {
             fraction += (*s - '0') * digit;
+            digit /= 10;
+        }
     }
     if (tm.tm_mday > days_of_month(tm.tm_year, tm.tm_mon) || parse_offset(s, &offset) < 0)
         return -EINVAL;

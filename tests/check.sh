@@ -1,5 +1,6 @@
 #!/bin/bash
-# check.sh MAKE... - all tests: no warnings from gcc and clang, one round plain, one under sanitizers.
+# check.sh MAKE... - all tests: no warnings from gcc and clang, made-up input for all that is parsed, one
+# round plain, one under sanitizers.
 set -u
 cd "$(dirname "$0")/.."
 make=("$@" --no-print-directory)
@@ -39,7 +40,20 @@ round() {
     fi
 }
 
-step "clang: builds without warnings" "${make[@]}" "$jobs" CC=clang BUILD=.build-clang CFLAGS=-Werror all
+# fuzz SECONDS: runs the fuzz targets, each for so long.
+fuzz() {
+    rm -f .build-fuzz/counts
+    tests/fuzz/run.sh "$PWD/.build-fuzz" "$1"
+    if [ -s .build-fuzz/counts ]; then
+        count $(cat .build-fuzz/counts)
+    else
+        count 0 1
+    fi
+}
+
+step "clang: builds without warnings" "${make[@]}" "$jobs" FUZZ=1 CFLAGS=-Werror all fuzz-targets
+fuzz "${FUZZ_SECONDS:-4}"
+step "cppcheck: finds nothing" tests/lint/lint.sh quick
 round "gcc"
 round "gcc with sanitizers" SANITIZE=1
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # setup.sh PURPOSE - installs the Debian packages that PURPOSE needs and that are missing.
 #
-# PURPOSE is build, check, demo or bench. When nothing is missing it asks neither the network nor for
+# PURPOSE is build, check, lint, demo or bench. When nothing is missing it asks neither the network nor for
 # root. What it installs brings servers along (nginx, Apache, vsftpd, sshd): they are kept from starting.
 set -eu
 
@@ -18,7 +18,11 @@ packages() {
         packages build
         echo clang libclang-rt-14-dev libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-h2 \
             nginx-light libnginx-mod-http-echo apache2-bin systemd dbus binutils openssl util-linux \
-            strace dosfstools vsftpd openssh-server openssh-sftp-server openssh-client
+            strace dosfstools vsftpd openssh-server openssh-sftp-server openssh-client cppcheck valgrind
+        ;;
+    lint)
+        packages build
+        echo cppcheck clang-tidy libcmocka-dev
         ;;
     demo) # lomiri-wallpapers-16.04: 15 photographs, 16 MB
         packages build
@@ -29,7 +33,7 @@ packages() {
         echo python3 nginx-light libnginx-mod-http-echo openssl curl wget2 aria2
         ;;
     *)
-        echo "usage: tests/setup.sh build|check|demo|bench" >&2
+        echo "usage: tests/setup.sh build|check|lint|demo|bench" >&2
         exit 2
         ;;
     esac

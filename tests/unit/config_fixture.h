@@ -120,8 +120,10 @@ static inline int fixture_begin(void **state) {
     if (!f)
         return -1;
     strcpy(f->dir, "/tmp/dld-test-config.XXXXXX");
-    if (!mkdtemp(f->dir) || chmod(f->dir, 0755) < 0)
+    if (!mkdtemp(f->dir) || chmod(f->dir, 0755) < 0) {
+        free(f);
         return -1;
+    }
     clearenv();
     setenv("CONFIGURATION_DIRECTORY", f->dir, 1);
     setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);

@@ -25,8 +25,10 @@ static inline int scratch_setup(void **state) {
     if (!s)
         return -1;
     strcpy(s->path, "/tmp/dld-test-XXXXXX");
-    if (!mkdtemp(s->path))
+    if (!mkdtemp(s->path)) {
+        free(s);
         return -1;
+    }
     s->fd = open(s->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     *state = s;
     return s->fd < 0;
