@@ -20,7 +20,7 @@
 
 #include "buf.h"
 
-#define WIRE_VERSION 3
+#define WIRE_VERSION 4
 #define WIRE_PACKET_MAX (128 * KIB)
 #define WIRE_RECORD_MAX (120 * KIB)
 #define WIRE_HEADERS_MAX 100
@@ -50,6 +50,8 @@ enum wire_type {
     WIRE_DISCARD = 9,    /* to the worker: remove the part file of a job that nobody has */
     WIRE_DISCARDED = 10, /* from the worker: it is not there any more */
     WIRE_RATE = 12,      /* to the worker: the job's own rate limit from now on */
+    WIRE_DRAIN = 16,     /* to the worker: give up jobs that are not begun (RESULT RELEASED each), go
+                            on with the others, then exit with 0; STOP may follow */
     WIRE_MAX_
 };
 
@@ -188,6 +190,7 @@ int wire_put_discarded(struct buf *b, int64_t id);
 int wire_put_release(struct buf *b, int64_t id);
 int wire_put_rate(struct buf *b, const struct wire_rate *m);
 int wire_put_stop(struct buf *b);
+int wire_put_drain(struct buf *b);
 int wire_put_fetched(struct buf *b, int64_t id);
 int wire_put_checkpoint(struct buf *b, const struct wire_checkpoint *m);
 int wire_put_result(struct buf *b, const struct wire_result *m);
@@ -198,7 +201,7 @@ int wire_get_config(const void *p, size_t n, struct wire_config *ret);
 int wire_get_job(const void *p, size_t n, struct wire_job *ret);
 int wire_get_id(const void *p, size_t n, int64_t *ret); /* CANCEL, RELEASE, FETCHED, DISCARDED */
 int wire_get_rate(const void *p, size_t n, struct wire_rate *ret);
-int wire_get_empty(const void *p, size_t n);            /* STOP */
+int wire_get_empty(const void *p, size_t n);            /* STOP, DRAIN */
 int wire_get_discard(const void *p, size_t n, struct wire_discard *ret);
 int wire_get_checkpoint(const void *p, size_t n, struct wire_checkpoint *ret);
 int wire_get_result(const void *p, size_t n, struct wire_result *ret);

@@ -57,6 +57,9 @@ struct config {
     } master;
     struct {
         unsigned transfers; /* slots in each */
+        unsigned max_jobs;  /* 0: any number */
+        uint64_t max_rss;   /* bytes, 0: any */
+        uint64_t hang_time; /* usec */
     } worker;
     struct {
         char *root;

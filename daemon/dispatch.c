@@ -1,7 +1,9 @@
 #include "daemon/dispatch.h"
 
 #include <errno.h>
+#include <inttypes.h>
 
+#include "common/log.h"
 #include "daemon/dispatch_live.h"
 
 /* Sleeps until a job may start for no other reason than that time went by. */
@@ -132,6 +134,20 @@ void dispatch_on_result(void *userdata, struct pool_job *job, const struct wire_
         settle(l);
     }
     dispatch_turn(d);
+}
+
+void dispatch_on_stuck(void *userdata, struct pool_job *job, uint64_t usec) {
+    const struct live_job *l = live_of(job, pool);
+    struct log_about about = {.job = l->id,
+                              .host = l->row->host,
+                              .worker = (int)job->last_worker,
+                              .msg_id = MSG_WORKER_STUCK};
+
+    (void)userdata;
+    log_about(LOG_WARNING, &about,
+              "job %" PRId64 " (%s) has kept worker %u from going on for %" PRIu64
+              " s; if that lasts, the worker is killed",
+              l->id, l->row->url, job->last_worker, usec / USEC_PER_SEC);
 }
 
 void dispatch_on_lost(void *userdata, struct pool_job *job, bool to_blame) {

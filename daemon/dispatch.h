@@ -52,6 +52,7 @@ struct pool_job *dispatch_on_find(void *userdata, int64_t id);
 void dispatch_on_fetched(void *userdata, struct pool_job *job);
 void dispatch_on_checkpoint(void *userdata, struct pool_job *job, const struct wire_kept *kept);
 void dispatch_on_result(void *userdata, struct pool_job *job, const struct wire_result *result);
+void dispatch_on_stuck(void *userdata, struct pool_job *job, uint64_t usec);
 void dispatch_on_lost(void *userdata, struct pool_job *job, bool to_blame);
 void dispatch_on_leftover(void *userdata);
 void dispatch_on_discarded(void *userdata, int64_t id);

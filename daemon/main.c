@@ -12,7 +12,7 @@
  *   access, credentials*  who an attempt says it is: secrets that jobs name
  *   control*      the control socket: lines, JSON-RPC, clients
  *   sched         which job starts next (pure)
- *   pool*, spawn  the worker processes
+ *   pool*, spawn  the worker processes; pool_watch: which are to be replaced, pool_voice: stderr
  *   rates         limits on speed; timetable: which one is in force when (pure)
  *   store*        the durable queue (SQLite, on a thread of its own)
  *   job, job_*    what a job is; JSON to jobs and back

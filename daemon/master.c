@@ -27,6 +27,7 @@
 #define START_FAILURES 3
 #define HOST_BACKOFF_MAX (60 * USEC_PER_SEC) /* of hosts that don't say how long */
 #define DRAIN_TIMEOUT (5 * USEC_PER_SEC) /* for answers under way when stopping */
+#define STOP_MARGIN (20 * USEC_PER_SEC)  /* for what follows the grace */
 #define STATUS_DELAY (1 * USEC_PER_SEC)
 
 struct master {
@@ -112,19 +113,41 @@ static void on_drained(void *userdata, int error, const struct store_batch *batc
         drained(m);
 }
 
+static void on_asked(void *userdata, int error, const struct store_batch *batch) {
+    struct master *m = userdata;
+
+    (void)error;
+    (void)batch;
+    watches_stop(m->watches);
+    drain(m);
+}
+
+/* What the workers said last is in the store, and whoever waits for that has asked for the rest. */
+static void on_recorded(void *userdata, int error, const struct store_batch *batch) {
+    struct master *m = userdata;
+
+    (void)error;
+    (void)batch;
+    if (store_batch_get(m->store, 0, on_asked, m) < 0)
+        on_asked(m, 0, NULL);
+}
+
 static void on_stopped(void *userdata) {
     struct master *m = userdata;
 
-    watches_stop(m->watches);
     m->drain_deadline = now_usec(CLOCK_MONOTONIC) + DRAIN_TIMEOUT;
-    drain(m);
+    if (store_batch_get(m->store, 0, on_recorded, m) < 0)
+        on_recorded(m, 0, NULL);
 }
 
 static void master_stop(struct master *m) {
     if (m->methods.stopping)
         return;
     m->methods.stopping = true;
-    notify_send("STOPPING=1\nSTATUS=Stopping: transfers are given back to the queue");
+    /* The grace may be longer than what the manager has patience for. */
+    notify_send("STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRIu64
+                "\nSTATUS=Stopping: transfers under way may end",
+                m->config->master.stop_grace + STOP_MARGIN);
     control_stop(m->control);
     dispatch_stop(m->dispatch);
     pool_stop(m->pool, m->config->master.stop_grace);
@@ -136,8 +159,10 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si,
     (void)source;
     m->stop_signals++;
     log_info("stopping: %s", strsignal((int)si->ssi_signo));
-    if (m->stop_signals > 1)
+    if (m->stop_signals > 2)
         pool_kill(m->pool);
+    else if (m->stop_signals > 1)
+        pool_hurry(m->pool);
     else
         master_stop(m);
     return 0;
@@ -201,6 +226,10 @@ static int start_pool(struct master *m) {
         .lock_fd = m->lock.workers,
         .rates_fd = rates_fd(m->rates),
         .start_failures = START_FAILURES,
+        .hang_usec = c->worker.hang_time,
+        .max_rss = c->worker.max_rss,
+        .max_jobs = c->worker.max_jobs,
+        .drain_usec = c->master.stop_grace,
         .config =
             {
                 .transfers = c->worker.transfers,
@@ -235,6 +264,7 @@ static int start_pool(struct master *m) {
                 .fetched = dispatch_on_fetched,
                 .checkpoint = dispatch_on_checkpoint,
                 .result = dispatch_on_result,
+                .stuck = dispatch_on_stuck,
                 .lost = dispatch_on_lost,
                 .discarded = dispatch_on_discarded,
                 .gone = dispatch_on_gone,

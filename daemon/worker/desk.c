@@ -40,6 +40,7 @@ int desk_job(struct desk *d, const struct wire_job *job) {
         report_untried(d, job);
         return 0;
     }
+    beat_on(d->beat);
     queue_push(d->queue, t);
     desk_fill(d);
     return 0;
@@ -90,6 +91,18 @@ int desk_rate(struct desk *d, const struct wire_rate *rate) {
     t->job.rate = rate->rate;
     if (t->stage == TASK_RUNNING)
         transfer_set_rate(d->slots[t->slot], rate->rate);
+    return 0;
+}
+
+int desk_drain(struct desk *d) {
+    struct task *t, *next;
+
+    d->stopping = true;
+    HASH_ITER(hh, d->tasks, t, next) {
+        if (t->stage == TASK_WAITING && task_withdraw(d, t, true))
+            task_report(d, t, OUTCOME_RELEASED);
+    }
+    desk_end_if_idle(d);
     return 0;
 }
 
@@ -162,8 +175,15 @@ static int setup_slots(struct desk *d) {
         .gate = &d->gate,
         .rates = d->rates,
         .throttle = d->throttle,
+        .board = d->board,
     };
     return 0;
+}
+
+static bool has_tasks(void *userdata) {
+    const struct desk *d = userdata;
+
+    return d->tasks != NULL;
 }
 
 static int desk_setup(struct desk *d, int root_fd) {
@@ -187,7 +207,9 @@ static int desk_setup(struct desk *d, int root_fd) {
     if (r == 0)
         r = setup_publisher(d);
     if (r == 0)
-        session_set_heartbeat(d->session, &d->board->heartbeat);
+        r = beat_new(&d->beat, d->event, d->board, has_tasks, d);
+    if (r == 0)
+        session_set_board(d->session, d->board);
     return r;
 }
 
@@ -231,6 +253,7 @@ struct desk *desk_free(struct desk *d) {
         parcel_done(&s->parcel);
         free(s);
     }
+    beat_free(d->beat);
     asides_free(d->asides);
     throttle_free(d->throttle);
     session_free(d->session);

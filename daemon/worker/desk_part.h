@@ -5,6 +5,7 @@
 #ifndef DLD_WORKER_DESK_PART_H
 #define DLD_WORKER_DESK_PART_H
 
+#include "daemon/worker/beat.h"
 #include "daemon/worker/desk.h"
 #include "daemon/worker/dirs.h"
 #include "daemon/worker/publish.h"
@@ -27,6 +28,7 @@ struct desk {
     sd_event *event;
     struct link *link;
     struct scoreboard *board;
+    struct beat *beat;
     const struct ratelimit *rates;
     struct wire_config config;
 

@@ -24,6 +24,7 @@ struct link_handlers {
     int (*discard)(void *userdata, const struct wire_discard *message);
     int (*release)(void *userdata, int64_t id);
     int (*rate)(void *userdata, const struct wire_rate *rate);
+    int (*drain)(void *userdata);
     int (*stop)(void *userdata);
     void *userdata;
 };

@@ -16,8 +16,9 @@ DLD = BUILD / "dld"
 WORKER = BUILD / "dld-worker"
 DLCTL = BUILD / "dlctl"
 
-# Impatient, so that tests with failures end soon. A test may set others.
-SETTINGS = {"retry.base": "20ms", "retry.max": "200ms", "retry.count": "3", "host.connections": "16"}
+# Impatient, so that tests with failures, and those that stop a daemon, end soon. A test may set others.
+SETTINGS = {"retry.base": "20ms", "retry.max": "200ms", "retry.count": "3", "host.connections": "16",
+            "master.stop_grace": "0s"}
 
 STATES = ("queued", "waiting", "paused", "active", "done", "failed", "cancelled")
 ENDED = ("done", "failed", "cancelled")
