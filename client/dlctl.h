@@ -33,5 +33,6 @@ int verb_retry(struct dlctl *c, int argc, char **argv);
 int verb_set(struct dlctl *c, int argc, char **argv);
 int verb_purge(struct dlctl *c, int argc, char **argv);
 int verb_drain(struct dlctl *c, int argc, char **argv);
+int verb_reload(struct dlctl *c, int argc, char **argv);
 
 #endif

@@ -14,6 +14,7 @@
  *   set.c       set
  *   purge.c     purge
  *   drain.c     drain
+ *   reload.c    reload
  *   upload.c    a batch in chunks, pipelined, sent again when the connection breaks
  *   waiter.c    prints each job once as it ends, then the sum
  *   connect.c   which daemon, and a request with its answer
@@ -57,6 +58,7 @@ static const struct verb verbs[] = {
     {"set", verb_set, "change limits on speed, and priorities"},
     {"purge", verb_purge, "forget jobs that have ended"},
     {"drain", verb_drain, "start nothing new"},
+    {"reload", verb_reload, "read the configuration again"},
 };
 
 static void print_help(void) {

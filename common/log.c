@@ -31,6 +31,10 @@ void log_init(const char *name, int level) {
     log_to_journal = stderr_is_journal();
 }
 
+void log_set_level(int level) {
+    log_level = level;
+}
+
 /* Control characters from strangers must not reach a terminal or forge a second line. */
 static void make_printable(char *s) {
     for (; *s; s++)

@@ -16,6 +16,9 @@
  * syslog priority that is written. */
 void log_init(const char *name, int level);
 
+/* Another level from now on. */
+void log_set_level(int level);
+
 void log_at(int level, const char *fmt, ...) _printf_(2, 3);
 
 #define log_error(...) log_at(LOG_ERR, __VA_ARGS__)

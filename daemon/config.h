@@ -115,7 +115,8 @@ struct config {
  * --check-config are done here. Returns 1: go on; 0: done, exit with 0; -EINVAL: something is
  * wrong, and all that is (up to 20 errors) is on err, each a sentence with the place (file:line,
  * variable or option), the key and what is allowed. All paths in *ret are absolute; nothing is made
- * or opened there, except that ca_file is looked into. Not for use beside other threads. */
+ * or opened there, except that ca_file is looked into. To be used
+ * by one thread at a time. */
 int config_load(struct config *ret, int argc, char **argv, FILE *out, FILE *err);
 void config_done(struct config *c);
 

@@ -58,7 +58,7 @@ const struct config_key config_keys[] = {
      .help = "A worker that shows no life for so long though it has jobs is killed and replaced. "
              "After half of it there is a warning in the log, with the job that it is at."},
 
-    {KEY(output, root, PATH), .standard = "/var/lib/dld/downloads",
+    {KEY(output, root, PATH), .fixed = true, .standard = "/var/lib/dld/downloads",
      .standard_user = "~/Downloads/dld",
      .help = "The directory that all files go beneath. (~/Downloads/dld for a user's own daemon.)"},
     {KEY(output, mode, MODE), .min = 0600, .max = 0777, .standard = "0644",
@@ -150,11 +150,11 @@ const struct config_key config_keys[] = {
      .help = "What is kept of jobs that have ended: for how long, and how many at most. The oldest "
              "are forgotten first, little by little. all: everything, until dlctl purge."},
 
-    {KEY(control, mode, MODE), .min = 0600, .max = 0666, .standard = "0660",
+    {KEY(control, mode, MODE), .fixed = true, .min = 0600, .max = 0666, .standard = "0660",
      .standard_user = "0600",
      .help = "Permissions of the control socket, where dld makes it; under systemd dld.socket "
              "does. Whoever may write to it may do everything. (0600 for a user's own daemon.)"},
-    {KEY(control, group, GROUP), .standard = "",
+    {KEY(control, group, GROUP), .fixed = true, .standard = "",
      .help = "Group of the control socket, where dld makes it. Empty: the group that dld runs as."},
     {KEY(control, max_line, SIZE), .min = 64 * KIB, .max = 64 * MIB, .standard = "4M",
      .help = "The longest request that a client may send."},

@@ -491,6 +491,10 @@ unsigned control_n_requests(const struct control *k) {
     return k->n_requests;
 }
 
+void control_set_max_line(struct control *k, size_t max_line) {
+    k->settings.max_line = max_line;
+}
+
 void control_stop(struct control *k) {
     k->listener = sd_event_source_disable_unref(k->listener);
     k->fd = close_fd(k->fd);

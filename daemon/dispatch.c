@@ -237,6 +237,14 @@ struct dispatch *dispatch_free(struct dispatch *d) {
     return NULL;
 }
 
+void dispatch_configure(struct dispatch *d, const struct attempt_policy *policy,
+                        const struct access_settings *access) {
+    d->settings.policy = *policy;
+    d->settings.access = *access;
+    sched_policies_changed(d->sched);
+    dispatch_turn(d);
+}
+
 void dispatch_start(struct dispatch *d, struct store *store, struct pool *pool) {
     d->store = store;
     d->pool = pool;

@@ -35,6 +35,11 @@ struct dispatch_settings {
 int dispatch_new(struct dispatch **ret, sd_event *event, const struct dispatch_settings *settings);
 struct dispatch *dispatch_free(struct dispatch *d); /* takes NULL, returns NULL */
 
+/* What attempts are made and judged by from now on, and sched.policy answers as another configuration
+ * says. */
+void dispatch_configure(struct dispatch *d, const struct attempt_policy *policy,
+                        const struct access_settings *access);
+
 /* Begins to give out jobs. Both must outlive d. */
 void dispatch_start(struct dispatch *d, struct store *store, struct pool *pool);
 

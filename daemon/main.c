@@ -4,7 +4,7 @@
  * Where to find what, from the top down:
  *
  *   main          the command line; errors that end with an exit code
- *   master        puts the parts together, starts and stops them: the only file that knows them all
+ *   master*       puts the parts together, starts and stops them: the only file that knows them all
  *   methods*      what clients can ask for, one function a method; params validates what they give
  *   watch         clients that wait for jobs to end
  *   dispatch*     jobs from the store to the workers, their ends back into the store
@@ -41,7 +41,7 @@ int main(int argc, char **argv) {
         return DLD_OK;
     log_init("dld", config.log.level);
     signal(SIGPIPE, SIG_IGN); /* whoever reads the log may go away */
-    r = master_run(&config);
+    r = master_run(&config, argc, argv);
     config_done(&config);
     return r < 0 ? DLD_FAILED : DLD_OK;
 }

@@ -372,6 +372,61 @@ void pool_stop(struct pool *p, uint64_t grace_usec) {
         p->handlers.stopped(p->handlers.userdata);
 }
 
+/* ---- another configuration ---- */
+
+/* Would workers be told the same? */
+static bool same_for_workers(const struct pool *p, const struct wire_config *a,
+                             const struct wire_config *b) {
+    _cleanup_(buf_done) struct buf x = BUF_INIT(WIRE_RECORD_MAX), y = BUF_INIT(WIRE_RECORD_MAX);
+    struct wire_config one = *a, other = *b;
+
+    one.store_id = other.store_id = p->store_id;
+    return wire_put_config(&x, &one) == 0 && wire_put_config(&y, &other) == 0 &&
+           buf_size(&x) == buf_size(&y) && memcmp(buf_head(&x), buf_head(&y), buf_size(&x)) == 0;
+}
+
+static void end_surplus(struct pool *p) {
+    for (unsigned i = p->n_workers; i-- > 0;) {
+        struct pool_worker *w = p->workers[i];
+
+        if (w->number <= p->settings.n_workers || w->stopping)
+            continue;
+        if (w->state == WORKER_DOWN)
+            worker_remove(w);
+        else
+            worker_drain(w, p->settings.drain_usec);
+    }
+}
+
+static bool has_worker(const struct pool *p, unsigned number) {
+    for (unsigned i = 0; i < p->n_workers; i++)
+        if (p->workers[i]->number == number && !p->workers[i]->stopping)
+            return true;
+    return false;
+}
+
+static void start_missing(struct pool *p) {
+    for (unsigned number = 1; number <= p->settings.n_workers; number++) {
+        struct pool_worker *w = has_worker(p, number) ? NULL : worker_add(p, number);
+
+        if (w)
+            worker_start_or_wait(w);
+    }
+}
+
+void pool_configure(struct pool *p, const struct pool_settings *settings) {
+    bool same = same_for_workers(p, &p->settings.config, &settings->config);
+
+    p->settings = *settings;
+    p->generation += !same;
+    for (unsigned i = 0; i < p->n_workers && !same; i++)
+        if (p->workers[i]->state == WORKER_READY)
+            p->workers[i]->due = "the configuration has changed";
+    end_surplus(p);
+    start_missing(p);
+    watch_replace_next(p);
+}
+
 /* ---- for showing ---- */
 
 unsigned pool_n_workers(const struct pool *p) {

@@ -249,7 +249,9 @@ class Daemon:
 
     def command(self):
         options = ["--config", self.config, "--state-dir", self.state, "--output-root", self.root,
-                   "--socket", self.socket, "--workers", self.workers_wanted]
+                   "--socket", self.socket]
+        if self.workers_wanted is not None:
+            options += ["--workers", self.workers_wanted]
         for key, value in self.settings.items():
             options += ["--set", f"{key}={value}"]
         return [str(a) for a in [self.program, *options, *self.args]]
