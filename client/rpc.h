@@ -22,6 +22,7 @@ enum {
     RPC_STORE_ERROR = -32002,
     RPC_BUSY = -32003,
     RPC_STOPPING = -32004,
+    RPC_QUOTA = -32006,
 };
 
 struct rpc_error {

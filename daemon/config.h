@@ -99,6 +99,9 @@ struct config {
         char *dir; /* NULL: none is known, without a home directory */
     } credentials;
     struct {
+        unsigned jobs; /* 0: any number */
+    } quota;
+    struct {
         struct config_keep keep;
     } history;
     struct {

@@ -146,6 +146,10 @@ const struct config_key config_keys[] = {
              "jobs name. Where systemd gives a directory (LoadCredential=), it is the default. "
              "(~/.config/dld/credentials for a user's own daemon.)"},
 
+    {KEY(quota, jobs, COUNT), .min = 0, .max = 4000000000, .standard = "0",
+     .help = "Jobs of one user, but for root, that have not ended, at most; what would make more "
+             "is refused whole. 0: any number."},
+
     {KEY(history, keep, KEEP), .standard = "90d 1000000",
      .help = "What is kept of jobs that have ended: for how long, and how many at most. The oldest "
              "are forgotten first, little by little. all: everything, until dlctl purge."},

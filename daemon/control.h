@@ -30,6 +30,7 @@ enum rpc_error {
     RPC_BUSY = -32003,      /* too many clients */
     RPC_STOPPING = -32004,
     RPC_CONFIG = -32005, /* the configuration has errors */
+    RPC_QUOTA = -32006,  /* the user has too many jobs; nothing was taken */
 };
 
 /* Carries out a request: now or later, it must end in exactly one of request_done() and

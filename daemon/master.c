@@ -366,6 +366,7 @@ static int start_control(struct master *m) {
         .pool = m->pool,
         .watches = m->watches,
         .rates = m->rates,
+        .quota = m->config->quota.jobs,
         .reload = master_reload,
         .reload_userdata = m,
         .started = now_usec(CLOCK_MONOTONIC),

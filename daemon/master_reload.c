@@ -97,6 +97,7 @@ static int put_in_force(struct master *m, struct config *next) {
     dispatch_configure(m->dispatch, &policy, &access);
     master_pool_settings(m, &pool);
     pool_configure(m->pool, &pool);
+    m->methods.quota = m->config->quota.jobs;
     control_set_max_line(m->control, m->config->control.max_line);
     store_set_keep(m->store, m->config->history.keep.age, m->config->history.keep.count);
     log_set_level(m->config->log.level);

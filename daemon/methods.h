@@ -25,6 +25,7 @@ struct methods {
     struct rates *rates;
     uint64_t started; /* CLOCK_MONOTONIC usec */
     bool stopping;    /* nothing new is taken */
+    uint64_t quota;   /* jobs of a user, but root, that have not ended; 0: any number */
     /* 0; -EINVAL: the configuration has errors; -EBUSY: not now; -ENOMEM. */
     int (*reload)(void *userdata, struct reload *ret);
     void *reload_userdata;

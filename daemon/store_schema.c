@@ -25,6 +25,9 @@ _Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_PAUSED == 2 && JOB_DON
  * lane_hash() of the host. Ids are given in order, so that the index entries of many new hosts'
  * jobs lie together however the hosts are called. The users' lines are the index lanes_line.
  *
+ * users: how many jobs of each have not ended, kept by triggers on lanes, which are written once for
+ * each transaction.
+ *
  * kept_offset is -1 where nothing is kept and yet a part file may be there. When such a job has ended
  * the part file is to be removed; the index jobs_leftover finds it, also after a crash. mirrors_due
  * is "MIRROR:USEC ..." of the mirrors that asked for patience.
@@ -82,6 +85,19 @@ static const char *const migrations[] = {
     "CREATE INDEX lanes_hash ON lanes(hash);"
     "CREATE INDEX lanes_line ON lanes(uid, turn) WHERE queued > 0 AND due IS NULL;"
     "CREATE INDEX lanes_due ON lanes(due) WHERE due IS NOT NULL;"
+
+    "CREATE TABLE users(uid INTEGER PRIMARY KEY, jobs INTEGER NOT NULL);"
+    "CREATE TRIGGER users_insert AFTER INSERT ON lanes BEGIN"
+    " INSERT INTO users VALUES(new.uid, new.queued + new.waiting + new.paused + new.staged)"
+    " ON CONFLICT(uid) DO UPDATE SET jobs = jobs + excluded.jobs; END;"
+    "CREATE TRIGGER users_update AFTER UPDATE OF queued, waiting, paused, staged ON lanes"
+    " WHEN new.queued + new.waiting + new.paused + new.staged"
+    " <> old.queued + old.waiting + old.paused + old.staged BEGIN"
+    " UPDATE users SET jobs = jobs + new.queued + new.waiting + new.paused + new.staged"
+    " - old.queued - old.waiting - old.paused - old.staged WHERE uid = new.uid; END;"
+    "CREATE TRIGGER users_delete AFTER DELETE ON lanes BEGIN"
+    " UPDATE users SET jobs = jobs - old.queued - old.waiting - old.paused - old.staged"
+    " WHERE uid = old.uid; END;"
 
     "CREATE TABLE attempts(job INTEGER, n INTEGER, http_status INTEGER, bytes INTEGER,"
     " size INTEGER, error INTEGER, worker INTEGER, flags INTEGER, started INTEGER,"

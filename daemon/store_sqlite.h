@@ -74,6 +74,7 @@ enum statement {
     ST_DUE_FIRST,
     ST_FETCH_SAME_RANK,
     ST_FETCH_HIGHER_RANK,
+    ST_USER_JOBS,
     ST_LANE_FIND,
     ST_LANE_INSERT,
     ST_LANE_ADD, /* deltas */

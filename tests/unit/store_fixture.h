@@ -416,6 +416,11 @@ static inline void check_numbers(struct fixture *f) {
                        " WHERE lane IS NOT NULL GROUP BY lane) c ON c.lane = l.id"
                        " WHERE (queued, waiting, paused, staged) IS NOT (q, w, p, s)"),
         0);
+    assert_int_equal(
+        file_number(f, "SELECT count(*) FROM (SELECT uid, sum(queued + waiting + paused + staged) n"
+                       " FROM lanes GROUP BY uid) l FULL JOIN users u ON u.uid = l.uid"
+                       " WHERE ifnull(n, 0) <> ifnull(u.jobs, 0)"),
+        0);
     assert_int_equal(file_number(f, "SELECT count(*) FROM (SELECT 1 FROM lanes GROUP BY uid, host"
                                     " HAVING count(*) > 1)"),
                      0);
