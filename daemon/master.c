@@ -255,7 +255,6 @@ static int start_pool(struct master *m) {
 
     master_pool_settings(m, &settings);
     r = pool_new(&m->pool, m->event, &settings, &handlers);
-
     if (r == -ENOENT)
         log_error(
             "the program dld-worker is not there: it belongs beside dld, or in ../libexec/dld");
@@ -484,7 +483,11 @@ static void master_done(struct master *m) {
 }
 
 int master_run(struct config *config, int argc, char **argv) {
-    struct master m = {.config = config, .argc = argc, .argv = argv, .root_fd = -1, .lock = {.master = -1, .workers = -1}};
+    struct master m = {.config = config,
+                       .argc = argc,
+                       .argv = argv,
+                       .root_fd = -1,
+                       .lock = {.master = -1, .workers = -1}};
     int r = master_start(&m);
 
     if (r == 0) {

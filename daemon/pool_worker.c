@@ -209,7 +209,7 @@ static int on_child(sd_event_source *source, const siginfo_t *si, void *userdata
 static void on_chan_closed(void *userdata, int error) {
     struct pool_worker *w = userdata;
 
-    if (error < 0 && w->state != WORKER_DYING) {
+    if (error < 0 && w->state != WORKER_DYING && (!w->stopping || error == -EBADMSG)) {
         w->killed_for =
             error == -EBADMSG ? "a message that makes no sense" : "an error on its channel";
         w->at_fault = true;

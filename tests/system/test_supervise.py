@@ -68,7 +68,7 @@ def test_job_that_a_worker_hangs_at_is_named_and_taken_out(make_daemon, tmp, bad
     script = (f"channel.send({hello()!r})\njob()\nimport mmap\nboard = mmap.mmap(4, 0)\n"
               "board[16:24] = struct.pack('=q', 2)")
     daemon = make_daemon(program=fake_worker(tmp, script), workers=1,
-                         settings={**WATCHFUL, "master.crash_limit": "1"}).start()
+                         settings={"worker.hang_time": "2s", "master.crash_limit": "1"}).start()
     daemon.submit([{"url": bad.url(f"/any/{name}")} for name in "ab"])
     wait_for(daemon.none_left)
     a, b = daemon.jobs()
@@ -99,7 +99,7 @@ def test_without_jobs_nothing_wakes_up(make_daemon, bad):
 
 
 def test_worker_that_has_served_enough_is_replaced(make_daemon, bad):
-    daemon = make_daemon(settings={"worker.max_jobs": "10"}).start()
+    daemon = make_daemon(settings={"worker.max_jobs": "10", "master.stop_grace": "1min"}).start()
     jobs = daemon.run([{"url": bad.url(f"/any/{i}")} for i in range(100)])
     assert all(done(job)["attempts"] == 1 for job in jobs) and bad.count() == 100
     workers = wait_for(lambda: (w := workers_ready(daemon)) and all(x["restarts"] > 0 for x in w) and w)
