@@ -19,7 +19,7 @@ _dlctl() {
         esac
     done
     case $verb in
-    '') COMPREPLY=($(compgen -W "submit list show wait status hosts cancel pause resume retry set purge drain backup $global --version" -- "$cur")) ;;
+    '') COMPREPLY=($(compgen -W "submit list show wait status hosts cancel pause resume retry set purge drain backup reload $global --version" -- "$cur")) ;;
     submit)
         if [[ $cur == -* ]]; then
             COMPREPLY=($(compgen -W "--wait --output --on-conflict --header --tag --priority --retries --timeout --max-size $global" -- "$cur"))
@@ -36,7 +36,7 @@ _dlctl() {
     backup) compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")) ;;
     drain) COMPREPLY=($(compgen -W "--off $global" -- "$cur")) ;;
     status) COMPREPLY=($(compgen -W "--batch $global" -- "$cur")) ;;
-    show | hosts) COMPREPLY=($(compgen -W "$global" -- "$cur")) ;;
+    show | hosts | reload) COMPREPLY=($(compgen -W "$global" -- "$cur")) ;;
     esac
 }
 complete -F _dlctl dlctl

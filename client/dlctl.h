@@ -34,5 +34,6 @@ int verb_set(struct dlctl *c, int argc, char **argv);
 int verb_purge(struct dlctl *c, int argc, char **argv);
 int verb_drain(struct dlctl *c, int argc, char **argv);
 int verb_backup(struct dlctl *c, int argc, char **argv);
+int verb_reload(struct dlctl *c, int argc, char **argv);
 
 #endif

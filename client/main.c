@@ -15,6 +15,7 @@
  *   purge.c     purge
  *   drain.c     drain
  *   backup.c    backup
+ *   reload.c    reload
  *   upload.c    a batch in chunks, pipelined, sent again when the connection breaks
  *   waiter.c    prints each job once as it ends, then the sum
  *   connect.c   which daemon, and a request with its answer
@@ -59,6 +60,7 @@ static const struct verb verbs[] = {
     {"purge", verb_purge, "forget jobs that have ended"},
     {"drain", verb_drain, "start nothing new"},
     {"backup", verb_backup, "copy the queue into a file"},
+    {"reload", verb_reload, "read the configuration again"},
 };
 
 static void print_help(void) {

@@ -265,6 +265,7 @@ int rpc_complain(const struct rpc *r, int error) {
     case RPC_NOT_FOUND:
     case RPC_STORE_ERROR:
     case RPC_DENIED:
+    case RPC_QUOTA:
         return DLCTL_JOB_FAILED;
     case RPC_BUSY:
     case RPC_STOPPING:

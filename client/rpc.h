@@ -22,7 +22,8 @@ enum {
     RPC_STORE_ERROR = -32002,
     RPC_BUSY = -32003,
     RPC_STOPPING = -32004,
-    RPC_DENIED = -32005,
+    RPC_DENIED = -32007,
+    RPC_QUOTA = -32006,
 };
 
 struct rpc_error {

@@ -31,6 +31,10 @@ void log_init(const char *name, int level) {
     log_to_journal = stderr_is_journal();
 }
 
+void log_set_level(int level) {
+    log_level = level;
+}
+
 /* Control characters from strangers must not reach a terminal or forge a second line. */
 static void make_printable(char *s) {
     for (; *s; s++)
@@ -38,9 +42,9 @@ static void make_printable(char *s) {
             *s = '?';
 }
 
-static void to_stderr(const char *text) {
+static void to_stderr(const char *name, const char *text) {
     char line[1200];
-    int n = snprintf(line, sizeof(line), "%s: %s\n", log_name, text);
+    int n = snprintf(line, sizeof(line), "%s%s%s\n", name, *name ? ": " : "", text);
 
     n = MIN(n, (int)sizeof(line) - 1);
     line[n - 1] = '\n';
@@ -93,7 +97,7 @@ static void log_text(int level, const struct log_about *about, const char *fmt, 
     if (log_to_journal)
         to_journal(level, about, text);
     else
-        to_stderr(text);
+        to_stderr(log_name, text);
 }
 
 void log_at(int level, const char *fmt, ...) {
@@ -115,4 +119,16 @@ void log_about(int level, const struct log_about *about, const char *fmt, ...) {
     va_start(ap, fmt);
     log_text(level, about, fmt, ap);
     va_end(ap);
+}
+
+void log_pass_on(int worker, const char *line) {
+    const struct log_about about = {.worker = worker};
+    char text[1024];
+
+    snprintf(text, sizeof(text), "%s", line);
+    make_printable(text);
+    if (log_to_journal)
+        to_journal(LOG_WARNING, &about, text);
+    else
+        to_stderr("", text);
 }

@@ -16,6 +16,9 @@
  * syslog priority that is written. */
 void log_init(const char *name, int level);
 
+/* Another level from now on. */
+void log_set_level(int level);
+
 void log_at(int level, const char *fmt, ...) _printf_(2, 3);
 
 #define log_error(...) log_at(LOG_ERR, __VA_ARGS__)
@@ -34,8 +37,12 @@ struct log_about {
 };
 void log_about(int level, const struct log_about *about, const char *fmt, ...) _printf_(3, 4);
 
+/* Passes on a line that another process wrote, one with that number: on stderr as it is. */
+void log_pass_on(int worker, const char *line);
+
 /* One per kind of event (sd-id128). */
 #define MSG_WORKER_DIED "5c1f0d0e6b0f4c0d9f1f4f3b7a0e1d01"
+#define MSG_WORKER_STUCK "5c1f0d0e6b0f4c0d9f1f4f3b7a0e1d04"
 #define MSG_JOB_FAILED "5c1f0d0e6b0f4c0d9f1f4f3b7a0e1d02"
 #define MSG_STORE_ERROR "5c1f0d0e6b0f4c0d9f1f4f3b7a0e1d03"
 

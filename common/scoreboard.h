@@ -22,7 +22,9 @@ struct scoreboard_row {
 struct scoreboard {
     uint32_t n_rows;
     uint32_t reserved;
-    _Atomic uint64_t heartbeat; /* CLOCK_MONOTONIC usec: the worker's loop turned */
+    _Atomic uint64_t heartbeat; /* CLOCK_MONOTONIC usec: the worker's loop turned; moves while it has
+                                   jobs, several times a second */
+    _Atomic int64_t at;         /* the job that the loop is at, 0: none */
     struct scoreboard_row rows[];
 };
 

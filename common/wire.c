@@ -207,6 +207,10 @@ int wire_put_stop(struct buf *b) {
     return record_close(b, record_open(b, WIRE_STOP));
 }
 
+int wire_put_drain(struct buf *b) {
+    return record_close(b, record_open(b, WIRE_DRAIN));
+}
+
 int wire_put_fetched(struct buf *b, int64_t id) {
     size_t at = record_open(b, WIRE_FETCHED);
 

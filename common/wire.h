@@ -52,6 +52,8 @@ enum wire_type {
     WIRE_RATE = 12,      /* to the worker: the job's own rate limit from now on */
     WIRE_WIDEN = 13,     /* from the worker: the file is large, may so many more connections be used? */
     WIRE_WIDENED = 14,   /* to the worker: these, which count as their hosts' until the job has ended */
+    WIRE_DRAIN = 16,     /* to the worker: give up jobs that are not begun (RESULT RELEASED each), go
+                            on with the others, then exit with 0; STOP may follow */
     WIRE_MAX_
 };
 
@@ -214,6 +216,7 @@ int wire_put_rate(struct buf *b, const struct wire_rate *m);
 int wire_put_widen(struct buf *b, const struct wire_widen *m);
 int wire_put_widened(struct buf *b, const struct wire_widened *m);
 int wire_put_stop(struct buf *b);
+int wire_put_drain(struct buf *b);
 int wire_put_fetched(struct buf *b, int64_t id);
 int wire_put_checkpoint(struct buf *b, const struct wire_checkpoint *m);
 int wire_put_result(struct buf *b, const struct wire_result *m);
@@ -226,7 +229,7 @@ int wire_get_id(const void *p, size_t n, int64_t *ret); /* CANCEL, RELEASE, FETC
 int wire_get_rate(const void *p, size_t n, struct wire_rate *ret);
 int wire_get_widen(const void *p, size_t n, struct wire_widen *ret);
 int wire_get_widened(const void *p, size_t n, struct wire_widened *ret);
-int wire_get_empty(const void *p, size_t n);            /* STOP */
+int wire_get_empty(const void *p, size_t n);            /* STOP, DRAIN */
 int wire_get_discard(const void *p, size_t n, struct wire_discard *ret);
 int wire_get_checkpoint(const void *p, size_t n, struct wire_checkpoint *ret);
 int wire_get_result(const void *p, size_t n, struct wire_result *ret);

@@ -65,6 +65,9 @@ struct config {
     } master;
     struct {
         unsigned transfers; /* slots in each */
+        unsigned max_jobs;  /* 0: any number */
+        uint64_t max_rss;   /* bytes, 0: any */
+        uint64_t hang_time; /* usec */
     } worker;
     struct {
         char *root;
@@ -106,6 +109,9 @@ struct config {
         char *dir; /* NULL: none is known, without a home directory */
     } credentials;
     struct {
+        unsigned jobs; /* 0: any number */
+    } quota;
+    struct {
         struct config_keep keep;
     } history;
     struct {
@@ -122,7 +128,8 @@ struct config {
  * --check-config are done here. Returns 1: go on; 0: done, exit with 0; -EINVAL: something is
  * wrong, and all that is (up to 20 errors) is on err, each a sentence with the place (file:line,
  * variable or option), the key and what is allowed. All paths in *ret are absolute; nothing is made
- * or opened there, except that ca_file is looked into. Not for use beside other threads. */
+ * or opened there, except that ca_file is looked into. To be used
+ * by one thread at a time. */
 int config_load(struct config *ret, int argc, char **argv, FILE *out, FILE *err);
 void config_done(struct config *c);
 

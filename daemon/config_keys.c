@@ -42,15 +42,23 @@ const struct config_key config_keys[] = {
     {KEY(master, workers, COUNT), .min = 0, .max = 256, .standard = "0",
      .help = "Worker processes. 0: one for each core that dld may run on."},
     {KEY(master, stop_grace, DURATION), .min = 0, .max = 10 * MINUTE, .standard = "10s",
-     .help = "How long workers get to give up their transfers when dld stops; then they are "
-             "killed. Keep it below TimeoutStopSec= of the unit."},
+     .help = "How long transfers under way get to come to their end when dld stops, or replaces "
+             "their worker; then they are broken off, and what they have is kept. 0s: at once."},
     {KEY(master, crash_limit, COUNT), .min = 1, .max = 100, .standard = "3",
      .help = "A job that was in the hands of this many workers as they crashed fails, as `crash`."},
 
     {KEY(worker, transfers, COUNT), .min = 1, .max = 1024, .standard = "16",
      .help = "Transfers that each worker runs at once."},
+    {KEY(worker, max_jobs, COUNT), .min = 0, .max = 1000000000, .standard = "0",
+     .help = "A worker that has served so many jobs is replaced, without a break. 0: never for "
+             "that."},
+    {KEY(worker, max_rss, SIZE), .min = 0, .max = KIB * KIB * MIB, .standard = "1G",
+     .help = "A worker that has come to use more memory is replaced likewise. 0: never for that."},
+    {KEY(worker, hang_time, DURATION), .min = 1 * SEC, .max = 1 * HOUR, .standard = "1min",
+     .help = "A worker that shows no life for so long though it has jobs is killed and replaced. "
+             "After half of it there is a warning in the log, with the job that it is at."},
 
-    {KEY(output, root, PATH), .standard = "/var/lib/dld/downloads",
+    {KEY(output, root, PATH), .fixed = true, .standard = "/var/lib/dld/downloads",
      .standard_user = "~/Downloads/dld",
      .help = "The directory that all files go beneath. (~/Downloads/dld for a user's own daemon.)"},
     {KEY(output, mode, MODE), .min = 0600, .max = 0777, .standard = "0644",
@@ -144,15 +152,19 @@ const struct config_key config_keys[] = {
              "jobs name. Where systemd gives a directory (LoadCredential=), it is the default. "
              "(~/.config/dld/credentials for a user's own daemon.)"},
 
+    {KEY(quota, jobs, COUNT), .min = 0, .max = 4000000000, .standard = "0",
+     .help = "Jobs of one user, but for root, that have not ended, at most; what would make more "
+             "is refused whole. 0: any number."},
+
     {KEY(history, keep, KEEP), .standard = "90d 1000000",
      .help = "What is kept of jobs that have ended: for how long, and how many at most. The oldest "
              "are forgotten first, little by little. all: everything, until dlctl purge."},
 
-    {KEY(control, mode, MODE), .min = 0600, .max = 0666, .standard = "0660",
+    {KEY(control, mode, MODE), .fixed = true, .min = 0600, .max = 0666, .standard = "0660",
      .standard_user = "0600",
      .help = "Permissions of the control socket, where dld makes it; under systemd dld.socket "
              "does. Whoever may write to it may do everything. (0600 for a user's own daemon.)"},
-    {KEY(control, group, GROUP), .standard = "",
+    {KEY(control, group, GROUP), .fixed = true, .standard = "",
      .help = "Group of the control socket, where dld makes it. Empty: the group that dld runs as."},
     {KEY(control, max_line, SIZE), .min = 64 * KIB, .max = 64 * MIB, .standard = "4M",
      .help = "The longest request that a client may send."},

@@ -49,6 +49,7 @@ struct config_key {
     const struct config_choice *choices;
     const char *standard;      /* default, as it would be written in a file */
     const char *standard_user; /* default of an ordinary user's own daemon; NULL: the same */
+    bool fixed;                /* takes a restart to change */
     const char *help;          /* sentences for the documented file */
 };
 

@@ -11,8 +11,11 @@
 
 #include "common/jsonl.h"
 #include "common/log.h"
+#include "daemon/control_refuse.h"
 
 #define MAX_CLIENTS 1024
+#define MAX_CLIENTS_OF_UID 768          /* but for root's: some are left to others */
+#define ACCEPT_PAUSE (100 * USEC_PER_MSEC) /* when none can be accepted */
 #define MAX_REQUESTS 32                /* of one client under way: then it isn't read from */
 #define MAX_BYTES_UNDER_WAY (64 * MIB) /* of all clients' requests: likewise */
 #define MAX_UNREAD (64 * MIB)          /* of answers: then it is closed */
@@ -49,6 +52,9 @@ struct control {
     struct control_settings settings;
     int fd;
     sd_event_source *listener;
+    sd_event_source *pause; /* timer: the listener is off until then */
+    int reserve;            /* see refuse_next() */
+    bool accept_failing;
     struct client *clients;
     unsigned n_clients;
     unsigned n_requests; /* under way, of clients gone too */
@@ -69,12 +75,6 @@ static void client_unref(struct client *c) {
         client_free(c);
 }
 
-static void listener_enable(struct control *k) {
-    if (k->listener)
-        sd_event_source_set_enabled(k->listener,
-                                    k->n_clients < MAX_CLIENTS ? SD_EVENT_ON : SD_EVENT_OFF);
-}
-
 static void client_close(struct client *c) {
     struct control *k = c->control;
 
@@ -86,7 +86,6 @@ static void client_close(struct client *c) {
     c->fd = close_fd(c->fd);
     DL_DELETE(k->clients, c);
     k->n_clients--;
-    listener_enable(k);
     k->settings.client_gone(k->settings.userdata, c);
     client_unref(c);
 }
@@ -298,6 +297,10 @@ static void handle_line(struct client *c, const char *line, size_t len) {
     if (strspn(line, " \t") == len)
         return;
     message = json_loadb(line, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (!message && json_error_code(&error) == json_error_out_of_memory) {
+        client_break(c, RPC_BUSY, "the daemon is out of memory; try again later");
+        return;
+    }
     if (!message) {
         char text[JSON_ERROR_TEXT_LENGTH + 64];
 
@@ -342,8 +345,10 @@ static bool client_read(struct client *c) {
     char *to = room > 0 ? buf_reserve(&c->in, room) : NULL;
     ssize_t n;
 
+    if (!to && room > 0)
+        client_break(c, RPC_BUSY, "the daemon is out of memory; try again later");
     if (!to)
-        return room == 0;
+        return true;
     n = recv(c->fd, to, room, MSG_DONTWAIT);
     if (n < 0 && errno != EAGAIN && errno != EINTR)
         return false;
@@ -448,21 +453,73 @@ static int client_new(struct control *k, int fd) {
     return r;
 }
 
+/* Why there are too many to serve one more; NULL: there aren't. */
+static const char *too_many(const struct control *k, int fd) {
+    const struct client *c;
+    struct ucred cred = {0};
+    socklen_t size = sizeof(cred);
+    unsigned n = 0;
+
+    if (k->n_clients >= MAX_CLIENTS)
+        return "the daemon has too many clients; try again later";
+    if (k->n_clients < MAX_CLIENTS_OF_UID ||
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0 || cred.uid == 0)
+        return NULL;
+    DL_FOREACH(k->clients, c)
+    n += c->uid == cred.uid;
+    return n < MAX_CLIENTS_OF_UID ? NULL
+                                  : "this user has too many clients of the daemon; end some first";
+}
+
+static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata) {
+    struct control *k = userdata;
+
+    (void)source;
+    (void)usec;
+    if (k->listener)
+        sd_event_source_set_enabled(k->listener, SD_EVENT_ON);
+    return 0;
+}
+
+/* What waits can't be accepted, and keeps the listener ready: it is turned away, or the listener is off
+ * for a while. */
+static void accept_failed(struct control *k, int error) {
+    bool files = error == EMFILE || error == ENFILE;
+
+    if (!k->accept_failing)
+        log_warning("clients can't be accepted: %s", strerror(error));
+    k->accept_failing = true;
+    if (files && refuse_next(k->fd, &k->reserve,
+                             "the daemon has no file descriptors left; try again later"))
+        return;
+    if (k->reserve < 0)
+        k->reserve = refuse_reserve();
+    if (sd_event_source_set_time_relative(k->pause, ACCEPT_PAUSE) >= 0 &&
+        sd_event_source_set_enabled(k->pause, SD_EVENT_ONESHOT) >= 0)
+        sd_event_source_set_enabled(k->listener, SD_EVENT_OFF);
+}
+
 static int on_accept(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
     struct control *k = userdata;
     int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), r;
+    const char *reason;
 
     (void)source;
     (void)revents;
     if (client < 0) {
         if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-            log_warning("a client can't be accepted: %s", strerror(errno));
+            accept_failed(k, errno);
+        return 0;
+    }
+    k->accept_failing = false;
+    reason = too_many(k, client);
+    if (reason) {
+        refuse_client(client, reason);
         return 0;
     }
     r = client_new(k, client);
     if (r < 0)
         log_warning("a client can't be served: %s", strerror(-r));
-    listener_enable(k);
     return 0;
 }
 
@@ -478,7 +535,12 @@ int control_new(struct control **ret, sd_event *event, int fd,
     k->event = event;
     k->fd = fd;
     k->settings = *settings;
+    k->reserve = refuse_reserve();
     r = sd_event_add_io(event, &k->listener, fd, EPOLLIN, on_accept, k);
+    if (r >= 0)
+        r = sd_event_add_time_relative(event, &k->pause, CLOCK_MONOTONIC, 0, 0, on_pause_over, k);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(k->pause, SD_EVENT_OFF);
     if (r < 0) {
         control_free(k);
         return r;
@@ -491,9 +553,15 @@ unsigned control_n_requests(const struct control *k) {
     return k->n_requests;
 }
 
+void control_set_max_line(struct control *k, size_t max_line) {
+    k->settings.max_line = max_line;
+}
+
 void control_stop(struct control *k) {
     k->listener = sd_event_source_disable_unref(k->listener);
+    k->pause = sd_event_source_disable_unref(k->pause);
     k->fd = close_fd(k->fd);
+    k->reserve = close_fd(k->reserve);
 }
 
 struct control *control_free(struct control *k) {

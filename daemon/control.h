@@ -29,7 +29,9 @@ enum rpc_error {
     RPC_STORE = -32002,     /* the queue can't be written; nothing was taken */
     RPC_BUSY = -32003,      /* too many clients */
     RPC_STOPPING = -32004,
-    RPC_DENIED = -32005, /* not for this user */
+    RPC_CONFIG = -32005, /* the configuration has errors */
+    RPC_QUOTA = -32006,  /* the user has too many jobs; nothing was taken */
+    RPC_DENIED = -32007,  /* not for this user */
 };
 
 /* Carries out a request: now or later, it must end in exactly one of request_done() and
@@ -57,6 +59,9 @@ struct control *control_free(struct control *c); /* takes NULL, returns NULL */
 
 /* Requests not answered yet. */
 unsigned control_n_requests(const struct control *c);
+
+/* For clients that come from now on. */
+void control_set_max_line(struct control *c, size_t max_line);
 
 /* Accepts no more clients. */
 void control_stop(struct control *c);

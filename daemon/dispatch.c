@@ -1,7 +1,9 @@
 #include "daemon/dispatch.h"
 
 #include <errno.h>
+#include <inttypes.h>
 
+#include "common/log.h"
 #include "daemon/dispatch_live.h"
 
 /* Sleeps until a job may start for no other reason than that time went by. */
@@ -138,6 +140,20 @@ void dispatch_on_result(void *userdata, struct pool_job *job, const struct wire_
     dispatch_turn(d);
 }
 
+void dispatch_on_stuck(void *userdata, struct pool_job *job, uint64_t usec) {
+    const struct live_job *l = live_of(job, pool);
+    struct log_about about = {.job = l->id,
+                              .host = l->row->host,
+                              .worker = (int)job->last_worker,
+                              .msg_id = MSG_WORKER_STUCK};
+
+    (void)userdata;
+    log_about(LOG_WARNING, &about,
+              "job %" PRId64 " (%s) has kept worker %u from going on for %" PRIu64
+              " s; if that lasts, the worker is killed",
+              l->id, l->row->url, job->last_worker, usec / USEC_PER_SEC);
+}
+
 void dispatch_on_lost(void *userdata, struct pool_job *job, bool to_blame) {
     static const struct live_says nothing = {.says = SCHED_SAYS_NOTHING};
     struct live_job *l = live_of(job, pool);
@@ -223,6 +239,14 @@ struct dispatch *dispatch_free(struct dispatch *d) {
     sd_event_source_disable_unref(d->wake);
     free(d);
     return NULL;
+}
+
+void dispatch_configure(struct dispatch *d, const struct attempt_policy *policy,
+                        const struct access_settings *access) {
+    d->settings.policy = *policy;
+    d->settings.access = *access;
+    sched_policies_changed(d->sched);
+    dispatch_turn(d);
 }
 
 void dispatch_start(struct dispatch *d, struct store *store, struct pool *pool) {

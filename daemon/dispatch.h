@@ -35,6 +35,11 @@ struct dispatch_settings {
 int dispatch_new(struct dispatch **ret, sd_event *event, const struct dispatch_settings *settings);
 struct dispatch *dispatch_free(struct dispatch *d); /* takes NULL, returns NULL */
 
+/* What attempts are made and judged by from now on, and sched.policy answers as another configuration
+ * says. */
+void dispatch_configure(struct dispatch *d, const struct attempt_policy *policy,
+                        const struct access_settings *access);
+
 /* Begins to give out jobs. Both must outlive d. */
 void dispatch_start(struct dispatch *d, struct store *store, struct pool *pool);
 
@@ -53,6 +58,7 @@ void dispatch_on_fetched(void *userdata, struct pool_job *job);
 void dispatch_on_widen(void *userdata, struct pool_job *job, unsigned wanted);
 void dispatch_on_checkpoint(void *userdata, struct pool_job *job, const struct wire_kept *kept);
 void dispatch_on_result(void *userdata, struct pool_job *job, const struct wire_result *result);
+void dispatch_on_stuck(void *userdata, struct pool_job *job, uint64_t usec);
 void dispatch_on_lost(void *userdata, struct pool_job *job, bool to_blame);
 void dispatch_on_leftover(void *userdata);
 void dispatch_on_discarded(void *userdata, int64_t id);

@@ -4,7 +4,7 @@
  * Where to find what, from the top down:
  *
  *   main          the command line; errors that end with an exit code
- *   master        puts the parts together, starts and stops them: the only file that knows them all
+ *   master*       puts the parts together, starts and stops them: the only file that knows them all
  *   methods*      what clients can ask for, one function a method; params validates what they give
  *   watch         clients that wait for jobs to end
  *   dispatch*     jobs from the store to the workers, their ends back into the store
@@ -12,7 +12,7 @@
  *   access, credentials*  who an attempt says it is: secrets that jobs name
  *   control*      the control socket: lines, JSON-RPC, clients
  *   sched         which job starts next (pure)
- *   pool*, spawn  the worker processes
+ *   pool*, spawn  the worker processes; pool_watch: which are to be replaced, pool_voice: stderr
  *   rates         limits on speed; timetable: which one is in force when (pure)
  *   store*        the durable queue (SQLite, on a thread of its own)
  *   job, job_*    what a job is; JSON to jobs and back
@@ -44,7 +44,7 @@ int main(int argc, char **argv) {
         return DLD_OK;
     log_init("dld", config.log.level);
     signal(SIGPIPE, SIG_IGN); /* whoever reads the log may go away */
-    r = config.task == CONFIG_SERVE ? master_run(&config) : repair_run(&config);
+    r = config.task == CONFIG_SERVE ? master_run(&config, argc, argv) : repair_run(&config);
     config_done(&config);
     return r == -EUCLEAN || r == -ENOTSUP ? DLD_QUEUE : r < 0 ? DLD_FAILED : DLD_OK;
 }

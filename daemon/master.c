@@ -11,15 +11,8 @@
 
 #include "common/log.h"
 #include "daemon/config_keys.h"
-#include "daemon/control.h"
-#include "daemon/dispatch.h"
-#include "daemon/methods.h"
+#include "daemon/master_part.h"
 #include "daemon/notify.h"
-#include "daemon/pool.h"
-#include "daemon/rates.h"
-#include "daemon/state_dir.h"
-#include "daemon/store.h"
-#include "daemon/watch.h"
 
 #define WINDOW_LANES 4096
 #define WINDOW_JOBS 16384
@@ -27,27 +20,8 @@
 #define START_FAILURES 3
 #define HOST_BACKOFF_MAX (60 * USEC_PER_SEC) /* of hosts that don't say how long */
 #define DRAIN_TIMEOUT (5 * USEC_PER_SEC) /* for answers under way when stopping */
+#define STOP_MARGIN (20 * USEC_PER_SEC)  /* for what follows the grace */
 #define STATUS_DELAY (1 * USEC_PER_SEC)
-
-struct master {
-    const struct config *config;
-    sd_event *event;
-    struct state_lock lock;
-    int root_fd;
-    struct store *store;
-    struct dispatch *dispatch;
-    struct pool *pool;
-    struct rates *rates;
-    struct watches *watches;
-    struct control *control;
-    struct methods methods;
-    bool own_socket; /* the path is this process's to remove */
-    bool failed;
-    unsigned stop_signals;
-    uint64_t drain_deadline;
-    sd_event_source *status; /* timer: tell the service manager */
-    sd_event_source *watchdog;
-};
 
 /* ---- systemd ---- */
 
@@ -62,8 +36,9 @@ static int on_status_due(sd_event_source *source, uint64_t usec, void *userdata)
     if (m->methods.stopping)
         return 0;
     n_active = dispatch_n_active(m->dispatch, 0, &speed);
-    notify_send("STATUS=%u active, %" PRIu64 " queued, %" PRIu64 " waiting, %" PRIu64
+    notify_send("%sSTATUS=%u active, %" PRIu64 " queued, %" PRIu64 " waiting, %" PRIu64
                 " done, %" PRIu64 " failed",
+                m->ready ? "READY=1\n" : "", /* in case that of a reload got lost */
                 n_active, n[JOB_QUEUED] - MIN(n[JOB_QUEUED], (uint64_t)n_active), n[JOB_WAITING],
                 n[JOB_DONE], n[JOB_FAILED]);
     return 0;
@@ -112,19 +87,41 @@ static void on_drained(void *userdata, int error, const struct store_batch *batc
         drained(m);
 }
 
+static void on_asked(void *userdata, int error, const struct store_batch *batch) {
+    struct master *m = userdata;
+
+    (void)error;
+    (void)batch;
+    watches_stop(m->watches);
+    drain(m);
+}
+
+/* What the workers said last is in the store, and whoever waits for that has asked for the rest. */
+static void on_recorded(void *userdata, int error, const struct store_batch *batch) {
+    struct master *m = userdata;
+
+    (void)error;
+    (void)batch;
+    if (store_batch_get(m->store, 0, on_asked, m) < 0)
+        on_asked(m, 0, NULL);
+}
+
 static void on_stopped(void *userdata) {
     struct master *m = userdata;
 
-    watches_stop(m->watches);
     m->drain_deadline = now_usec(CLOCK_MONOTONIC) + DRAIN_TIMEOUT;
-    drain(m);
+    if (store_batch_get(m->store, 0, on_recorded, m) < 0)
+        on_recorded(m, 0, NULL);
 }
 
 static void master_stop(struct master *m) {
     if (m->methods.stopping)
         return;
     m->methods.stopping = true;
-    notify_send("STOPPING=1\nSTATUS=Stopping: transfers are given back to the queue");
+    /* The grace may be longer than what the manager has patience for. */
+    notify_send("STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRIu64
+                "\nSTATUS=Stopping: transfers under way may end",
+                m->config->master.stop_grace + STOP_MARGIN);
     control_stop(m->control);
     dispatch_stop(m->dispatch);
     pool_stop(m->pool, m->config->master.stop_grace);
@@ -136,8 +133,10 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si,
     (void)source;
     m->stop_signals++;
     log_info("stopping: %s", strsignal((int)si->ssi_signo));
-    if (m->stop_signals > 1)
+    if (m->stop_signals > 2)
         pool_kill(m->pool);
+    else if (m->stop_signals > 1)
+        pool_hurry(m->pool);
     else
         master_stop(m);
     return 0;
@@ -148,6 +147,7 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si,
 static void on_ready(void *userdata) {
     struct master *m = userdata;
 
+    m->ready = true;
     dispatch_start(m->dispatch, m->store, m->pool);
     /* This one must arrive: it is worth a wait, and nobody waits for us yet. */
     sd_notifyf(0, "READY=1\nSTATUS=Ready: %u workers", m->config->master.workers);
@@ -193,14 +193,19 @@ static int open_store(struct master *m) {
     return r;
 }
 
-static int start_pool(struct master *m) {
+void master_pool_settings(const struct master *m, struct pool_settings *ret) {
     const struct config *c = m->config;
-    struct pool_settings settings = {
+
+    *ret = (struct pool_settings){
         .n_workers = c->master.workers,
         .root_fd = m->root_fd,
         .lock_fd = m->lock.workers,
         .rates_fd = rates_fd(m->rates),
         .start_failures = START_FAILURES,
+        .hang_usec = c->worker.hang_time,
+        .max_rss = c->worker.max_rss,
+        .max_jobs = c->worker.max_jobs,
+        .drain_usec = c->master.stop_grace,
         .config =
             {
                 .transfers = c->worker.transfers,
@@ -225,6 +230,10 @@ static int start_pool(struct master *m) {
                 .digest = config_digest_name(c->transfer.digest),
             },
     };
+}
+
+static int start_pool(struct master *m) {
+    struct pool_settings settings;
     struct pool_handlers handlers = {
         .ready = on_ready,
         .failed = on_workers_failed,
@@ -238,14 +247,17 @@ static int start_pool(struct master *m) {
                 .widen = dispatch_on_widen,
                 .checkpoint = dispatch_on_checkpoint,
                 .result = dispatch_on_result,
+                .stuck = dispatch_on_stuck,
                 .lost = dispatch_on_lost,
                 .discarded = dispatch_on_discarded,
                 .gone = dispatch_on_gone,
                 .userdata = m->dispatch,
             },
     };
-    int r = pool_new(&m->pool, m->event, &settings, &handlers);
+    int r;
 
+    master_pool_settings(m, &settings);
+    r = pool_new(&m->pool, m->event, &settings, &handlers);
     if (r == -ENOENT)
         log_error(
             "the program dld-worker is not there: it belongs beside dld, or in ../libexec/dld");
@@ -269,37 +281,45 @@ static void host_policy(void *userdata, const char *host, struct sched_policy *r
     };
 }
 
-/* A worker has as many jobs as it has slots, and at most as many again ahead. */
+/* A worker has as many jobs as it has slots, and at most as many again ahead; and one that it replaces
+ * has some. */
 static int start_rates(struct master *m) {
     const struct config *c = m->config;
-    int r = rates_new(&m->rates, m->event, c, 2 * c->master.workers * c->worker.transfers);
+    int r = rates_new(&m->rates, m->event, c, 3 * c->master.workers * c->worker.transfers);
 
     if (r < 0)
         log_error("the memory for limits on speed can't be made: %s", strerror(-r));
     return r;
 }
 
+void master_policy(const struct config *c, struct attempt_policy *ret) {
+    *ret = (struct attempt_policy){.retries = c->retry.count,
+                                   .base = c->retry.base,
+                                   .max = c->retry.max,
+                                   .crash_limit = c->master.crash_limit};
+}
+
+void master_access(const struct config *c, struct access_settings *ret) {
+    *ret = (struct access_settings){.dir = c->credentials.dir,
+                                    .proxy = c->network.proxy,
+                                    .proxy_auth = c->network.proxy_auth};
+}
+
 static int start_dispatch(struct master *m) {
-    const struct config *c = m->config;
     struct dispatch_settings settings = {
         .sched = {.max_lanes = WINDOW_LANES,
                   .max_jobs = WINDOW_JOBS,
                   .max_users = WINDOW_USERS,
                   .policy = host_policy,
                   .userdata = m},
-        .policy = {.retries = c->retry.count,
-                   .base = c->retry.base,
-                   .max = c->retry.max,
-                   .crash_limit = c->master.crash_limit},
-        .access = {.dir = c->credentials.dir,
-                   .proxy = c->network.proxy,
-                   .proxy_auth = c->network.proxy_auth},
         .rates = m->rates,
         .ended = on_job_ended,
         .moved = on_job_moved,
         .userdata = m,
     };
 
+    master_policy(m->config, &settings.policy);
+    master_access(m->config, &settings.access);
     return dispatch_new(&m->dispatch, m->event, &settings);
 }
 
@@ -348,6 +368,9 @@ static int start_control(struct master *m) {
         .pool = m->pool,
         .watches = m->watches,
         .rates = m->rates,
+        .quota = m->config->quota.jobs,
+        .reload = master_reload,
+        .reload_userdata = m,
         .started = now_usec(CLOCK_MONOTONIC),
     };
     r = control_new(&m->control, m->event, fd, &settings);
@@ -385,6 +408,8 @@ static int start_loop(struct master *m) {
     if (r >= 0)
         r = sd_event_add_signal(m->event, NULL, SIGINT, on_signal, m);
     if (r >= 0)
+        r = sd_event_add_signal(m->event, NULL, SIGHUP, on_reload_signal, m);
+    if (r >= 0)
         r = sd_event_add_time_relative(m->event, &m->status, CLOCK_MONOTONIC, 0, STATUS_DELAY,
                                        on_status_due, m);
     if (r >= 0)
@@ -404,6 +429,7 @@ static int block_signals(void) {
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGCHLD);
     return sigprocmask(SIG_BLOCK, &set, NULL) < 0 ? -errno : 0;
 }
@@ -459,8 +485,12 @@ static void master_done(struct master *m) {
     state_dir_unlock(&m->lock);
 }
 
-int master_run(const struct config *config) {
-    struct master m = {.config = config, .root_fd = -1, .lock = {.master = -1, .workers = -1}};
+int master_run(struct config *config, int argc, char **argv) {
+    struct master m = {.config = config,
+                       .argc = argc,
+                       .argv = argv,
+                       .root_fd = -1,
+                       .lock = {.master = -1, .workers = -1}};
     int r = master_start(&m);
 
     if (r == 0) {

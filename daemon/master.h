@@ -6,8 +6,8 @@
 
 #include "daemon/config.h"
 
-/* Runs until told to stop by SIGTERM or SIGINT. 0, or a negative errno with what went wrong in the
- * log. */
-int master_run(const struct config *config);
+/* Runs until told to stop by SIGTERM or SIGINT. SIGHUP has config read again, from the command line
+ * given. 0, or a negative errno with what went wrong in the log. */
+int master_run(struct config *config, int argc, char **argv);
 
 #endif

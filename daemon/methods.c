@@ -8,7 +8,8 @@ const struct control_method methods_table[] = {
     {"show", method_show},     {"status", method_status}, {"hosts", method_hosts},
     {"cancel", method_cancel}, {"pause", method_pause},   {"resume", method_resume},
     {"retry", method_retry},   {"set", method_set},       {"purge", method_purge},
-    {"drain", method_drain},   {"backup", method_backup}, {NULL, NULL},
+    {"drain", method_drain},   {"backup", method_backup}, {"reload", method_reload},
+    {NULL, NULL},
 };
 
 void request_fail_store(struct request *request, int error) {

@@ -3,7 +3,8 @@
  *
  * They validate parameters, ask the store and the dispatcher, and write answers. methods_submit.c,
  * methods_query.c (list, show, status), methods_hosts.c (hosts, drain), methods_change.c (cancel,
- * pause, resume, retry), methods_set.c, methods_purge.c, methods_wait.c, methods_backup.c.
+ * pause, resume, retry), methods_set.c, methods_purge.c, methods_wait.c, methods_backup.c,
+ * methods_reload.c.
  */
 #ifndef DLD_METHODS_H
 #define DLD_METHODS_H
@@ -12,6 +13,7 @@
 #include "daemon/dispatch.h"
 #include "daemon/pool.h"
 #include "daemon/rates.h"
+#include "daemon/reload.h"
 #include "daemon/store.h"
 #include "daemon/watch.h"
 
@@ -24,6 +26,10 @@ struct methods {
     struct rates *rates;
     uint64_t started; /* CLOCK_MONOTONIC usec */
     bool stopping;    /* nothing new is taken */
+    uint64_t quota;   /* jobs of a user, but root, that have not ended; 0: any number */
+    /* 0; -EINVAL: the configuration has errors; -EBUSY: not now; -ENOMEM. */
+    int (*reload)(void *userdata, struct reload *ret);
+    void *reload_userdata;
 };
 
 extern const struct control_method methods_table[];
@@ -42,6 +48,7 @@ void method_set(struct request *request, const json_t *params, void *userdata);
 void method_purge(struct request *request, const json_t *params, void *userdata);
 void method_backup(struct request *request, const json_t *params, void *userdata);
 void method_drain(struct request *request, const json_t *params, void *userdata);
+void method_reload(struct request *request, const json_t *params, void *userdata);
 
 /* The method set for jobs that have not ended, params says which: answers how many were changed. */
 void change_priority(struct request *request, const json_t *params, struct methods *m,

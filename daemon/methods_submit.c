@@ -23,6 +23,11 @@ static void on_submitted(void *userdata, int error, const struct store_batch *ba
         request_fail(
             s->request, RPC_INVALID_PARAMS,
             "params.offset: this chunk does not follow what has come in under its submit_key");
+    else if (error == -EDQUOT)
+        request_fail(s->request, RPC_QUOTA,
+                     "user %u would have more than %" PRIu64
+                     " jobs that have not ended ([quota] jobs); wait until some have",
+                     (unsigned)request_uid(s->request), s->methods->quota);
     else if (error < 0)
         request_fail_store(s->request, error);
     if (error < 0) {
@@ -156,6 +161,7 @@ void method_submit(struct request *request, const json_t *params, void *userdata
     s.last = chunk->last;
     *copy = s;
     chunk->uid = request_uid(request);
+    chunk->max_unended = chunk->uid == 0 ? 0 : s.methods->quota;
     chunk->created = now_usec(CLOCK_REALTIME);
     if (store_submit(s.methods->store, TAKE_PTR(chunk), on_submitted, copy) < 0) {
         free(copy);

@@ -10,14 +10,14 @@
 #include <utlist.h>
 
 #include "common/log.h"
-#include "daemon/pool_worker.h"
+#include "daemon/pool_watch.h"
 #include "daemon/spawn.h"
 
 #define RATE_WINDOW (50 * USEC_PER_MSEC)
 
 int pool_new(struct pool **ret, sd_event *event, const struct pool_settings *settings,
              const struct pool_handlers *handlers) {
-    struct pool *p = calloc(1, sizeof(*p) + settings->n_workers * sizeof(p->workers[0]));
+    struct pool *p = calloc(1, sizeof(*p));
     int r = 0;
 
     if (!p)
@@ -25,16 +25,15 @@ int pool_new(struct pool **ret, sd_event *event, const struct pool_settings *set
     p->event = event;
     p->settings = *settings;
     p->handlers = *handlers;
-    p->n_workers = settings->n_workers;
-    for (unsigned i = 0; i < p->n_workers; i++)
-        p->workers[i] = (struct pool_worker){.pool = p, .number = i + 1};
+    for (unsigned i = 0; i < settings->n_workers && r == 0; i++)
+        r = worker_add(p, i + 1) ? 0 : -ENOMEM;
     p->store_id = strdup(settings->config.store_id);
     if (!p->store_id)
         r = -ENOMEM;
     if (r == 0)
         r = spawn_find_worker(&p->program);
     for (unsigned i = 0; i < p->n_workers && r >= 0; i++)
-        r = worker_start(&p->workers[i]);
+        r = worker_start(p->workers[i]);
     if (r < 0) {
         pool_free(p);
         return r;
@@ -46,16 +45,16 @@ int pool_new(struct pool **ret, sd_event *event, const struct pool_settings *set
 struct pool *pool_free(struct pool *p) {
     if (!p)
         return NULL;
-    for (unsigned i = 0; i < p->n_workers; i++) {
-        struct pool_worker *w = &p->workers[i];
+    while (p->n_workers > 0) {
+        struct pool_worker *w = p->workers[p->n_workers - 1];
 
         if (w->pid > 0) {
             kill(w->pid, SIGKILL);
             waitpid(w->pid, NULL, 0);
         }
-        worker_clear(w);
+        worker_remove(w);
     }
-    sd_event_source_disable_unref(p->stop_timer);
+    watch_done(p);
     free(p->store_id);
     free(p->program);
     free(p);
@@ -68,7 +67,7 @@ static void announce_when_ready(struct pool *p) {
     if (p->announced)
         return;
     for (unsigned i = 0; i < p->n_workers; i++)
-        if (p->workers[i].state != WORKER_READY)
+        if (p->workers[i]->state != WORKER_READY)
             return;
     p->announced = true;
     p->handlers.ready(p->handlers.userdata);
@@ -89,6 +88,7 @@ static int worker_hello(struct pool_worker *w, const void *payload, size_t len) 
     w->state = WORKER_READY;
     w->timer = sd_event_source_disable_unref(w->timer);
     announce_when_ready(w->pool);
+    watch_ready(w);
     w->pool->handlers.jobs.room(w->pool->handlers.jobs.userdata);
     return 0;
 }
@@ -172,8 +172,11 @@ static int worker_result(struct pool_worker *w, const void *payload, size_t len)
         return -EBADMSG;
     slot_freed(w, job);
     worker_drop_job(w, job);
-    w->n_done++;
     p->handlers.jobs.result(p->handlers.jobs.userdata, job, &m);
+    if (m.outcome != OUTCOME_RELEASED) {
+        w->n_done++;
+        watch_served(w);
+    }
     p->handlers.jobs.room(p->handlers.jobs.userdata);
     return 0;
 }
@@ -226,12 +229,12 @@ static unsigned worker_ahead(struct pool_worker *w) {
         w->rate_now = 0;
         w->rate_since = now;
     }
-    return MIN(MAX(w->rate_before, w->rate_now), w->pool->settings.config.transfers);
+    return MIN(MAX(w->rate_before, w->rate_now), w->n_rows);
 }
 
 /* How many more jobs the worker takes: first into free slots, then ahead. */
 static unsigned worker_room(struct pool_worker *w, bool ahead) {
-    unsigned slots = w->pool->settings.config.transfers + (ahead ? worker_ahead(w) : 0);
+    unsigned slots = w->n_rows + (ahead ? worker_ahead(w) : 0);
 
     if (w->state != WORKER_READY || w->stopping)
         return 0;
@@ -240,7 +243,7 @@ static unsigned worker_room(struct pool_worker *w, bool ahead) {
 
 bool pool_has_room(struct pool *p) {
     for (unsigned i = 0; i < p->n_workers; i++)
-        if (worker_room(&p->workers[i], true) > 0)
+        if (worker_room(p->workers[i], true) > 0)
             return true;
     return false;
 }
@@ -256,7 +259,7 @@ static struct pool_worker *choose(struct pool *p, uint32_t hash, bool ahead) {
     bool best_connected = false;
 
     for (unsigned i = 0; i < p->n_workers; i++) {
-        struct pool_worker *w = &p->workers[i];
+        struct pool_worker *w = p->workers[i];
         bool connected = has_idle_connection(w, hash);
 
         if (worker_room(w, ahead) == 0)
@@ -304,6 +307,7 @@ int pool_start(struct pool *p, struct pool_job *job, const char *host,
     w->n_jobs++;
     w->n_slots_used++;
     affinity_note(w, hash);
+    watch_on(p);
     return 0;
 }
 
@@ -320,7 +324,7 @@ int pool_discard(struct pool *p, const struct wire_discard *message, unsigned *r
     int r;
 
     for (unsigned i = 0; i < p->n_workers; i++) {
-        struct pool_worker *w = &p->workers[i];
+        struct pool_worker *w = p->workers[i];
 
         if (w->state == WORKER_READY && !w->stopping && (!best || w->n_jobs < best->n_jobs))
             best = w;
@@ -365,15 +369,16 @@ int pool_set_rate(struct pool *p, struct pool_job *job, uint64_t rate) {
 /* ---- stopping ---- */
 
 void pool_kill(struct pool *p) {
-    for (unsigned i = 0; i < p->n_workers; i++)
-        worker_kill(&p->workers[i]);
+    for (unsigned i = 0; i < p->n_workers; i++) {
+        if (p->workers[i]->n_jobs > 0)
+            p->workers[i]->killed_for = "dld is to end at once";
+        worker_kill(p->workers[i]);
+    }
 }
 
-static int on_grace_over(sd_event_source *source, uint64_t usec, void *userdata) {
-    (void)source;
-    (void)usec;
-    pool_kill(userdata);
-    return 0;
+void pool_hurry(struct pool *p) {
+    for (unsigned i = 0; i < p->n_workers; i++)
+        worker_release(p->workers[i]);
 }
 
 void pool_stop(struct pool *p, uint64_t grace_usec) {
@@ -381,23 +386,71 @@ void pool_stop(struct pool *p, uint64_t grace_usec) {
 
     p->stopping = true;
     for (unsigned i = 0; i < p->n_workers; i++) {
-        struct pool_worker *w = &p->workers[i];
+        struct pool_worker *w = p->workers[i];
 
-        w->timer = sd_event_source_disable_unref(w->timer);
-        w->stopping = true;
         if (w->state == WORKER_DOWN)
-            continue;
-        any = true;
-        if (w->state == WORKER_STARTING || wire_put_stop(chan_buf(w->chan)) < 0)
-            worker_kill(w);
-        else
-            chan_queued(w->chan);
+            w->timer = sd_event_source_disable_unref(w->timer);
+        else if (!w->stopping)
+            worker_drain(w, grace_usec);
+        any |= w->state != WORKER_DOWN;
     }
     if (!any)
         p->handlers.stopped(p->handlers.userdata);
-    else if (sd_event_add_time_relative(p->event, &p->stop_timer, CLOCK_MONOTONIC, grace_usec, 0,
-                                        on_grace_over, p) < 0)
-        pool_kill(p);
+}
+
+/* ---- another configuration ---- */
+
+/* Would workers be told the same? */
+static bool same_for_workers(const struct pool *p, const struct wire_config *a,
+                             const struct wire_config *b) {
+    _cleanup_(buf_done) struct buf x = BUF_INIT(WIRE_RECORD_MAX), y = BUF_INIT(WIRE_RECORD_MAX);
+    struct wire_config one = *a, other = *b;
+
+    one.store_id = other.store_id = p->store_id;
+    return wire_put_config(&x, &one) == 0 && wire_put_config(&y, &other) == 0 &&
+           buf_size(&x) == buf_size(&y) && memcmp(buf_head(&x), buf_head(&y), buf_size(&x)) == 0;
+}
+
+static void end_surplus(struct pool *p) {
+    for (unsigned i = p->n_workers; i-- > 0;) {
+        struct pool_worker *w = p->workers[i];
+
+        if (w->number <= p->settings.n_workers || w->stopping)
+            continue;
+        if (w->state == WORKER_DOWN)
+            worker_remove(w);
+        else
+            worker_drain(w, p->settings.drain_usec);
+    }
+}
+
+static bool has_worker(const struct pool *p, unsigned number) {
+    for (unsigned i = 0; i < p->n_workers; i++)
+        if (p->workers[i]->number == number && !p->workers[i]->stopping)
+            return true;
+    return false;
+}
+
+static void start_missing(struct pool *p) {
+    for (unsigned number = 1; number <= p->settings.n_workers; number++) {
+        struct pool_worker *w = has_worker(p, number) ? NULL : worker_add(p, number);
+
+        if (w)
+            worker_start_or_wait(w);
+    }
+}
+
+void pool_configure(struct pool *p, const struct pool_settings *settings) {
+    bool same = same_for_workers(p, &p->settings.config, &settings->config);
+
+    p->settings = *settings;
+    p->generation += !same;
+    for (unsigned i = 0; i < p->n_workers && !same; i++)
+        if (p->workers[i]->state == WORKER_READY)
+            p->workers[i]->due = "the configuration has changed";
+    end_surplus(p);
+    start_missing(p);
+    watch_replace_next(p);
 }
 
 /* ---- for showing ---- */
@@ -413,17 +466,17 @@ void pool_worker_info(const struct pool *p, unsigned i, struct pool_worker_info 
         [WORKER_READY] = "ready",
         [WORKER_DYING] = "stopping",
     };
-    const struct pool_worker *w = &p->workers[i];
+    const struct pool_worker *w = p->workers[i];
 
     *ret = (struct pool_worker_info){
         .number = w->number,
         .pid = w->pid,
-        .state = states[w->state],
+        .state = w->stopping ? "stopping" : states[w->state],
         .jobs = w->n_jobs,
         .done = w->n_done,
         .restarts = w->restarts,
     };
-    for (uint32_t row = 0; w->scoreboard && row < p->settings.config.transfers; row++)
+    for (uint32_t row = 0; w->scoreboard && row < w->n_rows; row++)
         if (atomic_load_explicit(&w->scoreboard->rows[row].job, memory_order_relaxed) > 0) {
             ret->active++;
             ret->speed +=
@@ -436,7 +489,7 @@ int pool_progress(const struct pool_job *job, struct pool_progress *ret) {
 
     if (!w || !w->scoreboard)
         return -ENOENT;
-    for (uint32_t i = 0; i < w->pool->settings.config.transfers; i++) {
+    for (uint32_t i = 0; i < w->n_rows; i++) {
         const struct scoreboard_row *row = &w->scoreboard->rows[i];
 
         if (atomic_load_explicit(&row->job, memory_order_relaxed) != job->id)

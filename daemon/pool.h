@@ -1,6 +1,10 @@
 /*
  * pool.h - the worker processes: started before they are needed, given jobs, replaced when they
- * die.
+ * die, hang, grow too large or have served enough.
+ *
+ * One that is replaced while it lives goes when its successor is ready, one after another: it gets
+ * no more jobs, gives back those that it has not begun, and has drain_usec to finish the others;
+ * then it gives them back too, with what it has of their files.
  *
  * A worker is distrusted. What it says counts only for jobs that it holds; a message that can't be
  * understood, or comes before HELLO, gets it killed. A job given to a worker comes back exactly
@@ -38,6 +42,8 @@ struct pool_job_handlers {
     void (*widen)(void *userdata, struct pool_job *job, unsigned wanted);
     void (*checkpoint)(void *userdata, struct pool_job *job, const struct wire_kept *kept);
     void (*result)(void *userdata, struct pool_job *job, const struct wire_result *result);
+    /* The job keeps its worker from going on: for usec now; at hang_usec the worker is killed. */
+    void (*stuck)(void *userdata, struct pool_job *job, uint64_t usec);
     /* The worker died (or was killed) holding the job. to_blame: by a fault of its own while it ran
      * this job. */
     void (*lost)(void *userdata, struct pool_job *job, bool to_blame);
@@ -56,11 +62,17 @@ struct pool_handlers {
     struct pool_job_handlers jobs;
 };
 
+#define POOL_WORKERS_MAX 256
+
 struct pool_settings {
-    unsigned n_workers;
+    unsigned n_workers; /* at most POOL_WORKERS_MAX */
     struct wire_config config; /* store_id is copied */
     int root_fd, lock_fd;      /* the caller's, open as long as the pool is */
     int rates_fd;              /* likewise: the shared memory of ratelimit.h */
+    uint64_t hang_usec;  /* a worker that has jobs and shows no life for so long is killed */
+    uint64_t max_rss;    /* bytes of memory, 0: any; a larger worker is replaced, */
+    unsigned max_jobs;   /* and one that has served as many, 0: any */
+    uint64_t drain_usec; /* see above */
     unsigned
         start_failures; /* of one worker in a row before the first HELLO of any: then failed() */
 };
@@ -99,12 +111,20 @@ int pool_widened(struct pool *p, struct pool_job *job, const struct wire_widened
 /* Tells the worker the job's own rate limit, bytes a second, 0: none. 0 or -ENOMEM. */
 int pool_set_rate(struct pool *p, struct pool_job *job, uint64_t rate);
 
-/* Starts no more; workers give up their jobs (results RELEASED) and exit; what has not exited at
- * the end of grace_usec is killed. stopped() follows. */
+/* Starts no more; workers give back what they have not begun (results RELEASED), have grace_usec to
+ * finish the rest, then give it up (likewise) and exit; what does not exit soon after that is killed.
+ * stopped() follows. */
 void pool_stop(struct pool *p, uint64_t grace_usec);
+
+/* The rest of the grace of pool_stop() is waived. */
+void pool_hurry(struct pool *p);
 
 /* Kills all workers at once; their jobs come back as lost. */
 void pool_kill(struct pool *p);
+
+/* Other settings from now on; the descriptors and start_failures stay. Workers that were started with
+ * another configuration are replaced, and there will be as many as wanted. */
+void pool_configure(struct pool *p, const struct pool_settings *settings);
 
 /* ---- for showing ---- */
 
@@ -118,7 +138,7 @@ struct pool_worker_info {
     uint64_t done;     /* results it gave, all its lives */
     unsigned restarts;
 };
-unsigned pool_n_workers(const struct pool *p);
+unsigned pool_n_workers(const struct pool *p); /* processes: also those being replaced */
 void pool_worker_info(const struct pool *p, unsigned i, struct pool_worker_info *ret);
 
 /* The scoreboard's row for a job: what its transfer has now. -ENOENT: none runs it yet. */

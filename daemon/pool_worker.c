@@ -1,6 +1,7 @@
 #include "daemon/pool_worker.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -11,6 +12,7 @@
 #include "common/backoff.h"
 #include "common/exitcode.h"
 #include "common/log.h"
+#include "daemon/pool_watch.h"
 #include "daemon/spawn.h"
 
 #define HELLO_TIMEOUT (10 * USEC_PER_SEC)
@@ -19,14 +21,58 @@
 #define RESTART_BASE (200 * USEC_PER_MSEC)
 #define RESTART_MAX (30 * USEC_PER_SEC)
 
+#define RELEASE_TIME (5 * USEC_PER_SEC) /* for a worker to give up its jobs */
+#define DEATH_JOBS 20                   /* named when their worker dies */
+
+struct pool_worker *worker_add(struct pool *p, unsigned number) {
+    struct pool_worker *w = p->n_workers < POOL_PROCESSES_MAX ? calloc(1, sizeof(*w)) : NULL;
+    unsigned at = p->n_workers;
+
+    if (!w)
+        return NULL;
+    w->pool = p;
+    w->number = number;
+    w->voice.fd = -1;
+    for (; at > 0 && p->workers[at - 1]->number > number; at--)
+        p->workers[at] = p->workers[at - 1];
+    p->workers[at] = w;
+    p->n_workers++;
+    return w;
+}
+
+void worker_remove(struct pool_worker *w) {
+    struct pool *p = w->pool;
+    unsigned left = 0;
+
+    for (unsigned i = 0; i < p->n_workers; i++) {
+        struct pool_worker *other = p->workers[i];
+
+        if (other == w)
+            continue;
+        if (other->successor == w)
+            other->successor = NULL;
+        if (other->number == w->number)
+            other->n_done += w->n_done;
+        p->workers[left++] = other;
+    }
+    p->n_workers = left;
+    worker_clear(w);
+    free(w);
+}
+
 void worker_clear(struct pool_worker *w) {
     w->chan = chan_free(w->chan);
-    w->scoreboard = scoreboard_unmap(w->scoreboard, w->pool->settings.config.transfers);
+    w->scoreboard = scoreboard_unmap(w->scoreboard, w->n_rows);
+    voice_close(&w->voice);
     w->child = sd_event_source_disable_unref(w->child);
     w->timer = sd_event_source_disable_unref(w->timer);
     w->pid = 0;
     w->state = WORKER_DOWN;
-    w->stopping = w->misbehaved = false;
+    w->stopping = w->at_fault = w->warned = false;
+    w->killed_for = w->due = NULL;
+    w->culprit = 0;
+    w->beat = w->still = 0;
+    w->n_served = 0;
     memset(w->affinity, 0, sizeof(w->affinity));
 }
 
@@ -43,27 +89,58 @@ void worker_drop_job(struct pool_worker *w, struct pool_job *job) {
     job->worker = NULL;
 }
 
-static void log_death(const struct pool_worker *w, const siginfo_t *si) {
-    struct log_about about = {.worker = (int)w->number, .msg_id = MSG_WORKER_DIED};
+/* "41, 42, 43 and 2 more" */
+static void describe_jobs(const struct pool_worker *w, struct buf *b) {
+    const struct pool_job *job;
+    unsigned n = 0;
 
-    if (w->stopping)
+    DL_FOREACH(w->jobs, job) {
+        if (n == DEATH_JOBS) {
+            buf_addf(b, " and %u more", w->n_jobs - n);
+            break;
+        }
+        buf_addf(b, "%s%" PRId64, n++ > 0 ? ", " : "", job->id);
+    }
+    if (n == 0)
+        buf_adds(b, "none");
+}
+
+/* It was told to end, and did, or had nothing to lose. */
+static bool ended_as_told(const struct pool_worker *w, const siginfo_t *si) {
+    if (!w->stopping || w->killed_for)
+        return false;
+    return si->si_code == CLD_EXITED ? si->si_status == 0 : w->n_jobs == 0;
+}
+
+static void log_death(const struct pool_worker *w, const siginfo_t *si) {
+    struct log_about about = {
+        .job = w->culprit, .worker = (int)w->number, .msg_id = MSG_WORKER_DIED};
+    _cleanup_(buf_done) struct buf b = BUF_INIT(4 * KIB);
+
+    if (ended_as_told(w, si))
         return;
+    buf_addf(&b, "worker %u (pid %d) ", w->number, w->pid);
     if (si->si_code == CLD_EXITED)
-        log_about(LOG_WARNING, &about, "worker %u (pid %d) exited with %d (%s); it held %u jobs",
-                  w->number, w->pid, si->si_status, worker_exit_meaning(si->si_status), w->n_jobs);
+        buf_addf(&b, "exited with %d (%s)", si->si_status, worker_exit_meaning(si->si_status));
     else
-        log_about(LOG_WARNING, &about,
-                  "worker %u (pid %d) was killed by signal %d (%s)%s; it held %u jobs", w->number,
-                  w->pid, si->si_status, strsignal(si->si_status),
-                  w->misbehaved ? " for a message that makes no sense" : "", w->n_jobs);
+        buf_addf(&b, "was killed by signal %d (%s)", si->si_status, strsignal(si->si_status));
+    if (w->killed_for)
+        buf_addf(&b, ", for %s", w->killed_for);
+    if (w->culprit)
+        buf_addf(&b, " while at job %" PRId64, w->culprit);
+    buf_adds(&b, "; it held jobs: ");
+    describe_jobs(w, &b);
+    if (*w->voice.last)
+        buf_addf(&b, "; it said: %s", w->voice.last);
+    log_about(LOG_WARNING, &about, "%s", buf_cstr(&b) ? buf_cstr(&b) : "a worker died");
 }
 
 /* Did the process die by a fault of its own? SIGKILL and SIGTERM come from outside. */
 static bool died_of_itself(const struct pool_worker *w, const siginfo_t *si) {
-    if (w->stopping)
-        return false;
-    if (w->misbehaved || si->si_code == CLD_EXITED)
-        return true;
+    if (w->killed_for)
+        return w->at_fault;
+    if (si->si_code == CLD_EXITED)
+        return !w->stopping || si->si_status != 0;
     return si->si_status != SIGKILL && si->si_status != SIGTERM && si->si_status != SIGINT;
 }
 
@@ -78,7 +155,7 @@ static void return_jobs(struct pool_worker *w, bool at_fault) {
 
     while (w->jobs) {
         struct pool_job *job = w->jobs;
-        bool to_blame = at_fault && job_running(job);
+        bool to_blame = at_fault && (w->culprit ? job->id == w->culprit : job_running(job));
 
         worker_drop_job(w, job);
         jobs->lost(jobs->userdata, job, to_blame);
@@ -89,43 +166,53 @@ static void return_jobs(struct pool_worker *w, bool at_fault) {
 
 static bool pool_all_down(const struct pool *p) {
     for (unsigned i = 0; i < p->n_workers; i++)
-        if (p->workers[i].state != WORKER_DOWN)
+        if (p->workers[i]->state != WORKER_DOWN)
             return false;
     return true;
 }
 
-/* The one place where a worker's end is acted upon. */
-static int on_child(sd_event_source *source, const siginfo_t *si, void *userdata) {
-    struct pool_worker *w = userdata;
+/* What comes after a worker: the end, nothing, or another. */
+static void follow(struct pool_worker *w, bool told) {
     struct pool *p = w->pool;
-    bool at_fault;
 
-    (void)source;
-    chan_drain(w->chan); /* what it said before it died still counts */
-    at_fault = died_of_itself(w, si);
-    log_death(w, si);
-    w->failures = now_usec(CLOCK_MONOTONIC) - w->started < SHORT_LIFE ? w->failures + 1 : 0;
-    return_jobs(w, at_fault);
-    worker_clear(w);
     if (p->stopping) {
         if (pool_all_down(p))
             p->handlers.stopped(p->handlers.userdata);
+    } else if (told || w->successor) {
+        worker_remove(w);
+        watch_replace_next(p);
     } else if (!p->announced && w->failures >= p->settings.start_failures) {
         p->handlers.failed(p->handlers.userdata);
     } else {
         w->restarts++;
         worker_start_or_wait(w);
     }
+}
+
+/* The one place where a worker's end is acted upon. */
+static int on_child(sd_event_source *source, const siginfo_t *si, void *userdata) {
+    struct pool_worker *w = userdata;
+    bool told = w->stopping, at_fault;
+
+    (void)source;
+    chan_drain(w->chan); /* what it said before it died still counts */
+    voice_finish(&w->voice);
+    at_fault = died_of_itself(w, si);
+    log_death(w, si);
+    w->failures = now_usec(CLOCK_MONOTONIC) - w->started < SHORT_LIFE ? w->failures + 1 : 0;
+    return_jobs(w, at_fault);
+    worker_clear(w);
+    follow(w, told);
     return 0;
 }
 
 static void on_chan_closed(void *userdata, int error) {
     struct pool_worker *w = userdata;
 
-    if (error < 0 && !w->stopping) {
-        log_error("worker %u (pid %d): %s on its channel; it is killed", w->number, w->pid,
-                  error == -EBADMSG ? "a message that makes no sense" : strerror(-error));
-        w->misbehaved = true;
+    if (error < 0 && w->state != WORKER_DYING && (!w->stopping || error == -EBADMSG)) {
+        w->killed_for =
+            error == -EBADMSG ? "a message that makes no sense" : "an error on its channel";
+        w->at_fault = true;
     }
     /* One that stops closes its end on its way out, and is left to finish. */
     if (!w->stopping || error < 0)
@@ -137,8 +224,8 @@ static int on_hello_timeout(sd_event_source *source, uint64_t usec, void *userda
 
     (void)source;
     (void)usec;
-    log_error("worker %u (pid %d) did not say hello in time; it is killed", w->number, w->pid);
-    w->misbehaved = true;
+    w->killed_for = "it did not say hello in time";
+    w->at_fault = true;
     worker_kill(w);
     return 0;
 }
@@ -154,6 +241,51 @@ static int worker_timer(struct pool_worker *w, uint64_t delay, sd_event_time_han
     w->timer = sd_event_source_disable_unref(w->timer);
     return sd_event_add_time_relative(w->pool->event, &w->timer, CLOCK_MONOTONIC, delay, 0, fn, w);
 }
+
+/* ---- an orderly end ---- */
+
+static int on_release_over(sd_event_source *source, uint64_t usec, void *userdata) {
+    struct pool_worker *w = userdata;
+
+    (void)source;
+    (void)usec;
+    w->killed_for = "it did not end when told to";
+    worker_kill(w);
+    return 0;
+}
+
+static int on_grace_over(sd_event_source *source, uint64_t usec, void *userdata) {
+    (void)source;
+    (void)usec;
+    worker_release(userdata);
+    return 0;
+}
+
+void worker_release(struct pool_worker *w) {
+    if (w->state == WORKER_DYING || w->state == WORKER_DOWN)
+        return;
+    w->stopping = true;
+    if (w->state == WORKER_STARTING || wire_put_stop(chan_buf(w->chan)) < 0) {
+        worker_kill(w);
+        return;
+    }
+    chan_queued(w->chan);
+    if (worker_timer(w, RELEASE_TIME, on_release_over) < 0)
+        worker_kill(w);
+}
+
+void worker_drain(struct pool_worker *w, uint64_t grace_usec) {
+    if (w->state != WORKER_READY || grace_usec == 0 || wire_put_drain(chan_buf(w->chan)) < 0) {
+        worker_release(w);
+        return;
+    }
+    w->stopping = true;
+    chan_queued(w->chan);
+    if (worker_timer(w, grace_usec, on_grace_over) < 0)
+        worker_release(w);
+}
+
+/* ---- starting ---- */
 
 /* Both ends of the channel; ours becomes w->chan, the worker's is returned in *ret. */
 static int worker_channel(struct pool_worker *w, int *ret) {
@@ -186,19 +318,23 @@ static int worker_greet(struct pool_worker *w) {
 
 int worker_start(struct pool_worker *w) {
     struct pool *p = w->pool;
-    _cleanup_close_ int theirs = -1, board = -1;
+    _cleanup_close_ int theirs = -1, board = -1, words = -1;
     int r;
 
+    w->generation = p->generation;
+    w->n_rows = p->settings.config.transfers;
     r = worker_channel(w, &theirs);
     if (r == 0)
-        r = scoreboard_create(p->settings.config.transfers, &w->scoreboard, &board);
+        r = scoreboard_create(w->n_rows, &w->scoreboard, &board);
+    if (r == 0)
+        r = voice_open(&w->voice, p->event, w->number, &words);
     if (r == 0)
         r = worker_greet(w);
     if (r == 0) {
         int fds[] = {theirs, board, p->settings.root_fd, p->settings.lock_fd,
                      p->settings.rates_fd};
 
-        r = spawn_worker(p->program, fds, ELEMENTSOF(fds), &w->pid);
+        r = spawn_worker(p->program, fds, ELEMENTSOF(fds), words, &w->pid);
     }
     if (r == 0) {
         w->state = WORKER_STARTING;

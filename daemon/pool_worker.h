@@ -1,5 +1,6 @@
 /*
- * pool_worker.h - one place in the pool: the life of its worker process. Private to pool*.c.
+ * pool_worker.h - one of the pool: the life of its worker process, and of those that follow when it
+ * dies. Private to pool*.c.
  *
  *     down -> starting (spawned) -> ready (HELLO exchanged) -> dying (killed or gone, not reaped)
  * -> down
@@ -12,10 +13,14 @@
 
 #include "common/chan.h"
 #include "daemon/pool.h"
+#include "daemon/pool_voice.h"
 
 #define AFFINITY_HOSTS 1024
 
 enum worker_state { WORKER_DOWN, WORKER_STARTING, WORKER_READY, WORKER_DYING };
+
+/* Also those being replaced. */
+#define POOL_PROCESSES_MAX (2 * POOL_WORKERS_MAX)
 
 /* Connections that a worker is thought to have to the hosts whose names hash here. */
 struct affinity {
@@ -26,18 +31,32 @@ struct affinity {
 
 struct pool_worker {
     struct pool *pool;
-    unsigned number; /* from 1 */
+    unsigned number; /* from 1; one that is being replaced and its successor have the same */
     enum worker_state state;
     pid_t pid;
     struct chan *chan;
     struct scoreboard *scoreboard;
+    uint32_t n_rows; /* of that: its slots */
+    struct voice voice;
     sd_event_source *child; /* its exit */
-    sd_event_source *timer; /* end of a wait: for HELLO, or until it may be started again */
+    sd_event_source *timer; /* end of a wait: for HELLO, until it may be started again, for its end */
     uint64_t started;       /* CLOCK_MONOTONIC usec */
     unsigned failures;      /* short lives in a row */
     unsigned restarts;
-    bool stopping;   /* it was told to stop */
-    bool misbehaved; /* it was killed for what it sent */
+    unsigned generation; /* the pool's when it was started */
+    bool stopping;       /* it was told to end, and gets no more jobs */
+
+    const char *killed_for; /* NULL: it was not; else by us, for that */
+    bool at_fault;          /* and it had not deserved better */
+    int64_t culprit;        /* the job to blame, 0: all that ran */
+
+    /* pool_watch.c */
+    uint64_t beat;     /* the last heartbeat seen */
+    uint64_t still;    /* usec that it has not moved for */
+    bool warned;       /* of that */
+    unsigned n_served; /* jobs of this process */
+    const char *due;   /* why it is to be replaced; NULL: it isn't */
+    struct pool_worker *successor; /* NULL: none yet */
 
     struct pool_job *jobs;
     unsigned n_jobs;
@@ -58,10 +77,19 @@ struct pool {
     char *program;
     bool announced; /* ready() was called */
     bool stopping;
-    sd_event_source *stop_timer;
+    unsigned generation; /* counts the configurations for workers */
+    sd_event_source *look; /* pool_watch.c: timer */
+    bool looking;
+    uint64_t looked; /* CLOCK_MONOTONIC usec */
     unsigned n_workers;
-    struct pool_worker workers[];
+    struct pool_worker *workers[POOL_PROCESSES_MAX]; /* by number; of two, the older one first */
 };
+
+/* A new one, without a process. NULL: out of memory, or there are too many. */
+struct pool_worker *worker_add(struct pool *p, unsigned number);
+
+/* It has no process, and is none of the pool's any more. Frees it. */
+void worker_remove(struct pool_worker *w);
 
 /* Spawns the process. 0 or a negative errno. */
 int worker_start(struct pool_worker *w);
@@ -71,6 +99,11 @@ void worker_start_or_wait(struct pool_worker *w);
 
 /* Kills it at once; the rest happens when it is reaped. */
 void worker_kill(struct pool_worker *w);
+
+/* Tells it to end: with what it has begun, for which it has so long; or at once. It is killed if it
+ * doesn't. */
+void worker_drain(struct pool_worker *w, uint64_t grace_usec);
+void worker_release(struct pool_worker *w);
 
 /* Forgets everything about a process, without callbacks. */
 void worker_clear(struct pool_worker *w);

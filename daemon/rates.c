@@ -25,6 +25,7 @@ struct host_bucket {
 
 struct rates {
     const struct config *config;
+    sd_event *event;
     struct rate_window *windows; /* the names are the configuration's */
     struct ratelimit memory;
     int fd;
@@ -165,8 +166,46 @@ int rates_fd(const struct rates *r) {
     return r->fd;
 }
 
-static int setup(struct rates *r, sd_event *event, uint32_t n_jobs) {
+/* The timetable as the configuration has it. */
+static int read_windows(struct rates *r) {
     const struct config *c = r->config;
+    struct rate_window *windows = calloc(c->n_windows + 1, sizeof(*windows));
+    int e = 0;
+
+    if (windows && c->n_windows > 0 && !r->timer)
+        e = sd_event_add_time(r->event, &r->timer, CLOCK_REALTIME, 0, USEC_PER_MSEC, on_time, r);
+    if (!windows || e < 0) {
+        free(windows);
+        return windows ? e : -ENOMEM;
+    }
+    if (c->n_windows == 0)
+        r->timer = sd_event_source_disable_unref(r->timer);
+    for (size_t i = 0; i < c->n_windows; i++)
+        windows[i] = c->windows[i].window;
+    free(r->windows);
+    r->windows = windows;
+    return consult(r);
+}
+
+int rates_configured(struct rates *r) {
+    uint64_t now = ratelimit_now();
+    struct host_bucket *b, *next;
+    int e = read_windows(r);
+
+    if (e < 0)
+        return e;
+    HASH_ITER(hh, r->by_host, b, next) {
+        struct ratelimit_bucket *bucket = &r->memory.lines[b - r->buckets].bucket;
+        struct config_host h;
+
+        config_host(r->config, b->host, &h);
+        if (h.rate != bucket->rate)
+            bucket_set(bucket, h.rate, now);
+    }
+    return 0;
+}
+
+static int setup(struct rates *r, uint32_t n_jobs) {
     int e =
         ratelimit_create(MIN(1 + n_jobs + IDLE_BUCKETS, RATELIMIT_MAX_BUCKETS), &r->memory, &r->fd);
 
@@ -174,14 +213,7 @@ static int setup(struct rates *r, sd_event *event, uint32_t n_jobs) {
         return e;
     r->n_used = 1;
     r->buckets = calloc(r->memory.n_buckets, sizeof(*r->buckets));
-    r->windows = calloc(c->n_windows + 1, sizeof(*r->windows));
-    if (!r->buckets || !r->windows)
-        return -ENOMEM;
-    for (size_t i = 0; i < c->n_windows; i++)
-        r->windows[i] = c->windows[i].window;
-    if (c->n_windows > 0)
-        e = sd_event_add_time(event, &r->timer, CLOCK_REALTIME, 0, USEC_PER_MSEC, on_time, r);
-    return e < 0 ? e : consult(r);
+    return r->buckets ? read_windows(r) : -ENOMEM;
 }
 
 int rates_new(struct rates **ret, sd_event *event, const struct config *config, uint32_t n_jobs) {
@@ -192,7 +224,8 @@ int rates_new(struct rates **ret, sd_event *event, const struct config *config, 
         return -ENOMEM;
     r->config = config;
     r->fd = -1;
-    e = setup(r, event, n_jobs);
+    r->event = event;
+    e = setup(r, n_jobs);
     if (e < 0) {
         rates_free(r);
         return e;

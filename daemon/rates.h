@@ -22,6 +22,10 @@ struct rates;
 int rates_new(struct rates **ret, sd_event *event, const struct config *config, uint32_t n_jobs);
 struct rates *rates_free(struct rates *r); /* takes NULL, returns NULL */
 
+/* The content of config is another one now. 0, or -ENOMEM with all as it was, but for the strings of
+ * config: they must be the old ones again then. */
+int rates_configured(struct rates *r);
+
 /* The memory, for workers to inherit. */
 int rates_fd(const struct rates *r);
 

@@ -43,18 +43,20 @@ int spawn_find_worker(char **ret) {
 
 /* Copies above the numbers that the child is to find them at, so that no dup2() overwrites
  * another's source. */
-static int add_fds(posix_spawn_file_actions_t *actions, const int *fds, int n, int *copies) {
+static int add_fd(posix_spawn_file_actions_t *actions, int fd, int number, int *copy) {
+    *copy = fcntl(fd, F_DUPFD_CLOEXEC, WORKER_FD_MAX_);
+    return *copy < 0 ? errno : posix_spawn_file_actions_adddup2(actions, *copy, number);
+}
+
+static int add_fds(posix_spawn_file_actions_t *actions, const int *fds, int n, int stderr_fd,
+                   int *copies) {
     int r = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 
     for (int i = 0; i < n && r == 0; i++) {
-        if (fds[i] < 0)
-            continue;
-        copies[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, WORKER_FD_MAX_);
-        if (copies[i] < 0)
-            return errno;
-        r = posix_spawn_file_actions_adddup2(actions, copies[i], WORKER_FD_CHANNEL + i);
+        if (fds[i] >= 0)
+            r = add_fd(actions, fds[i], WORKER_FD_CHANNEL + i, &copies[i]);
     }
-    return r;
+    return r == 0 ? add_fd(actions, stderr_fd, STDERR_FILENO, &copies[n]) : r;
 }
 
 static int set_attributes(posix_spawnattr_t *attr) {
@@ -74,7 +76,7 @@ static int set_attributes(posix_spawnattr_t *attr) {
     return r;
 }
 
-int spawn_worker(const char *path, const int *fds, int n, pid_t *ret) {
+int spawn_worker(const char *path, const int *fds, int n, int stderr_fd, pid_t *ret) {
     char *argv[] = {(char *)"dld-worker", NULL};
     int copies[WORKER_FD_MAX_] = {-1, -1, -1, -1, -1, -1, -1, -1};
     posix_spawn_file_actions_t actions;
@@ -88,13 +90,13 @@ int spawn_worker(const char *path, const int *fds, int n, pid_t *ret) {
     if (r == 0) {
         r = set_attributes(&attr);
         if (r == 0)
-            r = add_fds(&actions, fds, n, copies);
+            r = add_fds(&actions, fds, n, stderr_fd, copies);
         if (r == 0)
             r = posix_spawn(ret, path, &actions, &attr, argv, environ);
         posix_spawnattr_destroy(&attr);
     }
     posix_spawn_file_actions_destroy(&actions);
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i <= n; i++)
         close_fd(copies[i]);
     return -r;
 }

@@ -101,6 +101,7 @@ struct store_chunk {
     uint64_t created; /* usec since the epoch */
     uint64_t offset;  /* index of the chunk's first job in its batch */
     bool last;        /* the batch is complete with this chunk */
+    uint64_t max_unended; /* jobs of the user that have not ended, with these; 0: any number */
     size_t n_jobs;
     struct job_new *jobs; /* owned */
 };
@@ -118,7 +119,7 @@ struct store_batch {
 
 /* batch is as after the commit; ids are the ids of its jobs in order when it is complete and has at
  * most 1,000, else NULL. -EINVAL: the chunk doesn't follow what the batch has (offset too far, or
- * an incomplete overlap). A chunk that the batch has already changes nothing. */
+ * an incomplete overlap). -EDQUOT: the user would have more than max_unended jobs. A chunk that the batch has already changes nothing. */
 typedef void store_submit_fn(void *userdata, int error, const struct store_batch *batch,
                              const int64_t *ids, size_t n_ids);
 

@@ -47,6 +47,9 @@ static const char *const thorough[] = {
     " WHERE (queued, waiting, paused, staged) IS NOT (q, w, p, s)",
     "SELECT 'lane ' || id || ' is missing in its line, or stands in it for nothing' FROM lanes"
     " WHERE (queued > 0 AND due IS NULL) <> (in_line IS NOT NULL)",
+    "SELECT 'user ' || l.uid || ' has not as many jobs as are counted' FROM (SELECT uid,"
+    " sum(queued + waiting + paused + staged) n FROM lanes GROUP BY uid) l FULL JOIN users u"
+    " ON u.uid = l.uid WHERE ifnull(n, 0) <> ifnull(u.jobs, 0)",
     "SELECT 'job ' || id || ' is in no lane, or has ended and is in one' FROM jobs"
     " WHERE iif(state IN (4, 5, 6), lane IS NOT NULL,"
     " lane IS NULL OR lane NOT IN (SELECT id FROM lanes))",

@@ -23,6 +23,12 @@ struct lane_delta {
     int64_t turn;
 };
 
+struct user_delta {
+    UT_hash_handle hh;
+    uid_t uid;
+    int64_t added; /* jobs that have not ended */
+};
+
 int lane_number(enum job_state state) {
     switch (state) {
     case JOB_QUEUED:
@@ -125,20 +131,45 @@ void lane_note_changed(struct db *db, int64_t lane) {
         d->known = false;
 }
 
+static int user_note(struct db *db, uid_t uid, int64_t added) {
+    struct user_delta *u;
+
+    if (added == 0)
+        return 0;
+    HASH_FIND(hh, db->users, &uid, sizeof(uid), u);
+    if (!u) {
+        u = calloc(1, sizeof(*u));
+        if (!u)
+            return -ENOMEM;
+        u->uid = uid;
+        HASH_ADD(hh, db->users, uid, sizeof(u->uid), u);
+        if (!u->hh.tbl) {
+            free(u);
+            return -ENOMEM;
+        }
+    }
+    u->added += added;
+    return 0;
+}
+
 /* ---- finding and making ---- */
 
 static int lane_insert(struct db *db, struct lane_delta *d, int32_t hash, const char *host,
                        const uint64_t *added) {
     sqlite3_stmt *st = db_statement(db, ST_LANE_INSERT);
+    int64_t sum = 0;
 
     sqlite3_bind_int64(st, 1, d->id);
     sqlite3_bind_int(st, 2, hash);
     sqlite3_bind_int64(st, 3, d->uid);
     db_bind_text(st, 4, host);
     sqlite3_bind_int64(st, 5, d->turn);
-    for (int i = 0; i < LANE_NUMBER_MAX_; i++)
+    for (int i = 0; i < LANE_NUMBER_MAX_; i++) {
         sqlite3_bind_int64(st, 6 + i, (int64_t)added[i]);
-    return db_exec(db, st);
+        sum += (int64_t)added[i];
+    }
+    int r = db_exec(db, st);
+    return r < 0 ? r : user_note(db, d->uid, sum);
 }
 
 /* 1: found, 0: there is none. */
@@ -212,13 +243,16 @@ static int delta_look(struct db *db, struct lane_delta *d, uint64_t numbers[LANE
 
 static int delta_write(struct db *db, struct lane_delta *d) {
     uint64_t numbers[LANE_NUMBER_MAX_], sum = 0;
+    int64_t added = 0;
     int r = delta_look(db, d, numbers);
     enum statement n = ST_LANE_NUMBERS;
 
     if (r <= 0)
         return r;
-    for (int i = 0; i < LANE_NUMBER_MAX_; i++)
+    for (int i = 0; i < LANE_NUMBER_MAX_; i++) {
+        added += d->added[i];
         sum += numbers[i] += (uint64_t)d->added[i];
+    }
     bool in_line = numbers[LANE_QUEUED] > 0 && !d->parked;
     if (sum == 0)
         n = ST_LANE_DELETE;
@@ -231,11 +265,28 @@ static int delta_write(struct db *db, struct lane_delta *d) {
     if (n == ST_LANE_NUMBERS_AND_LINE)
         sqlite3_bind_int(st, 6, in_line);
     d->in_line = in_line;
-    return db_exec(db, st);
+    r = db_exec(db, st);
+    return r < 0 ? r : user_note(db, d->uid, added);
 }
 
 static int delta_compare(const struct lane_delta *a, const struct lane_delta *b) {
     return (a->id > b->id) - (a->id < b->id);
+}
+
+static int users_write(struct db *db) {
+    sqlite3_stmt *st = db_statement(db, ST_USER_ADD);
+
+    for (struct user_delta *u = db->users; u; u = u->hh.next) {
+        if (u->added == 0)
+            continue;
+        sqlite3_bind_int64(st, 1, u->uid);
+        sqlite3_bind_int64(st, 2, u->added);
+        int r = db_exec(db, st);
+        if (r < 0)
+            return r;
+        u->added = 0;
+    }
+    return 0;
 }
 
 int lanes_write(struct db *db) {
@@ -253,7 +304,7 @@ int lanes_write(struct db *db) {
         d->dirty = false;
         db->lanes_dirty--;
     }
-    return 0;
+    return users_write(db);
 }
 
 static int ready_add(struct db *db, const struct lane_delta *d) {
@@ -290,6 +341,16 @@ size_t lanes_met(const struct db *db) {
     return HASH_COUNT(db->lanes);
 }
 
+static void users_drop(struct db *db) {
+    struct user_delta *u = db->users, *next;
+
+    HASH_CLEAR(hh, db->users);
+    for (; u; u = next) {
+        next = u->hh.next;
+        free(u);
+    }
+}
+
 void lanes_drop(struct db *db) {
     struct lane_delta *d, *next;
 
@@ -301,6 +362,7 @@ void lanes_drop(struct db *db) {
     }
     db->lane_last = NULL;
     db->lanes_dirty = 0;
+    users_drop(db);
 }
 
 /* ---- reading ---- */

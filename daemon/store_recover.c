@@ -77,6 +77,8 @@ static const char *const steps[] = {
     " SELECT lane_hash(h), uid, h, min(rank), sum(state = 0), sum(state = 1), sum(state = 2),"
     " sum(state = 7), iif(sum(state = 0) > 0, 1, NULL) FROM (SELECT url_host(url) AS h, uid, rank, state FROM jobs j JOIN batches b"
     " ON b.id = j.batch WHERE state NOT IN (4, 5, 6)) GROUP BY uid, h ORDER BY min(rank)",
+    "DELETE FROM users",
+    "INSERT INTO users SELECT uid, sum(queued + waiting + paused + staged) FROM lanes GROUP BY uid",
     "UPDATE jobs SET lane = l.id FROM lanes l, batches b WHERE b.id = jobs.batch"
     " AND l.hash = lane_hash(url_host(jobs.url)) AND l.uid = b.uid AND l.host = url_host(jobs.url)"
     " AND jobs.state NOT IN (4, 5, 6)",

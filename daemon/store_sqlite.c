@@ -142,6 +142,8 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_FETCH_HIGHER_RANK] = "SELECT " JOB_COLUMNS " FROM jobs WHERE state = 0 AND lane = ?1"
                              " AND rank > ?2 ORDER BY rank, id LIMIT ?4",
 
+    [ST_USER_JOBS] = "SELECT jobs FROM users WHERE uid = ?1",
+    [ST_USER_ADD] = "INSERT INTO users VALUES(?1, ?2) ON CONFLICT(uid) DO UPDATE SET jobs = jobs + ?2",
     [ST_LANE_FIND] = "SELECT id FROM lanes WHERE hash = ?1 AND uid = ?2 AND host = ?3",
     [ST_LANE_INSERT] = "INSERT INTO lanes(id, hash, uid, host, turn, queued, waiting, paused,"
                        " staged, in_line) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"

@@ -75,6 +75,8 @@ enum statement {
     ST_DUE_FIRST,
     ST_FETCH_SAME_RANK,
     ST_FETCH_HIGHER_RANK,
+    ST_USER_JOBS,
+    ST_USER_ADD,
     ST_LANE_FIND,
     ST_LANE_INSERT,
     ST_LANE_LOOK,
@@ -121,6 +123,7 @@ struct db {
     struct batch_delta *delta_last;      /* most changes are to the same one again */
     struct lane_delta *lanes;            /* likewise, by lane */
     struct lane_delta *lane_last;
+    struct user_delta *users; /* likewise, by uid */
     size_t lanes_dirty;        /* so many of them have something to write */
     /* Notices, of which the first n_ready_sure are of transactions that are committed. */
     struct store_ready *ready;

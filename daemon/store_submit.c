@@ -252,6 +252,24 @@ static int ids_find(struct db *db, const struct batch *b, int64_t **ret) {
     return r;
 }
 
+/* 1: the user may have the chunk's jobs too, which are new; 0: they would be too many. */
+static int quota_allows(struct db *db, const struct store_chunk *c) {
+    _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(db, ST_USER_JOBS);
+    uint64_t have = 0;
+    int r;
+
+    if (c->max_unended == 0)
+        return 1;
+    r = lanes_write(db);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(st, 1, c->uid);
+    r = db_step(db, st);
+    if (r > 0)
+        have = (uint64_t)sqlite3_column_int64(st, 0);
+    return r < 0 ? r : have + c->n_jobs <= c->max_unended;
+}
+
 static int submit_run(struct db *db, struct request *r) {
     struct submit *q = (struct submit *)r;
     const struct store_chunk *c = q->chunk;
@@ -265,6 +283,15 @@ static int submit_run(struct db *db, struct request *r) {
     if (!chunk_fits(c, &b.seen)) {
         r->error = -EINVAL;
         return 0;
+    }
+    if (c->offset + c->n_jobs > b.seen.count) {
+        k = quota_allows(db, c);
+        if (k < 0)
+            return k;
+        if (k == 0) {
+            r->error = -EDQUOT;
+            return 0;
+        }
     }
     if (b.seen.id == 0 || c->offset + c->n_jobs > b.seen.count || (c->last && !b.seen.complete)) {
         k = chunk_take(db, c, &b);

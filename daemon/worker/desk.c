@@ -40,6 +40,7 @@ int desk_job(struct desk *d, const struct wire_job *job) {
         report_untried(d, job);
         return 0;
     }
+    beat_on(d->beat);
     queue_push(d->queue, t);
     desk_fill(d);
     return 0;
@@ -100,6 +101,18 @@ int desk_widened(struct desk *d, const struct wire_widened *widened) {
     /* Of slots that others wait for none is taken. */
     if (t && t->stage == TASK_RUNNING)
         transfer_widen(d->slots[t->slot], widened, d->n_free);
+    return 0;
+}
+
+int desk_drain(struct desk *d) {
+    struct task *t, *next;
+
+    d->stopping = true;
+    HASH_ITER(hh, d->tasks, t, next) {
+        if (t->stage == TASK_WAITING && task_withdraw(d, t, true))
+            task_report(d, t, OUTCOME_RELEASED);
+    }
+    desk_end_if_idle(d);
     return 0;
 }
 
@@ -173,8 +186,15 @@ static int setup_slots(struct desk *d) {
         .gate = &d->gate,
         .rates = d->rates,
         .throttle = d->throttle,
+        .board = d->board,
     };
     return 0;
+}
+
+static bool has_tasks(void *userdata) {
+    const struct desk *d = userdata;
+
+    return d->tasks != NULL;
 }
 
 static int desk_setup(struct desk *d, int root_fd) {
@@ -198,7 +218,9 @@ static int desk_setup(struct desk *d, int root_fd) {
     if (r == 0)
         r = setup_publisher(d);
     if (r == 0)
-        session_set_heartbeat(d->session, &d->board->heartbeat);
+        r = beat_new(&d->beat, d->event, d->board, has_tasks, d);
+    if (r == 0)
+        session_set_board(d->session, d->board);
     return r;
 }
 
@@ -242,6 +264,7 @@ struct desk *desk_free(struct desk *d) {
         parcel_done(&s->parcel);
         free(s);
     }
+    beat_free(d->beat);
     asides_free(d->asides);
     throttle_free(d->throttle);
     session_free(d->session);

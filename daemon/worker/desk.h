@@ -47,6 +47,10 @@ int desk_rate(struct desk *d, const struct wire_rate *rate);
 /* Gives the job back, with what there is of its file. */
 int desk_release(struct desk *d, int64_t id);
 
+/* Takes no more jobs, gives back those that wait for a slot, goes on with the others, and ends the loop
+ * with WORKER_OK after the last. */
+int desk_drain(struct desk *d);
+
 /* Gives up every job but those that are being published or wait for it, waits for these, and ends the loop with
  * WORKER_OK. */
 int desk_stop(struct desk *d);

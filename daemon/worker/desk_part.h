@@ -6,6 +6,7 @@
 #define DLD_WORKER_DESK_PART_H
 
 #include "common/ranges.h"
+#include "daemon/worker/beat.h"
 #include "daemon/worker/desk.h"
 #include "daemon/worker/dirs.h"
 #include "daemon/worker/publish.h"
@@ -29,6 +30,7 @@ struct desk {
     sd_event *event;
     struct link *link;
     struct scoreboard *board;
+    struct beat *beat;
     const struct ratelimit *rates;
     struct wire_config config;
 

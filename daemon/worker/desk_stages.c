@@ -30,6 +30,11 @@ static void part_forget(struct desk *d, struct task *t) {
         part_remove(d, t->job.id, t->job.output);
 }
 
+void desk_end_if_idle(struct desk *d) {
+    if (d->stopping && !d->tasks)
+        sd_event_exit(d->event, WORKER_OK);
+}
+
 void task_report(struct desk *d, struct task *t, enum wire_outcome outcome) {
     char path[OUTPUT_MAX_BYTES + 1];
     struct wire_result result;
@@ -43,6 +48,7 @@ void task_report(struct desk *d, struct task *t, enum wire_outcome outcome) {
     link_send_result(d->link, &result);
     HASH_DEL(d->tasks, t);
     task_free(t);
+    desk_end_if_idle(d);
 }
 
 static void task_report_ended(struct desk *d, struct task *t) {
@@ -226,6 +232,7 @@ static void task_start(struct desk *d, struct task *t) {
     unsigned slot = d->free_slots[d->n_free - 1];
     struct transfer *transfer;
 
+    beat_at(d->board, t->job.id);
     t->started_usec = now_usec(CLOCK_REALTIME);
     integrity_begin(&t->integrity, t->job.checksum, d->config.digest);
     if (target_settled(d->dirs, d->config.store_id, t)) {
@@ -279,6 +286,7 @@ void on_transfer_ended(void *userdata, CURL *easy, CURLcode code) {
     if (!transfer)
         return;
     t = transfer_task(transfer);
+    beat_at(d->board, t->job.id);
     transfer_finish(transfer, code);
     switch (transfer_trust(transfer, code)) {
     case TRANSFER_TRUSTED:
@@ -298,11 +306,6 @@ void on_transfer_ended(void *userdata, CURL *easy, CURLcode code) {
     desk_fill(d);
 }
 
-void desk_end_if_idle(struct desk *d) {
-    if (d->stopping && !d->tasks)
-        sd_event_exit(d->event, WORKER_OK);
-}
-
 void on_verdict(void *userdata, struct line_item *item, enum line_verdict verdict) {
     struct desk *d = userdata;
     struct task *t = ((struct task_hold *)item)->task;
@@ -319,7 +322,6 @@ void on_verdict(void *userdata, struct line_item *item, enum line_verdict verdic
     else
         task_fetched(d, t);
     desk_fill(d);
-    desk_end_if_idle(d);
 }
 
 void on_published(void *userdata, struct parcel *p) {
@@ -340,7 +342,6 @@ void on_stage_room(void *userdata) {
         task_publish(d, t);
     }
     desk_fill(d);
-    desk_end_if_idle(d);
 }
 
 void on_expired(void *userdata, struct task *t) {

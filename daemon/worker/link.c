@@ -91,10 +91,10 @@ static int on_discard(struct link *l, const void *payload, size_t len) {
     return r < 0 ? r : l->handlers.discard(l->handlers.userdata, &message);
 }
 
-static int on_stop(struct link *l, const void *payload, size_t len) {
+static int on_empty(struct link *l, const void *payload, size_t len, int (*handler)(void *)) {
     int r = wire_get_empty(payload, len);
 
-    return r < 0 ? r : l->handlers.stop(l->handlers.userdata);
+    return r < 0 ? r : handler(l->handlers.userdata);
 }
 
 static int on_record(void *userdata, uint8_t type, const void *payload, size_t len) {
@@ -118,7 +118,9 @@ static int on_record(void *userdata, uint8_t type, const void *payload, size_t l
     case WIRE_DISCARD:
         return on_discard(l, payload, len);
     case WIRE_STOP:
-        return on_stop(l, payload, len);
+        return on_empty(l, payload, len, l->handlers.stop);
+    case WIRE_DRAIN:
+        return on_empty(l, payload, len, l->handlers.drain);
     default:
         return -EBADMSG;
     }

@@ -25,6 +25,7 @@ struct link_handlers {
     int (*release)(void *userdata, int64_t id);
     int (*widened)(void *userdata, const struct wire_widened *widened);
     int (*rate)(void *userdata, const struct wire_rate *rate);
+    int (*drain)(void *userdata);
     int (*stop)(void *userdata);
     void *userdata;
 };

@@ -6,6 +6,7 @@
  *   desk*.c      the jobs in hand: gives out slots, passes on, reports; knows all the parts below;
  *                _stages: the way of a job from the queue to its end
  *   settings.c   what the master configured
+ *   beat.c       shows the master that the loop turns, and which job it is at
  *   task.c       one job, from JOB to RESULT
  *   queue.c      jobs that wait for a slot
  *
@@ -138,6 +139,12 @@ static int on_rate(void *userdata, const struct wire_rate *rate) {
     return desk_rate(w->desk, rate);
 }
 
+static int on_drain(void *userdata) {
+    struct worker *w = userdata;
+
+    return desk_drain(w->desk);
+}
+
 static int on_stop(void *userdata) {
     struct worker *w = userdata;
 
@@ -206,6 +213,7 @@ static int worker_setup(struct worker *w) {
         .release = on_release,
         .rate = on_rate,
         .widened = on_widened,
+        .drain = on_drain,
         .stop = on_stop,
         .userdata = w,
     };

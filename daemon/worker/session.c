@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/util.h"
+#include "daemon/worker/beat.h"
 
 #define EVENTS_PER_TURN 64
 #define ROUNDS_PER_TURN                                                                            \
@@ -52,7 +53,7 @@ struct session {
     bool running;         /* it is being called: due will be seen */
     int threads_fd;       /* /proc/self/task, -1: none */
     unsigned threads_max;
-    _Atomic uint64_t *heartbeat;
+    struct scoreboard *board;
     session_ended_fn *on_ended;
     void *userdata;
 };
@@ -175,8 +176,8 @@ static void session_settle(struct session *s) {
     }
     s->running = false;
     sd_event_source_set_enabled(s->defer, s->due ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
-    if (s->heartbeat)
-        atomic_store_explicit(s->heartbeat, now_usec(CLOCK_MONOTONIC), memory_order_relaxed);
+    if (s->board)
+        beat_turned(s->board);
 }
 
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
@@ -339,7 +340,7 @@ int session_new(struct session **ret, sd_event *event, unsigned transfers,
 struct session *session_free(struct session *s) {
     if (!s)
         return NULL;
-    s->heartbeat = NULL;
+    s->board = NULL;
     s->running = true; /* no source is wanted any more */
     if (s->lines)
         lines_stop(s->lines);
@@ -356,8 +357,8 @@ struct session *session_free(struct session *s) {
     return NULL;
 }
 
-void session_set_heartbeat(struct session *s, _Atomic uint64_t *heartbeat) {
-    s->heartbeat = heartbeat;
+void session_set_board(struct session *s, struct scoreboard *board) {
+    s->board = board;
 }
 
 struct lines *session_lines(const struct session *s) {

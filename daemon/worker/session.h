@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "common/scoreboard.h"
 #include "daemon/worker/line.h"
 
 struct session;
@@ -36,9 +37,8 @@ struct lines *session_lines(const struct session *s);
 /* All handles must be out of it, and those adopted cleaned up. Takes NULL, returns NULL. */
 struct session *session_free(struct session *s);
 
-/* Where to put the time (CLOCK_MONOTONIC, usec) whenever something happened; outlives the session.
- */
-void session_set_heartbeat(struct session *s, _Atomic uint64_t *heartbeat);
+/* Where to show that something happened; outlives the session. */
+void session_set_board(struct session *s, struct scoreboard *board);
 
 /* Sets the options of a new easy handle that tie it to this session; the caller's
  * CURLOPT_OPENSOCKETFUNCTION must use session_open(). 0 or -ENOMEM. */

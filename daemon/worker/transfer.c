@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "daemon/worker/answer.h"
+#include "daemon/worker/beat.h"
 #include "daemon/worker/decode.h"
 #include "daemon/worker/excerpt.h"
 #include "daemon/worker/head.h"
@@ -41,6 +42,7 @@ static void row_begin(struct transfer *t) {
 static void row_update(struct transfer *t) {
     uint64_t now = now_usec(CLOCK_MONOTONIC), bytes = t->offset + t->had + t->task->bytes;
 
+    atomic_store_explicit(&t->settings->board->heartbeat, now, memory_order_relaxed);
     if (now - t->shown_usec < SHOW_EVERY)
         return;
     t->shown_usec = now;
@@ -176,6 +178,7 @@ static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
     bool ended;
 
     (void)size; /* is 1 */
+    beat_at(t->settings->board, t->task->job.id);
     ended = t->head.ended;
     wrong = head_line(&t->head, p, n);
     if (t->guarding)
@@ -274,6 +277,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *userdata) {
     struct transfer *t = userdata;
 
     (void)size; /* is 1 */
+    beat_at(t->settings->board, t->task->job.id);
     if (!t->body_begun && !(t->lead ? segments_begin(t) : body_begin(t)))
         return CURL_WRITEFUNC_ERROR;
     if (!t->wanted) {

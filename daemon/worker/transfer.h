@@ -35,6 +35,7 @@ struct transfer_settings {
     const struct gate *gate;
     const struct ratelimit *rates;
     struct throttle *throttle; /* releases by transfer_go_on() */
+    struct scoreboard *board;  /* whole */
 };
 
 /* row is this slot's. NULL when out of memory. */

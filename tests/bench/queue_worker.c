@@ -84,6 +84,7 @@ static int on_record(void *userdata, uint8_t type, const void *payload, size_t l
         return on_config(userdata);
     case WIRE_JOB:
         return on_job(userdata, payload, len);
+    case WIRE_DRAIN:
     case WIRE_STOP:
         return on_stop(userdata);
     default: /* nobody cancels jobs here, or asks for anything else that needs an answer */

@@ -16,8 +16,9 @@ DLD = BUILD / "dld"
 WORKER = BUILD / "dld-worker"
 DLCTL = BUILD / "dlctl"
 
-# Impatient, so that tests with failures end soon. A test may set others.
-SETTINGS = {"retry.base": "20ms", "retry.max": "200ms", "retry.count": "3", "host.connections": "16"}
+# Impatient, so that tests with failures, and those that stop a daemon, end soon. A test may set others.
+SETTINGS = {"retry.base": "20ms", "retry.max": "200ms", "retry.count": "3", "host.connections": "16",
+            "master.stop_grace": "0s"}
 
 STATES = ("queued", "waiting", "paused", "active", "done", "failed", "cancelled")
 ENDED = ("done", "failed", "cancelled")
@@ -248,7 +249,9 @@ class Daemon:
 
     def command(self):
         options = ["--config", self.config, "--state-dir", self.state, "--output-root", self.root,
-                   "--socket", self.socket, "--workers", self.workers_wanted]
+                   "--socket", self.socket]
+        if self.workers_wanted is not None:
+            options += ["--workers", self.workers_wanted]
         for key, value in self.settings.items():
             options += ["--set", f"{key}={value}"]
         return [str(a) for a in [self.program, *options, *self.args]]

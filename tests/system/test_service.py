@@ -229,7 +229,7 @@ def test_units_verify(installed, tmp, kind):
 
 @pytest.mark.parametrize("line", [
     "Type=notify", "User=dld", "StateDirectory=dld", "NoNewPrivileges=", "ProtectSystem=strict", "PrivateTmp=",
-    "RestrictAddressFamilies=", "SystemCallFilter=", "CapabilityBoundingSet=", "WatchdogSec=", "Restart="])
+    "ExecReload=", "RestrictAddressFamilies=", "SystemCallFilter=", "CapabilityBoundingSet=", "WatchdogSec=", "Restart="])
 def test_service_unit_says(line):
     assert re.search(rf"^{re.escape(line)}", (SYSTEMD / "dld.service").read_text(), re.M)
 

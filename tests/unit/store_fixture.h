@@ -423,6 +423,11 @@ static inline void check_numbers(struct fixture *f) {
     assert_int_equal(file_number(f, "SELECT count(*) FROM lanes"
                                     " WHERE (queued > 0 AND due IS NULL) <> (in_line IS NOT NULL)"),
                      0);
+    assert_int_equal(
+        file_number(f, "SELECT count(*) FROM (SELECT uid, sum(queued + waiting + paused + staged) n"
+                       " FROM lanes GROUP BY uid) l FULL JOIN users u ON u.uid = l.uid"
+                       " WHERE ifnull(n, 0) <> ifnull(u.jobs, 0)"),
+        0);
     assert_int_equal(file_number(f, "SELECT count(*) FROM (SELECT 1 FROM lanes GROUP BY uid, host"
                                     " HAVING count(*) > 1)"),
                      0);

@@ -368,10 +368,46 @@ static void test_purge_takes_attempts(void **state) {
     fixture_reopen(f);
 }
 
+/* ---- quota ---- */
+
+static int submit_within(struct fixture *f, const char *key, uint64_t offset, size_t n, bool last,
+                         uint64_t max_unended) {
+    struct store_chunk *c = chunk_new(key, offset, n, last);
+
+    c->max_unended = max_unended;
+    return submit_chunk(f, c);
+}
+
+static void test_user_has_no_more_jobs_than_allowed(void **state) {
+    struct fixture *f = *state;
+
+    assert_int_equal(submit_within(f, NULL, 0, 3, true, 4), 0);
+    assert_int_equal(submit_within(f, NULL, 0, 2, true, 4), -EDQUOT);
+    assert_int_equal(submit_within(f, NULL, 0, 1, true, 4), 0);
+    assert_int_equal(submit_within(f, NULL, 0, 1, true, 4), -EDQUOT);
+    assert_int_equal(submit_within(f, NULL, 0, 1, true, 0), 0);
+    assert_int_equal(store_counts(f->store)[JOB_QUEUED], 5);
+    check_numbers(f);
+}
+
+static void test_chunks_count_before_their_batch_is_complete(void **state) {
+    struct fixture *f = *state;
+
+    assert_int_equal(submit_within(f, "k", 0, 3, false, 4), 0);
+    assert_int_equal(submit_within(f, NULL, 0, 2, true, 4), -EDQUOT);
+    assert_int_equal(submit_within(f, "k", 3, 2, true, 4), -EDQUOT);
+    /* one that is there already is no new one */
+    assert_int_equal(submit_within(f, "k", 0, 3, false, 1), 0);
+    assert_int_equal(submit_within(f, "k", 3, 1, true, 4), 0);
+    check_numbers(f);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        TEST(test_user_has_no_more_jobs_than_allowed),
+        TEST(test_chunks_count_before_their_batch_is_complete),
         TEST(test_tag),
         TEST(test_host),
         TEST(test_host_of_other_priorities),

@@ -323,6 +323,7 @@ static int get(uint8_t type, const void *p, size_t n) {
     case WIRE_RATE:
         return wire_get_rate(p, n, &m.rate);
     case WIRE_STOP:
+    case WIRE_DRAIN:
         return wire_get_empty(p, n);
     default:
         return wire_get_id(p, n, &m.id);
@@ -344,6 +345,7 @@ static void put_all(struct buf *b) {
     assert_int_equal(wire_put_release(b, 5), 0);
     assert_int_equal(wire_put_rate(b, &(struct wire_rate){.id = 5, .rate = 1}), 0);
     assert_int_equal(wire_put_stop(b), 0);
+    assert_int_equal(wire_put_drain(b), 0);
     assert_int_equal(wire_put_fetched(b, 6), 0);
     assert_int_equal(wire_put_checkpoint(b, &checkpoint), 0);
     assert_int_equal(wire_put_result(b, &a_result), 0);
@@ -370,7 +372,7 @@ static void test_every_truncation_is_refused(void **state) {
         }
         records++;
     }
-    assert_int_equal(records, 12);
+    assert_int_equal(records, 13);
     buf_done(&b);
 }
 

@@ -1,0 +1,54 @@
+/*
+ * master_part.h - what the files of the master share: master.c, which puts the parts together, and
+ * master_reload.c, which gives them another configuration. Private to them.
+ */
+#ifndef DLD_MASTER_PART_H
+#define DLD_MASTER_PART_H
+
+#include "daemon/control.h"
+#include "daemon/dispatch.h"
+#include "daemon/master.h"
+#include "daemon/methods.h"
+#include "daemon/pool.h"
+#include "daemon/rates.h"
+#include "daemon/state_dir.h"
+#include "daemon/store.h"
+#include "daemon/watch.h"
+
+struct master {
+    struct config *config; /* what is in force */
+    int argc;              /* the command line, for reading it again */
+    char **argv;
+    sd_event *event;
+    struct state_lock lock;
+    int root_fd;
+    struct store *store;
+    struct dispatch *dispatch;
+    struct pool *pool;
+    struct rates *rates;
+    struct watches *watches;
+    struct control *control;
+    struct methods methods;
+    bool own_socket; /* the path is this process's to remove */
+    bool ready;      /* the workers are */
+    bool failed;
+    unsigned stop_signals;
+    uint64_t drain_deadline;
+    sd_event_source *status; /* timer: tell the service manager */
+    sd_event_source *watchdog;
+};
+
+/* What the parts are to be told, as the configuration in force says. Strings are views into it. */
+void master_pool_settings(const struct master *m, struct pool_settings *ret);
+void master_policy(const struct config *c, struct attempt_policy *ret);
+void master_access(const struct config *c, struct access_settings *ret);
+
+/* Reads the configuration again and puts it in force. Logged, and told to the service manager. 0;
+ * -EINVAL: it has errors; -EBUSY: dld is not ready yet, or stopping; -ENOMEM. After an error all is as
+ * it was. For struct methods; userdata is the struct master. */
+int master_reload(void *userdata, struct reload *ret);
+
+/* Likewise, without anyone to tell. */
+int on_reload_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata);
+
+#endif
