@@ -30,7 +30,8 @@ _Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_PAUSED == 2 && JOB_DON
  * lane_hash() of the host. Ids are given in order, so that the index entries of many new hosts'
  * jobs lie together however the hosts are called. The users' lines are the index lanes_line.
  *
- * users: how many jobs of each have not ended.
+ * users: how many jobs of each have not ended. WITHOUT ROWID, so that what is salvaged of a damaged
+ * file can't take its rows for counters.
  *
  * kept_offset is -1 where nothing is kept and yet a part file may be there. When such a job has ended
  * the part file is to be removed; the index jobs_leftover finds it, also after a crash. mirrors_due
@@ -91,7 +92,7 @@ static const char *const migrations[] = {
     "CREATE INDEX lanes_line ON lanes(uid, turn) WHERE in_line IS NOT NULL;"
     "CREATE INDEX lanes_due ON lanes(due) WHERE due IS NOT NULL;"
 
-    "CREATE TABLE users(uid INTEGER PRIMARY KEY, jobs INTEGER NOT NULL);"
+    "CREATE TABLE users(uid INTEGER PRIMARY KEY, jobs INTEGER NOT NULL) WITHOUT ROWID;"
 
     "CREATE TABLE attempts(job INTEGER, n INTEGER, http_status INTEGER, bytes INTEGER,"
     " size INTEGER, error INTEGER, worker INTEGER, flags INTEGER, started INTEGER,"
