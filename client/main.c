@@ -18,6 +18,7 @@
  *   reload.c    reload
  *   upload.c    a batch in chunks, pipelined, sent again when the connection breaks
  *   waiter.c    prints each job once as it ends, then the sum
+ *   ended.c     such a job, read from its notification
  *   connect.c   which daemon, and a request with its answer
  *   rpc.c       the connection: JSON-RPC requests, answers, notifications
  *   jobfile.c   a job file of any size into the text of its jobs; jobfile_text.c: its values

@@ -159,12 +159,20 @@ static int fill_proxy(struct credential *c, const struct access_settings *settin
     return r;
 }
 
+/* Nothing of it depends on where it leads. */
+static bool is_anonymous(const struct job_spec *spec, const struct wire_job *message) {
+    return message->n_headers == 0 && spec->auth == JOB_AUTH_NONE && !spec->client_certificate;
+}
+
 int access_fill(struct access *a, const struct access_settings *settings,
                 const struct job_spec *spec, struct wire_job *message,
                 char why[CREDENTIAL_WHY_MAX]) {
     _cleanup_(place_done) struct place place = {.home = false};
-    int r = place_find(spec, message->url, &place);
+    int r;
 
+    if (is_anonymous(spec, message))
+        return fill_proxy(&a->proxy, settings, spec, message, why);
+    r = place_find(spec, message->url, &place);
     if (r < 0)
         return r;
     if (!place.home)

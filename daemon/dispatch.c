@@ -232,6 +232,8 @@ struct dispatch *dispatch_free(struct dispatch *d) {
     discards_free(d);
     HASH_ITER(hh, d->suspects, s, next)
     suspect_drop(d, s->id);
+    job_spec_done(&d->spec);
+    free(d->spec_body);
     sched_free(d->sched);
     sd_event_source_disable_unref(d->turn);
     sd_event_source_disable_unref(d->look);

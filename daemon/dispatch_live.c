@@ -172,27 +172,51 @@ int job_output(const struct job *row, char **ret) {
     return r < 0 ? r : expand_output(row, &spec, ret);
 }
 
+/* Jobs that came together often have the same body: it is read once. */
+static int spec_read(struct dispatch *d, const char *body) {
+    struct job_spec spec = JOB_SPEC_INIT;
+    const char *key = body ? body : "";
+    char *copy;
+    int r;
+
+    if (d->spec_body && streq(d->spec_body, key))
+        return 0;
+    r = job_spec_parse(body, &spec);
+    if (r < 0)
+        return r;
+    copy = strdup(key);
+    if (!copy) {
+        job_spec_done(&spec);
+        return -ENOMEM;
+    }
+    free(d->spec_body);
+    job_spec_done(&d->spec);
+    d->spec_body = copy;
+    d->spec = spec;
+    return 0;
+}
+
 /* Gives the job to a worker: 0, -EAGAIN (no room), -ETIME (its deadline has passed), -ENOKEY (a
  * credential can't be used, as why says), or what is wrong with the job. */
 static int live_send(struct live_job *l, char why[CREDENTIAL_WHY_MAX]) {
     _cleanup_(access_done) struct access access = {0};
     _cleanup_free_ char *output = NULL;
-    _cleanup_(job_spec_done) struct job_spec spec = JOB_SPEC_INIT;
+    const struct job_spec *spec = &l->dispatch->spec;
     uint64_t now = now_usec(CLOCK_REALTIME);
     struct wire_job message;
-    int r = job_spec_parse(l->row->body, &spec);
+    int r = spec_read(l->dispatch, l->row->body);
 
-    if (r == 0 && spec.deadline > 0 && now >= spec.deadline)
+    if (r == 0 && spec->deadline > 0 && now >= spec->deadline)
         r = -ETIME;
     if (r == 0)
-        r = expand_output(l->row, &spec, &output);
+        r = expand_output(l->row, spec, &output);
     if (r < 0)
         return r;
     r = rates_host_take(l->dispatch->settings.rates, l->row->host, &l->host_bucket);
     if (r < 0)
         return r;
-    fill_message(l, &spec, output, now, &message);
-    r = access_fill(&access, &l->dispatch->settings.access, &spec, &message, why);
+    fill_message(l, spec, output, now, &message);
+    r = access_fill(&access, &l->dispatch->settings.access, spec, &message, why);
     if (r == 0)
         r = pool_start(l->dispatch->pool, &l->pool, l->row->host, &message);
     if (r < 0)

@@ -63,6 +63,8 @@ struct dispatch {
     sd_event_source *look;  /* timer: have those awaited come? */
     sd_event_source *retry; /* timer: ask the store again */
     bool store_failing;
+    char *spec_body;      /* of the job that was started last, "": none; NULL: there was none */
+    struct job_spec spec; /* what that says */
     struct discard *discards; /* by id: part files that workers were told to remove */
     bool discards_asked;      /* the store is listing more of them */
     bool discards_due;        /* it is to be asked again when these are done */
