@@ -53,7 +53,7 @@ fuzz() {
 
 step "clang: builds without warnings" "${make[@]}" "$jobs" FUZZ=1 CFLAGS=-Werror all fuzz-targets
 fuzz "${FUZZ_SECONDS:-4}"
-step "cppcheck: finds nothing" tests/lint/lint.sh quick
+step "cppcheck, gcc -fanalyzer: find nothing" tests/lint/lint.sh quick "${make[@]}"
 round "gcc"
 round "gcc with sanitizers" SANITIZE=1
 

@@ -16,7 +16,7 @@ export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=pri
 run_one() {
     local target=$1 log=$build/$1.log corpus=$build/corpus/$1 options rc
     mkdir -p "$corpus"
-    options=(-max_len=4096 -rss_limit_mb=1024 -timeout=20 -print_final_stats=1
+    options=(-max_len=8192 -rss_limit_mb=1024 -timeout=20 -print_final_stats=1
         -artifact_prefix="$build/crash-$target-")
     [ ! -e "$target.dict" ] || options+=(-dict="$target.dict")
     "$build/fuzz/fuzz_$target" "${options[@]}" -runs=0 "corpus/$target" >"$log" 2>&1 &&
