@@ -101,7 +101,7 @@ fuzz:
 	@$(MAKE) --no-print-directory -s FUZZ=1 fuzz-targets
 	@tests/fuzz/run.sh $(CURDIR)/.build-fuzz $(FUZZ_SECONDS)
 
-# Some minutes; make check has the quickest of the tools.
+# Some minutes; make check has all but clang-tidy.
 lint:
 	@tests/setup.sh lint
 	@tests/lint/lint.sh $(MAKE)

@@ -171,7 +171,7 @@ int row_job_read(sqlite3_stmt *st, const char *host, struct job **ret) {
     j->id = sqlite3_column_int64(st, 0);
     j->state = (enum job_state)sqlite3_column_int(st, 1);
     if (j->state < 0 || j->state >= JOB_STATE_MAX_)
-        return -EUCLEAN; // cppcheck-suppress memleak ; _cleanup_
+        return -EUCLEAN;
     if (j->state == JOB_STAGED)
         j->state = JOB_QUEUED;
     j->batch = sqlite3_column_int64(st, 2);

@@ -2,6 +2,8 @@
 # run.sh BUILD SECONDS [TARGET...] - runs fuzz targets, all unless some are named, two at a time: first
 # the inputs in tests/fuzz/corpus, then made-up ones for so many seconds.
 #
+# FUZZ_SEED makes up the same inputs each time, as far as the time allows.
+#
 # Prints a line for each target and, last, how many held. New inputs are kept in BUILD/corpus/TARGET and
 # tried first the next time; an input that something is wrong with is left in BUILD/crash-TARGET-*.
 # Its exit status is 1 when there is one.
@@ -16,7 +18,7 @@ export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=pri
 run_one() {
     local target=$1 log=$build/$1.log corpus=$build/corpus/$1 options rc
     mkdir -p "$corpus"
-    options=(-max_len=4096 -rss_limit_mb=1024 -timeout=20 -print_final_stats=1
+    options=(-max_len=8192 -rss_limit_mb=1024 -timeout=20 -print_final_stats=1 -seed="${FUZZ_SEED:-0}"
         -artifact_prefix="$build/crash-$target-")
     [ ! -e "$target.dict" ] || options+=(-dict="$target.dict")
     "$build/fuzz/fuzz_$target" "${options[@]}" -runs=0 "corpus/$target" >"$log" 2>&1 &&
