@@ -5,6 +5,8 @@
 # make bench-queue     measure the queue with up to BENCH_JOBS=10000000 jobs (BENCH_DIR=: where, some GB)
 # make install         DESTDIR= prefix=/usr/local sysconfdir=/etc
 # make SANITIZE=1 ...  with AddressSanitizer and UndefinedBehaviorSanitizer, into .build-sanitize/
+# make FAULTS=1 ...    with places to be killed at (common/fault.h), into .build-faults/
+# make crash-soak      be killed at each of them, 20 times
 # make CC=clang ...    with another compiler (make clean first)
 
 prefix ?= /usr/local
@@ -13,12 +15,14 @@ DESTDIR ?=
 
 CC ?= gcc
 PYTHON ?= /usr/bin/python3
-BUILD := .build$(if $(SANITIZE),-sanitize)
+BUILD := .build$(if $(SANITIZE),-sanitize)$(if $(FAULTS),-faults)
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes
 HARDENING := -fstack-protector-strong -fPIE -D_GLIBCXX_ASSERTIONS
 ifdef SANITIZE
 MODE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+else ifdef FAULTS
+MODE := -O0 -DFAULTS
 else
 MODE := -O2 -g -D_FORTIFY_SOURCE=2
 endif
@@ -43,7 +47,7 @@ CLIENT_LIBS := -ljansson -lm
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all unit-tests check test demo bench bench-quick bench-queue install clean
+.PHONY: all unit-tests faults check test crash-soak demo bench bench-quick bench-queue install clean
 
 all: $(programs)
 	@:
@@ -78,14 +82,23 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/worker.a $(BUILD)/lib.a
 
 unit-tests: $(unit_tests)
 
+# The programs that test_crash_matrix.py kills; not where there are sanitizers.
+faults:
+	@$(if $(SANITIZE),:,$(MAKE) --no-print-directory FAULTS=1 all)
+
 # All tests, once plain and once under the sanitizers.
 check:
 	@tests/setup.sh check
 	@tests/check.sh $(MAKE)
 
 # One round of them; check.sh adds the rounds up.
-test: all unit-tests
+test: all unit-tests faults
 	@PYTHON=$(PYTHON) DLD_BUILD=$(CURDIR)/$(BUILD) DLD_SANITIZE=$(SANITIZE) tests/run.sh $(unit_tests)
+
+crash-soak:
+	@tests/setup.sh check
+	@$(MAKE) --no-print-directory all faults
+	@DLD_BUILD=$(CURDIR)/.build-faults $(PYTHON) tests/soak/crash_matrix.py
 
 demo:
 	@tests/setup.sh demo
@@ -132,6 +145,6 @@ install: all
 	sed -i 's|/usr/bin/|$(prefix)/bin/|' $(DESTDIR)$(prefix)/lib/systemd/*/dld.service
 
 clean:
-	rm -rf .build .build-sanitize .build-clang
+	rm -rf .build .build-sanitize .build-faults .build-clang
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

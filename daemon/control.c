@@ -9,6 +9,7 @@
 
 #include <utlist.h>
 
+#include "common/fault.h"
 #include "common/jsonl.h"
 #include "common/log.h"
 
@@ -361,7 +362,9 @@ static bool client_write(struct client *c) {
     if (buf_error(&c->out))
         return false;
     while (buf_size(&c->out) > 0) {
+        fault_point(answer_due);
         ssize_t n = send(c->fd, buf_head(&c->out), buf_size(&c->out), MSG_NOSIGNAL | MSG_DONTWAIT);
+        fault_point(answer_sent);
 
         if (n < 0 && errno == EAGAIN)
             break;

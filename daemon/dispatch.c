@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "common/fault.h"
 #include "daemon/dispatch_live.h"
 
 /* Sleeps until a job may start for no other reason than that time went by. */
@@ -66,6 +67,7 @@ void dispatch_on_fetched(void *userdata, struct pool_job *job) {
     static const struct live_says fine = {.says = SCHED_SAYS_FINE};
 
     (void)userdata;
+    fault_point(fetched_received);
     live_leave_sched(live_of(job, pool), &fine);
 }
 
@@ -74,6 +76,7 @@ void dispatch_on_checkpoint(void *userdata, struct pool_job *job, const struct w
     struct dispatch *d = userdata;
     struct job_kept copy = {.total = -1};
 
+    fault_point(checkpoint_received);
     /* Without memory for it the next one has to do. */
     if (attempt_keep(&l->row->kept, kept) == 0 && attempt_keep(&copy, kept) == 0 &&
         store_checkpoint(d->store, l->id, &copy) < 0)
@@ -118,6 +121,7 @@ void dispatch_on_result(void *userdata, struct pool_job *job, const struct wire_
         .error = result->error,
     };
 
+    fault_point(result_received);
     live_leave_sched(l, &says);
     if (result->outcome == OUTCOME_RELEASED ||
         (result->outcome == OUTCOME_CANCELLED && l->wish != WISH_CANCEL)) {
@@ -139,6 +143,7 @@ void dispatch_on_lost(void *userdata, struct pool_job *job, bool to_blame) {
     struct live_job *l = live_of(job, pool);
     struct dispatch *d = userdata;
 
+    fault_point(worker_lost);
     live_leave_sched(l, &nothing);
     live_suspect(l);
     l->row->kept.leftover = true; /* if nothing durable is known of it */

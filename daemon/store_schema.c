@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "common/fault.h"
 #include "common/util.h"
 
 /* The partial indexes and the statements name these states by number. */
@@ -201,6 +202,7 @@ static int migrate(sqlite3 *sqlite, int64_t version) {
     if (sqlite3_exec(sqlite, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(sqlite, migrations[version], NULL, NULL, NULL) != SQLITE_OK)
         return -EIO;
+    fault_point(schema_made);
     snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %lld; COMMIT",
              SCHEMA_APPLICATION_ID, (long long)version + 1);
     return sqlite3_exec(sqlite, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : -EIO;

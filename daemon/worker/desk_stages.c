@@ -5,6 +5,7 @@
 #include <utlist.h>
 
 #include "common/exitcode.h"
+#include "common/fault.h"
 #include "daemon/worker/desk_part.h"
 #include "daemon/worker/target.h"
 
@@ -28,12 +29,14 @@ static void part_forget(struct desk *d, struct task *t) {
     t->kept.offset = 0;
     if (path_is_safe(t->job.output))
         part_remove(d, t->job.id, t->job.output);
+    fault_point(part_forgotten);
 }
 
 void task_report(struct desk *d, struct task *t, enum wire_outcome outcome) {
     char path[OUTPUT_MAX_BYTES + 1];
     struct wire_result result;
 
+    fault_point(result_due);
     if (outcome == OUTCOME_CANCELLED || outcome == OUTCOME_DONE ||
         (outcome == OUTCOME_FAILED && !t->failure.transient))
         part_forget(d, t);
@@ -41,6 +44,7 @@ void task_report(struct desk *d, struct task *t, enum wire_outcome outcome) {
         target_path(t, path);
     task_result(t, outcome, path, &result);
     link_send_result(d->link, &result);
+    fault_point(result_queued);
     HASH_DEL(d->tasks, t);
     task_free(t);
 }
@@ -93,6 +97,7 @@ static void task_tell_fetched(struct desk *d, struct task *t) {
     if (!t->fetched)
         link_send_fetched(d->link, t->job.id);
     t->fetched = true;
+    fault_point(fetched_queued);
 }
 
 /* Without syncing there is nothing to wait for, unless the file has to be read. */
@@ -152,6 +157,7 @@ static void task_keep(struct desk *d, struct task *t, enum wire_outcome outcome)
 static void send_kept(struct desk *d, const struct task *t, const struct wire_kept *kept) {
     struct wire_checkpoint checkpoint = {.id = t->job.id, .kept = *kept};
 
+    fault_point(checkpoint_due);
     link_send_checkpoint(d->link, &checkpoint);
 }
 

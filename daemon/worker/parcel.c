@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/util.h"
 #include "daemon/worker/place.h"
 
@@ -19,9 +20,13 @@ void parcel_discard(struct parcel *p) {
 }
 
 void parcel_place(struct parcel *p) {
-    int r = p->unnamed ? place_unnamed(p->dir->fd, p->fd, p->part, p->name, p->conflict, p->placed)
+    int r;
+
+    fault_point(name_due);
+    r = p->unnamed ? place_unnamed(p->dir->fd, p->fd, p->part, p->name, p->conflict, p->placed)
                        : place_file(p->dir->fd, p->part, p->name, p->conflict, p->placed);
 
+    fault_point(name_given);
     p->error = r < 0 ? r : 0;
     p->skipped = r > 0;
     if (r != 0)

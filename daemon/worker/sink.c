@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/util.h"
 #include "daemon/worker/owner.h"
@@ -99,6 +100,7 @@ static int sink_open(struct sink *s) {
     }
     if (r < 0)
         s->dir = dir_unref(s->dir);
+    fault_point(part_opened);
     return r;
 }
 
@@ -115,6 +117,7 @@ static int part_reopen(struct sink *s, uint64_t offset, uint64_t mark) {
         return -ESTALE;
     if (ftruncate(s->fd, (off_t)offset) < 0 || lseek(s->fd, (off_t)offset, SEEK_SET) < 0)
         return -errno;
+    fault_point(part_reopened);
     s->size = offset;
     s->dev = st.st_dev;
     return 0;
@@ -145,7 +148,9 @@ int sink_restart(struct sink *s) {
 /* Counts in *size what was written, also before an error. */
 static int write_all(int fd, const char *p, size_t n, uint64_t *size) {
     while (n > 0) {
+        fault_point(write_due);
         ssize_t written = write(fd, p, n);
+        fault_point(write_done);
 
         if (written < 0 && errno == EINTR)
             continue;
@@ -218,6 +223,7 @@ static int sink_mark(const struct sink *s, unsigned http_status) {
     static bool told;
     int r = owner_mark(s->fd, s->settings->store_id, s->job, http_status);
 
+    fault_point(part_marked);
     if (r == -ENOTSUP || r == -EPERM || r == -ENOSYS) {
         if (!told)
             log_notice(
