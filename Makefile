@@ -82,9 +82,14 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/worker.a $(BUILD)/lib.a
 
 unit-tests: $(unit_tests)
 
-# The programs that test_crash_matrix.py kills; not where there are sanitizers.
-faults:
+# The programs that test_crash_matrix.py kills, and what test_faulty_calls.py loads into others; not where there are
+# sanitizers.
+faults: $(if $(SANITIZE),,$(BUILD)/faulty_calls.so)
 	@$(if $(SANITIZE),:,$(MAKE) --no-print-directory FAULTS=1 all)
+
+$(BUILD)/faulty_calls.so: tests/system/faulty_calls.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE $(WARNINGS) -O1 $(CFLAGS) -shared -fPIC -o $@ $< -ldl
 
 # All tests, once plain and once under the sanitizers.
 check:

@@ -150,11 +150,17 @@ void round_publish(struct parcel *list, const struct dirs *dirs, unsigned number
     }
     DL_FOREACH(list, p) {
         if (is_going(p))
-            parcel_place(p);
+            parcel_name(p);
     }
     if (number != 0) {
         fault_point(directories_due);
         sync_dirs(list, dirs, number);
         fault_point(directories_synced);
+    }
+    DL_FOREACH(list, p) {
+        if (p->work == PARCEL_PUBLISH && p->fd >= 0 && p->error < 0)
+            parcel_unname(p);
+        else if (p->work == PARCEL_PUBLISH)
+            p->fd = close_fd(p->fd);
     }
 }

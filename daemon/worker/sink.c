@@ -279,7 +279,7 @@ void sink_leave(struct sink *s) {
 
 void sink_discard(struct sink *s) {
     if (s->fd >= 0 && !s->unnamed)
-        unlinkat(s->dir->fd, s->part, 0);
+        part_unlink(s->dir, s->part);
     if (s->unnamed)
         s->size = 0; /* there is nothing left to go on with */
     s->unnamed = false;

@@ -62,10 +62,8 @@ class Story:
 
     def __init__(self, daemon, bad, name="", copies=1):
         self.daemon, self.bad, self.name, self.copies = daemon, bad, name, copies
-        daemon.program = PROGRAM
         daemon.settings |= SETTINGS
-        self.faults = Faults(daemon.base / "faults")
-        daemon.env["FAULT_POINTS"] = str(self.faults.path)
+        self.arm()
         self.deaths = 0  # of the master
         self.look = lambda: None  # is called again and again
         self.bodies = {}  # {output: what it may hold}
@@ -75,6 +73,11 @@ class Story:
         self.old = {f"old{n}": f"what was there before, {n}".encode() for n in range(4)}
         for name, body in self.old.items():
             (daemon.root / name).write_bytes(body)
+
+    def arm(self):
+        self.daemon.program = PROGRAM
+        self.faults = Faults(self.daemon.base / "faults")
+        self.daemon.env["FAULT_POINTS"] = str(self.faults.path)
 
     # ---- jobs ----
 
@@ -125,13 +128,17 @@ class Story:
     def is_up(self):
         return self.daemon.running and self.daemon.notify.seen("READY=1")
 
+    def ended(self, code):
+        """dld is no more, without being told so."""
+        assert code == -signal.SIGKILL, self.daemon.stderr
+        self.deaths += 1
+
     def up(self):
         """Sees to it that dld runs and is ready."""
         while not self.is_up():
             if not self.daemon.running:
                 if self.daemon.process:
-                    assert self.daemon.wait_exit() == -signal.SIGKILL, self.daemon.stderr
-                    self.deaths += 1
+                    self.ended(self.daemon.wait_exit())
                     self.check_names()
                 self.daemon.spawn()
             wait_for(lambda: self.is_up() or not self.daemon.running, 20, "READY=1 or an end")
@@ -149,7 +156,7 @@ class Story:
 
     def wait(self, condition, what):
         """Waits until condition(jobs) holds for those in the store, whatever happens to dld meanwhile."""
-        return wait_for(lambda: condition(self.all_jobs()), 15, what)
+        return wait_for(lambda: condition(self.all_jobs()), 60, what)
 
     def all_jobs(self):
         jobs, after = [], 0
@@ -167,9 +174,8 @@ class Story:
         self.up()
         self.daemon.process.terminate()
         code = self.daemon.wait_exit()
-        assert code in (0, -signal.SIGKILL), self.daemon.stderr
         if code != 0:
-            self.deaths += 1
+            self.ended(code)
         self.check_names()
         wait_for(self.daemon.has_no_processes, what="workers to go away")
         self.daemon.process = None
