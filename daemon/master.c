@@ -472,6 +472,8 @@ int master_run(const struct config *config) {
             log_notice(
                 "fsync = never: files may be lost in a power cut though their jobs are done");
         r = sd_event_loop(m.event);
+        if (r < 0 && !m.failed)
+            log_error("dld can't go on: %s", strerror(-r));
     }
     master_done(&m);
     return r;
