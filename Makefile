@@ -80,6 +80,11 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/worker.a $(BUILD)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(WORKER_LIBS) $(MASTER_LIBS)
 
+# This one puts functions of its own in the place of those that allocate memory.
+comma := ,
+$(BUILD)/unit/test_allocation: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc reallocarray strdup strndup \
+	free vasprintf asprintf __vasprintf_chk __asprintf_chk)
+
 unit-tests: $(unit_tests)
 
 # The programs that test_crash_matrix.py kills, and what test_faulty_calls.py loads into others; not where there are

@@ -12,6 +12,7 @@
 #include "common/fault.h"
 #include "common/jsonl.h"
 #include "common/log.h"
+#include "daemon/json_load.h"
 
 #define MAX_CLIENTS 1024
 #define MAX_REQUESTS 32                /* of one client under way: then it isn't read from */
@@ -298,7 +299,11 @@ static void handle_line(struct client *c, const char *line, size_t len) {
 
     if (strspn(line, " \t") == len)
         return;
-    message = json_loadb(line, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    message = json_load_all(line, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (!message && errno == ENOMEM) {
+        client_break(c, RPC_BUSY, "the daemon is out of memory; try again later");
+        return;
+    }
     if (!message) {
         char text[JSON_ERROR_TEXT_LENGTH + 64];
 
