@@ -8,6 +8,8 @@
 # make soak            30 minutes (SOAK_MINUTES=) of jobs, errors and kills, then a recount (SOAK_DIR=: where, some GB)
 # make install         DESTDIR= prefix=/usr/local sysconfdir=/etc
 # make SANITIZE=1 ...  with AddressSanitizer and UndefinedBehaviorSanitizer, into .build-sanitize/
+# make FAULTS=1 ...    with places to be killed at (common/fault.h), into .build-faults/
+# make crash-soak      be killed at each of them, 20 times
 # make CC=clang ...    with another compiler (make clean first)
 
 prefix ?= /usr/local
@@ -16,7 +18,7 @@ DESTDIR ?=
 
 CC ?= gcc
 PYTHON ?= /usr/bin/python3
-BUILD := .build$(if $(SANITIZE),-sanitize)$(if $(FUZZ),-fuzz)
+BUILD := .build$(if $(SANITIZE),-sanitize)$(if $(FUZZ),-fuzz)$(if $(FAULTS),-faults)
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes
 HARDENING := -fstack-protector-strong -fPIE -D_GLIBCXX_ASSERTIONS
@@ -25,6 +27,8 @@ MODE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno
 else ifdef FUZZ
 CC := clang
 MODE := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+else ifdef FAULTS
+MODE := -O0 -DFAULTS
 else
 MODE := -O2 -g -D_FORTIFY_SOURCE=2
 endif
@@ -49,7 +53,7 @@ CLIENT_LIBS := -ljansson -lm
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all unit-tests fuzz-targets fuzz lint check test demo bench bench-quick bench-queue soak install clean
+.PHONY: all unit-tests faults fuzz-targets fuzz lint check test crash-soak demo bench bench-quick bench-queue soak install clean
 
 all: $(programs)
 	@:
@@ -82,7 +86,21 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/worker.a $(BUILD)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(WORKER_LIBS) $(MASTER_LIBS)
 
+# This one puts functions of its own in the place of those that allocate memory.
+comma := ,
+$(BUILD)/unit/test_allocation: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc reallocarray strdup strndup \
+	free vasprintf asprintf __vasprintf_chk __asprintf_chk)
+
 unit-tests: $(unit_tests)
+
+# The programs that test_crash_matrix.py kills, and what test_faulty_calls.py loads into others; not where there are
+# sanitizers.
+faults: $(if $(SANITIZE),,$(BUILD)/faulty_calls.so)
+	@$(if $(SANITIZE),:,$(MAKE) --no-print-directory FAULTS=1 all)
+
+$(BUILD)/faulty_calls.so: tests/system/faulty_calls.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE $(WARNINGS) -O1 $(CFLAGS) -shared -fPIC -o $@ $< -ldl
 
 # Built by clang, with FUZZ=1.
 fuzz_targets := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -112,8 +130,13 @@ check:
 	@tests/check.sh $(MAKE)
 
 # One round of them; check.sh adds the rounds up.
-test: all unit-tests
+test: all unit-tests faults
 	@PYTHON=$(PYTHON) DLD_BUILD=$(CURDIR)/$(BUILD) DLD_SANITIZE=$(SANITIZE) tests/run.sh $(unit_tests)
+
+crash-soak:
+	@tests/setup.sh check
+	@$(MAKE) --no-print-directory all faults
+	@DLD_BUILD=$(CURDIR)/.build-faults $(PYTHON) tests/soak/crash_matrix.py
 
 demo:
 	@tests/setup.sh demo
@@ -166,6 +189,6 @@ install: all
 	sed -i 's|/usr/bin/|$(prefix)/bin/|' $(DESTDIR)$(prefix)/lib/systemd/*/dld.service
 
 clean:
-	rm -rf .build .build-sanitize .build-fuzz .build-lint
+	rm -rf .build .build-*
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

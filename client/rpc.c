@@ -86,6 +86,7 @@ static void rpc_flush(struct rpc *r) {
             return;
         } else if (errno != EINTR) {
             r->deaf = true;
+            shutdown(r->fd, SHUT_WR); /* else both sides might wait for each other for ever */
             buf_clear(&r->out);
         }
     }

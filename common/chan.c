@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "common/fault.h"
+
 /* Received before other sources get their turn: a busy peer must not starve the loop. */
 #define PACKETS_PER_TURN 16
 
@@ -52,7 +54,9 @@ static size_t packet_size(const struct chan *c) {
 static int chan_send(struct chan *c) {
     while (buf_size(&c->out) > 0) {
         size_t n = packet_size(c);
+        fault_point(packet_due);
         ssize_t sent = send(c->fd, buf_head(&c->out), n, MSG_NOSIGNAL | MSG_DONTWAIT);
+        fault_point(packet_sent);
 
         if (sent < 0 && errno == EINTR)
             continue;

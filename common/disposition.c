@@ -1,6 +1,7 @@
 #include "common/disposition.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -172,7 +173,7 @@ static char *choose(const struct given *plain, const struct given *extended, cha
     if (extended->seen && decode_extended(extended->bytes, extended->n, decoded, &n)) {
         char *name = last_component(decoded, n);
 
-        if (name)
+        if (name || errno == ENOMEM)
             return name;
     }
     if (!plain->seen)
@@ -186,6 +187,7 @@ char *disposition_name(const char *value) {
     struct given plain = {0}, extended = {0};
     const char *p;
 
+    errno = 0;
     if (strlen(value) >= VALUE_MAX)
         return NULL;
     room = malloc(4 * VALUE_MAX);

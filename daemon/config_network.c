@@ -81,11 +81,14 @@ static bool has_port(const char *host) {
     return colon && colon + 1 < end;
 }
 
+const char config_proxy_no_memory[] = "can't be checked, for want of memory";
+
 const char *config_proxy_complaint(const char *value) {
     const char *authority = proxy_authority(value), *at, *wrong = NULL;
     _cleanup_free_ char *text = NULL;
     struct url url;
     size_t column;
+    int r;
 
     if (!authority)
         return "is none";
@@ -94,10 +97,11 @@ const char *config_proxy_complaint(const char *value) {
     at = memchr(authority, '@', strcspn(authority, "/?#"));
     if (asprintf(&text, "http://%s", at ? at + 1 : authority) < 0) {
         text = NULL;
-        return "is too long";
+        return config_proxy_no_memory;
     }
-    if (url_parse(text, &url, &wrong, &column) < 0)
-        return "has no host that can be used";
+    r = url_parse(text, &url, &wrong, &column);
+    if (r < 0)
+        return r == -ENOMEM ? config_proxy_no_memory : "has no host that can be used";
     if (!streq(url.path, "/"))
         wrong = "has a path, and a proxy has none";
     else if (strchr(text, '#') || !has_port(text + strlen("http://")))

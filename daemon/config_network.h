@@ -20,4 +20,7 @@ int config_network_check(enum config_type type, const char *value, struct buf *w
  * may stand before the host; libcurl reads them. */
 const char *config_proxy_complaint(const char *url);
 
+/* That complaint when out of memory. */
+extern const char config_proxy_no_memory[];
+
 #endif

@@ -9,9 +9,11 @@
 
 #include <utlist.h>
 
+#include "common/fault.h"
 #include "common/jsonl.h"
 #include "common/log.h"
 #include "daemon/control_refuse.h"
+#include "daemon/json_load.h"
 
 #define MAX_CLIENTS 1024
 #define MAX_CLIENTS_OF_UID 768          /* but for root's: some are left to others */
@@ -296,8 +298,8 @@ static void handle_line(struct client *c, const char *line, size_t len) {
 
     if (strspn(line, " \t") == len)
         return;
-    message = json_loadb(line, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
-    if (!message && json_error_code(&error) == json_error_out_of_memory) {
+    message = json_load_all(line, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (!message && errno == ENOMEM) {
         client_break(c, RPC_BUSY, "the daemon is out of memory; try again later");
         return;
     }
@@ -366,7 +368,9 @@ static bool client_write(struct client *c) {
     if (buf_error(&c->out))
         return false;
     while (buf_size(&c->out) > 0) {
+        fault_point(answer_due);
         ssize_t n = send(c->fd, buf_head(&c->out), buf_size(&c->out), MSG_NOSIGNAL | MSG_DONTWAIT);
+        fault_point(answer_sent);
 
         if (n < 0 && errno == EAGAIN)
             break;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "common/fault.h"
 #include "common/log.h"
 #include "daemon/dispatch_live.h"
 
@@ -68,6 +69,7 @@ void dispatch_on_fetched(void *userdata, struct pool_job *job) {
     static const struct live_says fine = {.says = SCHED_SAYS_FINE};
 
     (void)userdata;
+    fault_point(fetched_received);
     live_leave_sched(live_of(job, pool), &fine);
 }
 
@@ -76,6 +78,7 @@ void dispatch_on_checkpoint(void *userdata, struct pool_job *job, const struct w
     struct dispatch *d = userdata;
     struct job_kept copy = {.total = -1};
 
+    fault_point(checkpoint_received);
     /* Without memory for it the next one has to do. */
     if (attempt_keep(&l->row->kept, kept) == 0 && attempt_keep(&copy, kept) == 0 &&
         store_checkpoint(d->store, l->id, &copy) < 0)
@@ -124,6 +127,7 @@ void dispatch_on_result(void *userdata, struct pool_job *job, const struct wire_
         .error = result->error,
     };
 
+    fault_point(result_received);
     live_leave_sched(l, &says);
     if (result->outcome == OUTCOME_RELEASED ||
         (result->outcome == OUTCOME_CANCELLED && l->wish != WISH_CANCEL)) {
@@ -159,6 +163,7 @@ void dispatch_on_lost(void *userdata, struct pool_job *job, bool to_blame) {
     struct live_job *l = live_of(job, pool);
     struct dispatch *d = userdata;
 
+    fault_point(worker_lost);
     live_leave_sched(l, &nothing);
     live_suspect(l);
     l->row->kept.leftover = true; /* if nothing durable is known of it */

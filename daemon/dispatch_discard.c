@@ -1,3 +1,4 @@
+#include "common/fault.h"
 #include "daemon/dispatch_live.h"
 
 #include <errno.h>
@@ -86,6 +87,7 @@ void dispatch_on_discarded(void *userdata, int64_t id) {
     HASH_FIND(hh, d->discards, &id, sizeof(id), x);
     if (!x)
         return;
+    fault_point(discarded_received);
     if (store_leftover_put(d->store, id, false) < 0)
         d->discards_due = true;
     discard_end(d, x);

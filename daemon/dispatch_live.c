@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "common/fault.h"
+
 struct live_job *live_find(const struct dispatch *d, int64_t id) {
     struct live_job *l;
 
@@ -228,7 +230,10 @@ bool live_start(struct live_job *l) {
     static const struct live_says nothing = {.says = SCHED_SAYS_NOTHING};
     struct dispatch *d = l->dispatch;
     char why[CREDENTIAL_WHY_MAX];
-    int r = live_send(l, why);
+    int r;
+
+    fault_point(start_due);
+    r = live_send(l, why);
 
     if (r == -EAGAIN || r == -EBUSY || r == -ENOMEM) {
         sched_unstart(d->sched, &l->sched);

@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <errno.h>
 #include <string.h>
 
 #include "common/text.h"
@@ -99,6 +100,8 @@ int job_proxy_read(const json_t *proxy, const char *place, const char **ret,
         complaint = "holds a user; proxy_auth names a credential for that";
     else if (!streq(s, "none"))
         complaint = config_proxy_complaint(s);
+    if (complaint == config_proxy_no_memory)
+        return -ENOMEM;
     if (complaint)
         return job_refuse(err, place, NULL,
                           "the URL of the proxy %s; write http://HOST:PORT, https://HOST:PORT or "

@@ -185,8 +185,10 @@ static int make_new(const struct job_values *v, struct url *url, const struct bu
     };
     if (v->text[KEY_TAG]) {
         ret->tag = strdup(v->text[KEY_TAG]);
-        if (!ret->tag)
+        if (!ret->tag) {
+            job_new_done(ret);
             return -ENOMEM;
+        }
     }
     if (v->deadline_msec > 0) /* that it can't be met is said when it has passed, not later */
         ret->not_before = MIN(ret->not_before, v->deadline_msec * USEC_PER_MSEC);

@@ -5,6 +5,7 @@
 
 #include "common/url.h"
 #include "common/util.h"
+#include "daemon/json_load.h"
 
 static void json_int_or_null(struct buf *b, const char *key, int64_t n, bool known) {
     if (known)
@@ -19,10 +20,13 @@ static void put_output_expected(struct buf *b, const struct job *j, const json_t
     _cleanup_free_ char *path = NULL;
     const char *why, *first = json_string_value(json_array_get(json_object_get(body, "urls"), 0));
     size_t column;
+    int r = url_parse(first ? first : j->url, &url, &why, &column);
 
-    if (url_parse(first ? first : j->url, &url, &why, &column) == 0)
-        output_expand(json_string_value(json_object_get(body, "output")), &url, j->id, j->index,
-                      &path);
+    if (r == 0)
+        r = output_expand(json_string_value(json_object_get(body, "output")), &url, j->id,
+                          j->index, &path);
+    if (r == -ENOMEM && b->error == 0)
+        b->error = r;
     json_str(b, "output", path);
 }
 
@@ -85,12 +89,16 @@ static void put_body(struct buf *b, const json_t *body) {
 void job_to_json(struct buf *b, const char *key, const struct job *j,
                  const struct job_progress *progress) {
     const struct job_result *r = &j->result;
-    json_auto_t *body = j->body ? json_loads(j->body, 0, NULL) : NULL;
-    const json_t *asked_size = json_object_get(body, "size");
+    json_auto_t *body = NULL;
+    const json_t *asked_size;
     bool done = j->state == JOB_DONE;
     uint64_t bytes = progress ? progress->bytes : r->bytes;
     int64_t size = progress ? progress->total : r->size;
 
+    if (j->body && !(body = json_load_all(j->body, strlen(j->body), 0, NULL)) && errno == ENOMEM &&
+        b->error == 0)
+        b->error = -ENOMEM;
+    asked_size = json_object_get(body, "size");
     if (size < 0 && asked_size)
         size = json_integer_value(asked_size);
     json_begin(b, key, '{');

@@ -6,6 +6,7 @@
 
 #include "common/util.h"
 #include "daemon/job_keys.h"
+#include "daemon/json_load.h"
 
 static int copy_text(char **ret, const char *s) {
     if (!s)
@@ -106,10 +107,12 @@ int job_spec_parse(const char *body, struct job_spec *ret) {
     int r;
 
     if (body) {
-        root = json_loads(body, JSON_REJECT_DUPLICATES, NULL);
-        if (!json_is_object(root) || job_keys_read(root, "", &v, &err) < 0 ||
-            job_key_given(&v, KEY_URL))
-            return -EBADMSG;
+        root = json_load_all(body, strlen(body), JSON_REJECT_DUPLICATES, NULL);
+        if (!root && errno == ENOMEM)
+            return -ENOMEM;
+        r = json_is_object(root) ? job_keys_read(root, "", &v, &err) : -EBADMSG;
+        if (r < 0 || job_key_given(&v, KEY_URL))
+            return r == -ENOMEM ? r : -EBADMSG;
     }
     r = copy_values(&v, &spec);
     if (r < 0)

@@ -9,6 +9,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/log.h"
 #include "daemon/config_keys.h"
 #include "daemon/master_part.h"
@@ -62,6 +63,7 @@ static void on_job_moved(void *userdata) {
 static void on_drained(void *userdata, int error, const struct store_batch *batch);
 
 static void drained(struct master *m) {
+    fault_point(stop_drained);
     store_settled(m->store);
     sd_event_exit(m->event, m->failed ? -EIO : 0);
 }
@@ -125,6 +127,7 @@ static void master_stop(struct master *m) {
     control_stop(m->control);
     dispatch_stop(m->dispatch);
     pool_stop(m->pool, m->config->master.stop_grace);
+    fault_point(stop_begun);
 }
 
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
@@ -190,6 +193,7 @@ static int open_store(struct master *m) {
 
     if (r < 0)
         log_error("%s", why ? why : strerror(-r));
+    fault_point(store_opened);
     return r;
 }
 
@@ -263,6 +267,7 @@ static int start_pool(struct master *m) {
             "the program dld-worker is not there: it belongs beside dld, or in ../libexec/dld");
     else if (r < 0)
         log_error("workers can't be started: %s", strerror(-r));
+    fault_point(workers_started);
     return r;
 }
 
@@ -376,6 +381,7 @@ static int start_control(struct master *m) {
     r = control_new(&m->control, m->event, fd, &settings);
     if (r < 0)
         log_error("the control socket can't be served: %s", strerror(-r));
+    fault_point(control_opened);
     return r;
 }
 
@@ -390,6 +396,7 @@ static int open_directories(struct master *m) {
     r = state_dir_lock(c->state_dir, &m->lock);
     if (r < 0)
         return r;
+    fault_point(state_locked);
     r = make_directories(c->output.root, c->output.dir_mode);
     if (r == 0) {
         m->root_fd = open(c->output.root, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -498,6 +505,8 @@ int master_run(struct config *config, int argc, char **argv) {
             log_notice(
                 "fsync = never: files may be lost in a power cut though their jobs are done");
         r = sd_event_loop(m.event);
+        if (r < 0 && !m.failed)
+            log_error("dld can't go on: %s", strerror(-r));
     }
     master_done(&m);
     return r;

@@ -1,3 +1,4 @@
+#include "common/fault.h"
 #include "daemon/methods.h"
 
 #include <errno.h>
@@ -34,6 +35,7 @@ static void on_submitted(void *userdata, int error, const struct store_batch *ba
         free(s);
         return;
     }
+    fault_point(submit_committed);
     if (s->watch && s->last)
         watches_follow(s->methods->watches, request_client(s->request), batch, s->brief);
     b = request_reply(s->request);
@@ -160,6 +162,7 @@ void method_submit(struct request *request, const json_t *params, void *userdata
     }
     s.last = chunk->last;
     *copy = s;
+    fault_point(submit_received);
     chunk->uid = request_uid(request);
     chunk->max_unended = chunk->uid == 0 ? 0 : s.methods->quota;
     chunk->created = now_usec(CLOCK_REALTIME);

@@ -9,6 +9,7 @@
 #include <uthash.h>
 #include <utlist.h>
 
+#include "common/fault.h"
 #include "common/log.h"
 #include "daemon/pool_watch.h"
 #include "daemon/spawn.h"
@@ -308,6 +309,7 @@ int pool_start(struct pool *p, struct pool_job *job, const char *host,
     w->n_slots_used++;
     affinity_note(w, hash);
     watch_on(p);
+    fault_point(start_queued);
     return 0;
 }
 
@@ -317,6 +319,7 @@ void pool_cancel(struct pool *p, struct pool_job *job) {
         worker_kill(job->worker);
     else
         chan_queued(job->worker->chan);
+    fault_point(cancel_queued);
 }
 
 int pool_discard(struct pool *p, const struct wire_discard *message, unsigned *ret_worker) {
@@ -336,6 +339,7 @@ int pool_discard(struct pool *p, const struct wire_discard *message, unsigned *r
         return r;
     chan_queued(best->chan);
     *ret_worker = best->number;
+    fault_point(discard_queued);
     return 0;
 }
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/util.h"
 #include "daemon/store_chores.h"
@@ -451,6 +452,7 @@ struct store *store_close(struct store *s) {
     free(s->done.ready);
     if (s->settled)
         (void)db_settle(s->db); /* else there is a doubt too many */
+    fault_point(store_settled);
     db_close(s->db);
     close_fd(s->done_fd);
     pthread_cond_destroy(&s->wake);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "common/fault.h"
 #include "common/util.h"
 #include "daemon/store.h"
 #include "daemon/store_batch.h"
@@ -175,6 +176,7 @@ static int change_run(struct db *db, struct request *r) {
             q->ids[q->n++] = found.found[i].id;
     }
     q->next = found.next;
+    fault_point(change_made);
     return 0;
 }
 
@@ -190,6 +192,7 @@ static void change_clear(struct request *r) {
 static void change_deliver(struct request *r) {
     struct change *q = (struct change *)r;
 
+    fault_point(change_committed);
     q->fn(q->userdata, r->error, q->ids, q->n, &q->next);
 }
 

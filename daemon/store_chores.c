@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "common/fault.h"
 #include "common/util.h"
 #include "daemon/store_batch.h"
 #include "daemon/store_history.h"
@@ -53,6 +54,7 @@ static int due_step(struct db *db, uint64_t now, uint64_t *next) {
         r = row_moved(db, move, JOB_WAITING, JOB_QUEUED);
         if (r < 0)
             return r;
+        fault_point(waiting_due);
     }
     if (r >= 0)
         r = db_step(db, first);
@@ -126,6 +128,7 @@ static int release_step(struct db *db, uint64_t now, uint64_t *next) {
         r = release_rows(db, st);
         if (r < 0)
             return r;
+        fault_point(batch_released);
     } else
         b.phase = BATCH_VISIBLE;
     b.touched = now; /* the next step is another batch's */

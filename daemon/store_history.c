@@ -1,5 +1,6 @@
 #include "daemon/store_history.h"
 
+#include "common/fault.h"
 #include "common/util.h"
 #include "daemon/store_batch.h"
 
@@ -44,6 +45,7 @@ static int row_delete(struct db *db, int64_t id, int64_t batch, enum job_state s
     st = db_statement(db, ST_JOB_DELETE);
     sqlite3_bind_int64(st, 1, id);
     r = db_exec(db, st);
+    fault_point(purge_done);
     return r < 0 ? r : db_note_purged(db, batch, state);
 }
 
@@ -57,6 +59,7 @@ int history_delete(struct db *db, int64_t id, int64_t batch, enum job_state stat
         return r;
     if (sqlite3_changes(db->sqlite) == 0)
         return row_delete(db, id, batch, state);
+    fault_point(purge_deferred);
     db->leftovers = true;
     return 0;
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "common/fault.h"
 #include "common/util.h"
 #include "daemon/store.h"
 #include "daemon/store_history.h"
@@ -85,6 +86,7 @@ static int leftover_put_run(struct db *db, struct request *r) {
     db_bind_number(st, 2, q->there ? 0 : -1);
     db_bind_number(st, 3, q->there ? -1 : 0);
     int k = db_exec(db, st);
+    fault_point(leftover_put);
     if (k < 0 || q->there || sqlite3_changes(db->sqlite) > 0)
         return k;
     return history_delete_forgotten(db, q->id);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/fault.h"
 #include "common/util.h"
 #include "daemon/store.h"
 #include "daemon/store_chores.h"
@@ -148,6 +149,7 @@ static int put_run(struct db *db, struct request *r) {
     if (k <= 0)
         return k;
     k = db_note_move(db, &m);
+    fault_point(end_put);
     if (k < 0 || m.to != JOB_WAITING)
         return k;
     chores_note_due(db, j->due);
@@ -158,6 +160,7 @@ static int put_run(struct db *db, struct request *r) {
 static void put_deliver(struct request *r) {
     struct put *q = (struct put *)r;
 
+    fault_point(end_committed);
     q->fn(q->userdata, r->error);
 }
 
@@ -191,6 +194,7 @@ static int checkpoint_run(struct db *db, struct request *r) {
 
     sqlite3_bind_int64(st, 1, q->id);
     row_kept_bind(st, 2, &q->kept);
+    fault_point(checkpoint_put);
     return db_exec(db, st);
 }
 

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "common/fault.h"
 #include "common/util.h"
 #include "daemon/store_backup.h"
 #include "daemon/store_repair.h"
@@ -211,6 +212,7 @@ static int migrate(sqlite3 *sqlite, const char *recipe, int64_t version) {
     if (sqlite3_exec(sqlite, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(sqlite, recipe, NULL, NULL, NULL) != SQLITE_OK)
         return -EIO;
+    fault_point(schema_made);
     snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %lld; COMMIT",
              SCHEMA_APPLICATION_ID, (long long)version + 1);
     return sqlite3_exec(sqlite, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : -EIO;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/util.h"
 #include "daemon/store_backup.h"
 #include "daemon/store_batch.h"
@@ -17,7 +18,11 @@
 
 /* Pages in the log (of 4 KiB) at which it is moved into the database: each page is moved once
  * however often it was written to the log, and a start after a crash reads all of it. */
+#ifdef FAULTS
+#define CHECKPOINT_FRAMES 16 /* soon enough to be killed at it */
+#else
 #define CHECKPOINT_FRAMES 16384
+#endif
 
 #define RESULT_PARAMETERS "?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20"
 
@@ -357,10 +362,12 @@ int db_commit(struct db *db) {
     if (r >= 0)
         r = numbers_write(db);
     db->wrote = sqlite3_txn_state(db->sqlite, "main") == SQLITE_TXN_WRITE;
+    fault_point(commit_due);
     if (r >= 0)
         r = db_exec(db, db_statement(db, ST_COMMIT));
     if (r < 0)
         return r;
+    fault_point(commit_done);
     lanes_drop(db);
     db->n_ready_sure = db->n_ready;
     return 0;
@@ -378,12 +385,14 @@ static int on_commit(void *userdata, sqlite3 *sqlite, const char *name, int fram
 void db_checkpoint(struct db *db) {
     if (db->wal_frames < db->checkpoint_at || backup_holds(db))
         return;
+    fault_point(log_moved_due);
     if (sqlite3_wal_checkpoint_v2(db->sqlite, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) ==
         SQLITE_OK)
         db->checkpoint_at = CHECKPOINT_FRAMES;
     else
         db->checkpoint_at = db->wal_frames + CHECKPOINT_FRAMES;
     db->wal_frames = 0;
+    fault_point(log_moved);
 }
 
 /* ---- opening ---- */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/fault.h"
 #include "common/util.h"
 #include "daemon/store.h"
 #include "daemon/store_batch.h"
@@ -298,6 +299,7 @@ static int submit_run(struct db *db, struct request *r) {
         if (k < 0)
             return k;
     }
+    fault_point(submit_inserted);
     q->batch = b.seen;
     return ids_find(db, &b, &q->ids);
 }

@@ -30,7 +30,7 @@ round() {
     local name=$1 build=.build
     shift
     [ $# -eq 0 ] || build=.build-sanitize
-    step "$name: builds without warnings" "${make[@]}" "$jobs" "$@" CFLAGS=-Werror all unit-tests
+    step "$name: builds without warnings" "${make[@]}" "$jobs" "$@" CFLAGS=-Werror all unit-tests faults
     rm -f $build/counts
     "${make[@]}" "$@" CFLAGS=-Werror test
     if [ -s $build/counts ]; then

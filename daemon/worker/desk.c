@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <utlist.h>
 
+#include "common/fault.h"
 #include "daemon/worker/desk_part.h"
 #include "daemon/worker/settings.h"
 
@@ -26,6 +27,7 @@
 int desk_job(struct desk *d, const struct wire_job *job) {
     struct task *t = NULL;
 
+    fault_point(job_received);
     HASH_FIND(hh, d->tasks, &job->id, sizeof(job->id), t);
     if (t || HASH_COUNT(d->tasks) >= DESK_TASKS_MAX || job->host_bucket >= d->rates->n_buckets)
         return -EBADMSG;
@@ -50,6 +52,7 @@ int desk_cancel(struct desk *d, int64_t id) {
     struct task *t = NULL;
 
     HASH_FIND(hh, d->tasks, &id, sizeof(id), t);
+    fault_point(cancel_received);
     /* Its result may have crossed the message. */
     if (t && t->parcel.work == PARCEL_KEEP && t->stage != TASK_HELD)
         t->outcome = OUTCOME_CANCELLED;
@@ -63,11 +66,13 @@ int desk_cancel(struct desk *d, int64_t id) {
 int desk_discard(struct desk *d, const struct wire_discard *message) {
     struct task *t = NULL;
 
+    fault_point(discard_received);
     HASH_FIND(hh, d->tasks, &message->id, sizeof(message->id), t);
     /* One that is on its way out, cancelled just before, sees to its part itself. */
     if (!t && path_is_safe(message->output))
         part_remove(d, message->id, message->output);
     link_send_discarded(d->link, message->id);
+    fault_point(discard_done);
     return 0;
 }
 
@@ -75,6 +80,7 @@ int desk_release(struct desk *d, int64_t id) {
     struct task *t = NULL;
 
     HASH_FIND(hh, d->tasks, &id, sizeof(id), t);
+    fault_point(release_received);
     if (t && task_withdraw(d, t, true)) {
         task_report(d, t, OUTCOME_RELEASED);
         desk_fill(d);
@@ -119,6 +125,7 @@ int desk_drain(struct desk *d) {
 int desk_stop(struct desk *d) {
     struct task *t, *next;
 
+    fault_point(stop_received);
     d->stopping = true;
     HASH_ITER(hh, d->tasks, t, next) {
         if (t->stage != TASK_HELD && task_withdraw(d, t, true))

@@ -5,6 +5,7 @@
 #include <utlist.h>
 
 #include "common/exitcode.h"
+#include "common/fault.h"
 #include "daemon/worker/desk_part.h"
 #include "daemon/worker/target.h"
 
@@ -17,7 +18,7 @@ void part_remove(struct desk *d, int64_t job, const char *output) {
     if (dirs_open(d->dirs, output, path_dir_len(output), false, &dir) < 0)
         return;
     part_name(part, job);
-    unlinkat(dir->fd, part, 0);
+    part_unlink(dir, part);
     dir_unref(dir);
 }
 
@@ -28,6 +29,7 @@ static void part_forget(struct desk *d, struct task *t) {
     t->kept.offset = 0;
     if (path_is_safe(t->job.output))
         part_remove(d, t->job.id, t->job.output);
+    fault_point(part_forgotten);
 }
 
 void desk_end_if_idle(struct desk *d) {
@@ -39,6 +41,7 @@ void task_report(struct desk *d, struct task *t, enum wire_outcome outcome) {
     char path[OUTPUT_MAX_BYTES + 1];
     struct wire_result result;
 
+    fault_point(result_due);
     if (outcome == OUTCOME_CANCELLED || outcome == OUTCOME_DONE ||
         (outcome == OUTCOME_FAILED && !t->failure.transient))
         part_forget(d, t);
@@ -46,6 +49,7 @@ void task_report(struct desk *d, struct task *t, enum wire_outcome outcome) {
         target_path(t, path);
     task_result(t, outcome, path, &result);
     link_send_result(d->link, &result);
+    fault_point(result_queued);
     HASH_DEL(d->tasks, t);
     task_free(t);
     desk_end_if_idle(d);
@@ -99,6 +103,7 @@ static void task_tell_fetched(struct desk *d, struct task *t) {
     if (!t->fetched)
         link_send_fetched(d->link, t->job.id);
     t->fetched = true;
+    fault_point(fetched_queued);
 }
 
 /* Without syncing there is nothing to wait for, unless the file has to be read. */
@@ -158,6 +163,7 @@ static void task_keep(struct desk *d, struct task *t, enum wire_outcome outcome)
 static void send_kept(struct desk *d, const struct task *t, const struct wire_kept *kept) {
     struct wire_checkpoint checkpoint = {.id = t->job.id, .kept = *kept};
 
+    fault_point(checkpoint_due);
     link_send_checkpoint(d->link, &checkpoint);
 }
 

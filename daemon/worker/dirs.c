@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "common/fault.h"
 #include "common/util.h"
 
 #define OPEN_TRIES 8 /* EAGAIN: a rename ran into the path while it was resolved */
@@ -47,6 +48,7 @@ static int make_component(int parent, const char *name, mode_t mode) {
         return fd;
     if (mkdirat(parent, name, mode) < 0 && errno != EEXIST)
         return -errno;
+    fault_point(directory_made);
     return open_beneath(parent, name);
 }
 

@@ -7,6 +7,7 @@
 
 #include "common/chan.h"
 #include "common/exitcode.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/util.h"
 
@@ -52,6 +53,7 @@ static int on_config(struct link *l, const void *payload, size_t len) {
         return r;
     l->configured = true;
     r = l->handlers.config(l->handlers.userdata, &config);
+    fault_point(worker_configured);
     return r < 0 ? r : say_hello(l);
 }
 

@@ -1,10 +1,15 @@
 #include "daemon/worker/parcel.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/fault.h"
+#include "common/log.h"
 #include "common/util.h"
 #include "daemon/worker/place.h"
 
@@ -12,20 +17,44 @@ void part_name(char *ret, int64_t job) {
     snprintf(ret, PART_NAME_MAX, ".dld-%" PRId64 ".part", job);
 }
 
+void part_unlink(const struct dir *dir, const char *part) {
+    if (unlinkat(dir->fd, part, 0) < 0 && errno != ENOENT)
+        log_warning("the part file %s%s%s can't be removed: %s; it is of no use any more",
+                    dir->path, *dir->path ? "/" : "", part, strerror(errno));
+}
+
 void parcel_discard(struct parcel *p) {
     if (!p->unnamed)
-        unlinkat(p->dir->fd, p->part, 0);
+        part_unlink(p->dir, p->part);
     p->fd = close_fd(p->fd);
 }
 
-void parcel_place(struct parcel *p) {
-    int r = p->unnamed ? place_unnamed(p->dir->fd, p->fd, p->part, p->name, p->conflict, p->placed)
-                       : place_file(p->dir->fd, p->part, p->name, p->conflict, p->placed);
+void parcel_name(struct parcel *p) {
+    int r;
 
+    fault_point(name_due);
+    r = p->unnamed ? place_unnamed(p->dir->fd, p->fd, p->part, p->name, p->conflict, p->placed)
+                   : place_file(p->dir->fd, p->part, p->name, p->conflict, p->placed);
+
+    fault_point(name_given);
     p->error = r < 0 ? r : 0;
     p->skipped = r > 0;
     if (r != 0)
         parcel_discard(p);
+}
+
+void parcel_place(struct parcel *p) {
+    parcel_name(p);
+    p->fd = close_fd(p->fd);
+}
+
+void parcel_unname(struct parcel *p) {
+    struct stat ours, there;
+
+    if (p->conflict != CONFLICT_OVERWRITE && fstat(p->fd, &ours) == 0 &&
+        fstatat(p->dir->fd, p->placed, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+        there.st_ino == ours.st_ino && there.st_dev == ours.st_dev)
+        unlinkat(p->dir->fd, p->placed, 0);
     p->fd = close_fd(p->fd);
 }
 

@@ -16,6 +16,9 @@
 /* ".dld-ID.part", into PART_NAME_MAX bytes. */
 void part_name(char *ret, int64_t job);
 
+/* Removes a part file that nobody will go on with, if it is there; says so where it can't. */
+void part_unlink(const struct dir *dir, const char *part);
+
 enum parcel_work {
     PARCEL_PUBLISH, /* make it durable and give it its name */
     PARCEL_KEEP,    /* make it durable as it is, for another attempt */
@@ -47,9 +50,16 @@ struct parcel {
     struct parcel *prev, *next;
 };
 
-/* Gives the file its name, or removes the part file when that fails or the name is skipped; fills
- * in error, skipped and placed, and closes fd. */
+/* Gives the file its name, or removes the part file and closes fd when that fails or the name is
+ * skipped; fills in error, skipped and placed. */
+void parcel_name(struct parcel *p);
+
+/* Likewise, and closes fd in any case. */
 void parcel_place(struct parcel *p);
+
+/* After an error behind parcel_name(): takes the name away, so that the job, done again, is in
+ * nobody's way, and closes fd. A file that was overwritten is gone already: what replaced it stays. */
+void parcel_unname(struct parcel *p);
 
 /* Reads the file and judges it by unread: error is -EBADMSG when it is wrong. Blocks on the disk. */
 void parcel_check(struct parcel *p);

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "daemon/worker/unnamed.h"
 
 /* A number found free may be taken by someone faster; as often as this is no coincidence any more.
@@ -139,6 +140,7 @@ static int name_over(const struct source *s, const char *name) {
     if (unlinkat(s->dir_fd, s->part, 0) < 0 && errno != ENOENT)
         return -errno;
     r = unnamed_link(s->fd, s->dir_fd, s->part);
+    fault_point(replacement_linked);
     if (r == 0)
         r = rename_over(s->dir_fd, s->part, name);
     if (r < 0)

@@ -86,6 +86,8 @@ int remote_set_name(struct task *t, const char *disposition, const char *store_i
     struct owned_file own;
     char *name = disposition ? disposition_name(disposition) : NULL;
 
+    if (disposition && !name && errno == ENOMEM)
+        return -ENOMEM;
     if (!name || path_dir_len(t->job.output) + 1 + strlen(name) > OUTPUT_MAX_BYTES - NUMBER_BYTES) {
         free(name);
         return 0;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "common/fault.h"
 #include "common/util.h"
 
 /* A directory above others that was synced in this round. */
@@ -141,13 +142,25 @@ void round_publish(struct parcel *list, const struct dirs *dirs, unsigned number
 
     check(list);
     if (number != 0) {
+        fault_point(sync_due);
         sync_data(list);
+        fault_point(data_synced);
         sync_kept(list);
+        fault_point(kept_synced);
     }
     DL_FOREACH(list, p) {
         if (is_going(p))
-            parcel_place(p);
+            parcel_name(p);
     }
-    if (number != 0)
+    if (number != 0) {
+        fault_point(directories_due);
         sync_dirs(list, dirs, number);
+        fault_point(directories_synced);
+    }
+    DL_FOREACH(list, p) {
+        if (p->work == PARCEL_PUBLISH && p->fd >= 0 && p->error < 0)
+            parcel_unname(p);
+        else if (p->work == PARCEL_PUBLISH)
+            p->fd = close_fd(p->fd);
+    }
 }

@@ -20,6 +20,8 @@
 #define KEPT_MIN 64
 #define KEPT_MAX 1024
 
+#define WATCH_RETRY (50 * USEC_PER_MSEC)
+
 /* Seconds for which the addresses of a name are known. libcurl goes through all that it knows after each
  * transfer, so with many hosts these must be few. */
 #define NAMES_KEPT 5L
@@ -49,6 +51,7 @@ struct session {
     size_t n_watches;
     uint64_t wake_wanted; /* CLOCK_MONOTONIC: curl's timer, USEC_INFINITY: none */
     uint64_t wake_armed;  /* the source's, never later than wake_wanted */
+    bool unwatched;       /* some of the watches are not as curl wants them: watch_again() */
     bool due;             /* curl wants to be called now */
     bool running;         /* it is being called: due will be seen */
     int threads_fd;       /* /proc/self/task, -1: none */
@@ -81,13 +84,40 @@ static int watch_arm(struct session *s, int fd, struct watch *w, uint8_t events)
 
     if (w->armed == events)
         return 0;
-    w->armed = events;
-    if (epoll_ctl(s->epoll, op, fd, &e) == 0)
+    if (epoll_ctl(s->epoll, op, fd, &e) == 0 || op == EPOLL_CTL_DEL) {
+        w->armed = events;
         return 0;
+    }
     /* A descriptor closed without our being told has left the set by itself. */
-    if (op == EPOLL_CTL_MOD && errno == ENOENT)
-        return epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &e);
-    return -1;
+    if (op != EPOLL_CTL_MOD || errno != ENOENT || epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &e) < 0)
+        return -1;
+    w->armed = events;
+    return 0;
+}
+
+/* There is no memory for it, or the user has too many. To tell curl would be the end of all that it
+ * is at; instead it is tried again. */
+static void watch_later(struct session *s) {
+    uint64_t at = now_usec(CLOCK_MONOTONIC) + WATCH_RETRY;
+
+    s->unwatched = true;
+    if (s->wake_armed <= at || sd_event_source_set_time(s->timer, at) < 0)
+        return;
+    s->wake_armed = at;
+    sd_event_source_set_enabled(s->timer, SD_EVENT_ONESHOT);
+}
+
+static void watch_again(struct session *s) {
+    bool failed = false;
+
+    for (size_t fd = 0; s->unwatched && fd < s->n_watches; fd++) {
+        struct watch *w = &s->watches[fd];
+
+        failed |= w->wanted != 0 && watch_arm(s, (int)fd, w, w->wanted) < 0;
+    }
+    s->unwatched = false;
+    if (failed)
+        watch_later(s);
 }
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *userdata, void *of_socket) {
@@ -105,7 +135,9 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *userdata, voi
         w->wanted |= EPOLLOUT;
     if (w->wanted == 0 && w->connection)
         return 0;
-    return watch_arm(s, fd, w, w->wanted) < 0 && w->wanted != 0 ? -1 : 0;
+    if (watch_arm(s, fd, w, w->wanted) < 0)
+        watch_later(s);
+    return 0;
 }
 
 curl_socket_t session_open(struct session *s, const struct curl_sockaddr *address) {
@@ -233,6 +265,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
     (void)source;
     (void)usec;
     s->wake_armed = USEC_INFINITY;
+    watch_again(s);
     if (now_usec(CLOCK_MONOTONIC) < s->wake_wanted)
         return timer_arm(s);
     s->wake_wanted = USEC_INFINITY;

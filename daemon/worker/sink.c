@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/util.h"
 #include "daemon/worker/owner.h"
@@ -101,6 +102,7 @@ static int sink_open(struct sink *s) {
     }
     if (r < 0)
         s->dir = dir_unref(s->dir);
+    fault_point(part_opened);
     return r;
 }
 
@@ -117,6 +119,7 @@ static int part_reopen(struct sink *s, uint64_t offset, uint64_t least, uint64_t
         return -ESTALE;
     if (ftruncate(s->fd, (off_t)least) < 0)
         return -errno;
+    fault_point(part_reopened);
     s->size = offset;
     s->dev = st.st_dev;
     return 0;
@@ -147,7 +150,9 @@ int sink_restart(struct sink *s) {
 /* At *size, which counts what was written, also before an error. */
 static int write_all(int fd, const char *p, size_t n, uint64_t *size) {
     while (n > 0) {
+        fault_point(write_due);
         ssize_t written = pwrite(fd, p, n, (off_t)*size);
+        fault_point(write_done);
 
         if (written < 0 && errno == EINTR)
             continue;
@@ -261,6 +266,7 @@ static int sink_mark(const struct sink *s, unsigned http_status) {
     static bool told;
     int r = owner_mark(s->fd, s->settings->store_id, s->job, http_status);
 
+    fault_point(part_marked);
     if (r == -ENOTSUP || r == -EPERM || r == -ENOSYS) {
         if (!told)
             log_notice(
@@ -317,7 +323,7 @@ void sink_leave(struct sink *s) {
 
 void sink_discard(struct sink *s) {
     if (s->fd >= 0 && !s->unnamed)
-        unlinkat(s->dir->fd, s->part, 0);
+        part_unlink(s->dir, s->part);
     if (s->unnamed)
         s->size = 0; /* there is nothing left to go on with */
     s->unnamed = false;

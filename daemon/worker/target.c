@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "daemon/worker/owner.h"
 #include "daemon/worker/place.h"
 
@@ -40,6 +41,7 @@ static int find_own(struct dir *dir, const char *store_id, struct task *t) {
     t->parcel.fd = openat(dir->fd, own.name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (t->parcel.fd < 0)
         return 0;
+    fault_point(own_found);
     t->parcel.work = PARCEL_CHECK;
     t->parcel.dir = dir;
     dir->n_refs++;

@@ -43,8 +43,12 @@ static void row_update(struct transfer *t) {
     uint64_t now = now_usec(CLOCK_MONOTONIC), bytes = t->offset + t->had + t->task->bytes;
 
     atomic_store_explicit(&t->settings->board->heartbeat, now, memory_order_relaxed);
-    if (now - t->shown_usec < SHOW_EVERY)
+    if (now - t->shown_usec < SHOW_EVERY) {
+        /* The first at once: by them others know that the host answers. */
+        if (atomic_load_explicit(&t->row->bytes, memory_order_relaxed) == 0)
+            ROW_SET(t->row, bytes, bytes);
         return;
+    }
     t->shown_usec = now;
     ROW_SET(t->row, bytes, bytes);
     ROW_SET(t->row, speed, (bytes - t->mark_bytes) * USEC_PER_SEC / (now - t->mark_usec));

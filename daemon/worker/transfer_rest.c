@@ -15,7 +15,11 @@
 #define KEEP_MIN (64 * KIB)
 
 /* What has come is made durable whenever so much more, or so much time, has gone by. */
+#ifdef FAULTS
+#define SAVE_BYTES KEEP_MIN /* soon enough to be killed at it */
+#else
 #define SAVE_BYTES (8 * MIB)
+#endif
 #define SAVE_EVERY (10 * USEC_PER_SEC)
 
 /* FNV-1a of scheme, host and port. */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/util.h"
 
 /* The kernel before 6.10 lets only the privileged name a file by its descriptor alone. */
@@ -41,6 +42,7 @@ int unnamed_open(struct dir *dir, const char *part, mode_t mode, bool *ret_named
         if (r < 0)
             return -EOPNOTSUPP;
         *ret_named = true;
+        fault_point(unnamed_linked);
     }
     return TAKE_FD(fd);
 }

@@ -123,6 +123,18 @@ def test_probe_that_runs_long_opens_its_host(make_daemon, bad):
     daemon.submit([{"url": bad.url(f"/drip/2000/0.05/{i}")} for i in range(6)])
     wait_for(lambda: hosts(daemon)[host_of(bad.url("/"))]["active"] == 4, 20, "four connections")
     assert daemon.counts()["done"] <= 1
+
+
+def test_probe_that_stalls_after_its_first_bytes_opens_its_host(make_daemon, bad):
+    """They came at once, and nothing after them: they are shown, and others start."""
+    daemon = make_daemon(settings={"retry.base": "50ms", "host.connections": "4"}).start()
+    daemon.submit([{"url": bad.url("/flaky/503/1/first"), "not_before": "+0s"}])
+    wait_for(lambda: hosts(daemon).get(host_of(bad.url("/")), {}).get("failures", 0) == 1)
+    daemon.submit([{"url": bad.url(f"/silent-body/2000/3000/{i}")} for i in range(6)])
+    wait_for(lambda: hosts(daemon)[host_of(bad.url("/"))]["active"] == 4, 20, "four connections")
+    shown = lambda: [j["bytes"] for j in daemon.jobs(state="active") if "/silent-body/" in j["url"]]
+    wait_for(lambda: shown().count(2000) >= 3, 20, "what has come")
+    daemon.call("cancel", {"all": True})
     daemon.dlctl("cancel", "--all")
 
 
