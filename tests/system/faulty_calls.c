@@ -44,7 +44,7 @@ static __attribute__((constructor)) void rule_map(void) {
 
     if (fd < 0)
         return;
-    p = (void *)syscall(SYS_mmap, NULL, sizeof(*rule), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    p = (void *)syscall(SYS_mmap, 0L, sizeof(*rule), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     syscall(SYS_close, fd);
     if (p != MAP_FAILED && strcmp(((struct rule *)p)->program, program_invocation_short_name) == 0)
         rule = p;
