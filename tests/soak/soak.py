@@ -261,7 +261,7 @@ class Soak:
         bad = sum(log["bad"].values())
         print(f"{len(jobs)} jobs in {len(self.accepted)} batches, {self.total} wanted: {dict(states)}")
         print(f"the server: {log['requests']} requests, {bad} bad answers ({100 * bad / max(log['requests'], 1):.1f} %; "
-              f"{100 * ERRORS:.0f} wanted): {log['kinds']}; {again} files sent once more, for workers that were killed")
+              f"{100 * ERRORS:.0f} wanted): {log['kinds']}; {again} files sent once more, after kills and connections that ended badly")
         for what, n in self.counts.items():
             print(f"  {n:>9} {what}")
         names = ("master's memory, MiB", "workers' memory, MiB", "master's descriptors", "a worker's descriptors")
