@@ -322,7 +322,7 @@ static int swap(struct recovery *v, const char *dir, struct store_recovered *ret
     strftime(date, sizeof(date), "%Y%m%d-%H%M%S", &tm);
     snprintf(ret->kept, sizeof(ret->kept), "%s.damaged-%s", v->path, date);
     r = link_as(v->path, "", ret->kept, "");
-    if (r >= 0)
+    if (r >= 0 && v->image.log_fd >= 0 && lseek(v->image.log_fd, 0, SEEK_END) > 0)
         r = link_as(v->path, "-wal", ret->kept, "-wal");
     if (r >= 0 && (fsync(fd) < 0 || rename(v->next, v->path) < 0))
         r = -errno;

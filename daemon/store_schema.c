@@ -187,7 +187,6 @@ static int version_read(sqlite3 *sqlite, const char *path, size_t newest, int64_
  * process's memory instead of a mapped file, a program that looks into the queue can't hold up
  * checkpoints, and a commit needs no locking calls. */
 static const char *const settings[] = {
-    "PRAGMA auto_vacuum = INCREMENTAL", /* has an effect only before the first table */
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA wal_autocheckpoint = 0", /* db_checkpoint() does it, when nobody waits */
@@ -227,6 +226,10 @@ int schema_migrate(sqlite3 *sqlite, const char *path, const char *const *recipes
     int r = version_read(sqlite, path, n, &version, ret_why);
     if (r < 0)
         return r;
+    /* Has an effect only before the first table, and writes to the file also later. */
+    if (version == 0 &&
+        sqlite3_exec(sqlite, "PRAGMA auto_vacuum = INCREMENTAL", NULL, NULL, NULL) != SQLITE_OK)
+        return failed(sqlite, path, ret_why);
     if (settings_apply(sqlite) < 0)
         return failed(sqlite, path, ret_why);
     for (; version < (int64_t)n; version++)

@@ -190,9 +190,16 @@ class Soak:
 
     def work(self):
         submitters = [self.guarded(self.submitter) for _ in range(4)]
-        others = [self.guarded(f) for f in (self.killer, self.sampler, *[self.visitor] * 6)]
+        others = [self.guarded(f) for f in (self.sampler, *[self.visitor] * 6)]
+        others.append(self.guarded(lambda: self.finish(submitters)))
         for t in submitters + others:
             t.start()
+        self.killer()  # here, because dld ends with the thread that started it
+        for t in submitters + others:
+            t.join()
+
+    def finish(self, submitters):
+        """Says that it is over when all jobs have ended."""
         for t in submitters:
             t.join()
         self.counts["seconds of submitting"] = round(time.monotonic() - self.began)
@@ -204,10 +211,6 @@ class Soak:
             time.sleep(0.5)
         self.counts["seconds"] = round(time.monotonic() - self.began)
         self.over.set()
-        for t in others:
-            t.join()
-        if not self.daemon.running:
-            self.daemon.start()
 
     # ---- the sum ----
 
@@ -258,7 +261,7 @@ class Soak:
         bad = sum(log["bad"].values())
         print(f"{len(jobs)} jobs in {len(self.accepted)} batches, {self.total} wanted: {dict(states)}")
         print(f"the server: {log['requests']} requests, {bad} bad answers ({100 * bad / max(log['requests'], 1):.1f} %; "
-              f"{100 * ERRORS:.0f} wanted): {log['kinds']}; {again} files sent once more, for workers that were killed")
+              f"{100 * ERRORS:.0f} wanted): {log['kinds']}; {again} files sent once more, after kills and connections that ended badly")
         for what, n in self.counts.items():
             print(f"  {n:>9} {what}")
         names = ("master's memory, MiB", "workers' memory, MiB", "master's descriptors", "a worker's descriptors")
@@ -284,12 +287,16 @@ def main():
     soak = Soak(base, minutes, seed=1)
     try:
         soak.run()
+    except BaseException as error:
+        soak.trouble.append(repr(error))
+        raise
     finally:
         for line in soak.trouble:
             print("TROUBLE:", line)
         try:
             soak.daemon.close()
         finally:
+            sys.stdout.flush()
             if not soak.trouble:
                 shutil.rmtree(base)
             else:
