@@ -490,6 +490,10 @@ static int file_make(const char *path, char **ret_why) {
         r = -EIO;
     if (r >= 0)
         r = schema_prepare(sqlite, new, ret_why);
+    /* Closing does this too, but doesn't tell whether it did. */
+    if (r >= 0 && sqlite3_wal_checkpoint_v2(sqlite, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL,
+                                            NULL) != SQLITE_OK)
+        r = sqlite3_errcode(sqlite) == SQLITE_FULL ? -ENOSPC : -EIO;
     if (sqlite3_close(sqlite) != SQLITE_OK && r >= 0)
         r = -EIO;
     if (r >= 0 && (rename(new, path) < 0 || sync_parent(path) < 0))

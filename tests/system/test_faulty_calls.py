@@ -12,7 +12,7 @@ from test_download import done, failed
 MASTER = [("pwrite", "ENOSPC", 60, 30), ("fdatasync", "EIO", 5), ("accept4", "EMFILE", 3, 5), ("recv", "SHORT", 5, 500),
           ("send", "SHORT", 5, 500), ("send", "ENOBUFS", 6), ("epoll_ctl", "ENOMEM", 30), ("posix_spawn", "EAGAIN", 1),
           ("timerfd_settime", "ENOMEM", 5)]
-WORKER = [("write", "ENOSPC", 8), ("write", "SHORT", 5, 100), ("fsync", "EIO", 1), ("fsync", "EIO", 12), ("renameat2", "EIO", 8),
+WORKER = [("pwrite", "ENOSPC", 8), ("pwrite", "SHORT", 5, 100), ("fsync", "EIO", 1), ("fsync", "EIO", 12), ("renameat2", "EIO", 8),
           ("openat", "EMFILE", 8), ("fsetxattr", "ENOSPC", 5), ("unlinkat", "EIO", 2), ("epoll_wait", "EINTR", 20, 40), ("poll", "ENOMEM", 5, 20),
           ("epoll_ctl", "ENOMEM", 40, 8)]
 CLIENT = [("open", "EMFILE", 1), ("read", "EIO", 1), ("read", "EIO", 2), ("read", "SHORT", 1, 100), ("fstat", "EIO", 1),
