@@ -24,7 +24,7 @@ for test; do
     passed=$((passed + p)) failed=$((failed + f))
 done
 
-"${PYTHON:-python3}" -m pytest -n 4 -q -rs -p no:cacheprovider tests/system 2>&1 | tee "$log"
+"${PYTHON:-python3}" -m pytest -n 6 -q -rs -p no:cacheprovider tests/system 2>&1 | tee "$log"
 rc=${PIPESTATUS[0]}
 summary=$(tail -n 1 "$log")
 number() { echo "$summary" | sed -nE "s/.*(^|[^0-9])([0-9]+) $1.*/\2/p"; }
