@@ -96,7 +96,8 @@ static int lane_seat(struct db *db, const struct store_chunk *c, uid_t uid, stru
     int r = lane_add(db, uid, seats[0].hash, seats[0].job->host, turn, added, rank, &lane);
     for (size_t i = 0; i < n; i++)
         *seats[i].lane = lane;
-    return r;
+    /* One that was there may stand far back, for what it had before. */
+    return r < 0 || turn >= (int64_t)c->created ? r : lane_hurry(db, lane, turn);
 }
 
 /* The lanes of all jobs. Each host is looked up once, and in order of the hash: with many hosts the

@@ -151,7 +151,7 @@ def test_pause_and_resume_of_jobs_that_are_just_being_started(make_daemon, bad):
     daemon.dlctl("resume", "--all")
     wait_for(daemon.none_left)
     assert daemon.counts()["done"] == 3000
-    assert {j["attempts"] for j in daemon.jobs()} == {1}
+    assert [daemon.show(j["id"]) for j in daemon.jobs() if j["attempts"] != 1] == []
 
 
 def test_part_of_a_killed_worker_goes_with_a_job_that_was_paused(daemon, bad):

@@ -282,6 +282,28 @@ static void test_no_statement_scans(void **state) {
     db_close(db);
 }
 
+static void test_urgent_job_hurries_its_lane(void **state) {
+    struct fixture *f = *state;
+    int64_t far = (int64_t)created + 3600 * (int64_t)USEC_PER_SEC;
+
+    assert_int_equal(submit(f, NULL, 0, 1, true), 0);
+    assert_int_equal(lanes(f, 1000, 1, 0), 0);
+    int64_t lane = f->lanes[0].id;
+    assert_int_equal(store_lane_put(f->store, lane, far, 0, 0), 0);
+    assert_int_equal(submit(f, NULL, 0, 1, true), 0);
+    assert_int_equal(lanes(f, 1000, 1, 0), 0);
+    assert_true(f->lanes[0].turn == far);
+    struct store_chunk *c = chunk_new(NULL, 0, 1, true);
+    c->jobs[0].priority = 10;
+    int64_t rank = (int64_t)c->created - 10 * (int64_t)JOB_PRIORITY_STEP;
+    f->n_ready = 0;
+    assert_int_equal(submit_chunk(f, c), 0);
+    assert_true(f->n_ready == 1 && f->ready.lane == lane && f->ready.turn == rank);
+    assert_int_equal(lanes(f, 1000, 1, 0), 0);
+    assert_true(f->lanes[0].turn == rank);
+    check_numbers(f);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void) {
@@ -297,6 +319,7 @@ int main(void) {
         TEST(test_one_notice_for_a_lane_of_a_release),
         TEST(test_many_hosts),
         TEST(test_no_statement_scans),
+        TEST(test_urgent_job_hurries_its_lane),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
