@@ -16,7 +16,8 @@
 #include "daemon/spawn.h"
 
 #define HELLO_TIMEOUT (10 * USEC_PER_SEC)
-#define SHORT_LIFE (10 * USEC_PER_SEC) /* a worker that dies sooner is started again more slowly   \
+#define SHORT_LIFE                                                                                 \
+    (10 * USEC_PER_SEC) /* a worker that dies sooner is started again more slowly   \
                                         */
 #define RESTART_BASE (200 * USEC_PER_MSEC)
 #define RESTART_MAX (30 * USEC_PER_SEC)
@@ -331,8 +332,7 @@ int worker_start(struct pool_worker *w) {
     if (r == 0)
         r = worker_greet(w);
     if (r == 0) {
-        int fds[] = {theirs, board, p->settings.root_fd, p->settings.lock_fd,
-                     p->settings.rates_fd};
+        int fds[] = {theirs, board, p->settings.root_fd, p->settings.lock_fd, p->settings.rates_fd};
 
         r = spawn_worker(p->program, fds, ELEMENTSOF(fds), words, &w->pid);
     }
@@ -341,6 +341,10 @@ int worker_start(struct pool_worker *w) {
         w->started = now_usec(CLOCK_MONOTONIC);
         r = sd_event_add_child(p->event, &w->child, w->pid, WEXITED, on_child, w);
     }
+    /* Not ONESHOT, the default: the descriptor of a dead process is ready, but waitid() has nothing to
+     * tell, while a tracer (a debugger, the leak checker) still has it. sd-event would not look again. */
+    if (r >= 0)
+        r = sd_event_source_set_enabled(w->child, SD_EVENT_ON);
     if (r >= 0)
         r = worker_timer(w, HELLO_TIMEOUT, on_hello_timeout);
     if (r < 0) {
