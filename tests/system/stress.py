@@ -44,8 +44,10 @@ class Stress:
         self.trouble = []
 
     def insist(self, method, params):
-        """Asks until the daemon answers."""
+        """Asks until the daemon answers, or all is to end."""
         while True:
+            if self.stopping.is_set():
+                raise OSError("no answer before the end")
             try:
                 return self.daemon.call(method, params)
             except (OSError, AssertionError, RpcError) as error:
