@@ -317,6 +317,15 @@ static int worker_greet(struct pool_worker *w) {
     return r;
 }
 
+/* Again and again, not ONESHOT, which is the default: while a tracer (a debugger, the leak checker)
+ * still has a dead process, its descriptor is ready, but waitid() has nothing to tell, and sd-event would
+ * not look again. Between the two modes it changes only by way of OFF. */
+static int worker_watch(struct pool_worker *w) {
+    int r = sd_event_source_set_enabled(w->child, SD_EVENT_OFF);
+
+    return r < 0 ? r : sd_event_source_set_enabled(w->child, SD_EVENT_ON);
+}
+
 int worker_start(struct pool_worker *w) {
     struct pool *p = w->pool;
     _cleanup_close_ int theirs = -1, board = -1, words = -1;
@@ -341,10 +350,8 @@ int worker_start(struct pool_worker *w) {
         w->started = now_usec(CLOCK_MONOTONIC);
         r = sd_event_add_child(p->event, &w->child, w->pid, WEXITED, on_child, w);
     }
-    /* Not ONESHOT, the default: the descriptor of a dead process is ready, but waitid() has nothing to
-     * tell, while a tracer (a debugger, the leak checker) still has it. sd-event would not look again. */
     if (r >= 0)
-        r = sd_event_source_set_enabled(w->child, SD_EVENT_ON);
+        r = worker_watch(w);
     if (r >= 0)
         r = worker_timer(w, HELLO_TIMEOUT, on_hello_timeout);
     if (r < 0) {

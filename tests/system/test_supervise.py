@@ -3,7 +3,10 @@
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -164,3 +167,31 @@ def test_worker_that_never_stops_talking_is_not_listened_to(make_daemon, tmp, ba
     assert "worker 1 says too much" in daemon.stderr
     assert len(daemon.stderr) < 1 << 20
     assert files_under(daemon.root) == ["a"]
+
+
+# Traces a process, and waits for nothing; PTRACE_SEIZE is 0x4206.
+TRACER = """
+import ctypes, sys, time
+assert ctypes.CDLL(None).ptrace(0x4206, int(sys.argv[1]), None, None) == 0
+time.sleep(60)
+"""
+
+
+def status_of(pid, name):
+    return re.search(rf"^{name}:\s*(\S+)", Path(f"/proc/{pid}/status").read_text(), re.M).group(1)
+
+
+def test_end_of_a_worker_that_is_traced_is_noticed(make_daemon, bad):
+    """While a tracer has it, a dead worker can be seen, but not reaped."""
+    daemon = make_daemon(workers=1).start()
+    (pid,) = daemon.worker_pids()
+    with subprocess.Popen([sys.executable, "-c", TRACER, str(pid)]) as tracer:
+        wait_for(lambda: status_of(pid, "TracerPid") == str(tracer.pid))
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: status_of(pid, "State") == "Z")
+        time.sleep(0.1)
+        assert daemon.running
+        tracer.kill()
+    wait_for(lambda: daemon.worker_pids() not in ([], [pid]), 20, "another worker")
+    done(daemon.run_one(bad.url("/any/a")))
+    assert daemon.stop() == 0
