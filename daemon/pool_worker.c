@@ -43,6 +43,7 @@ struct pool_worker *worker_add(struct pool *p, unsigned number) {
 
 void worker_remove(struct pool_worker *w) {
     struct pool *p = w->pool;
+    struct pool_worker *heir = NULL; /* the newest of its number */
     unsigned left = 0;
 
     for (unsigned i = 0; i < p->n_workers; i++) {
@@ -53,10 +54,12 @@ void worker_remove(struct pool_worker *w) {
         if (other->successor == w)
             other->successor = NULL;
         if (other->number == w->number)
-            other->n_done += w->n_done;
+            heir = other;
         p->workers[left++] = other;
     }
     p->n_workers = left;
+    if (heir)
+        heir->n_done += w->n_done;
     worker_clear(w);
     free(w);
 }
