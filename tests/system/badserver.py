@@ -37,6 +37,7 @@ class BadServer:
         self.silent_port = None  # accepts connections and never reads
         self._counts = {}
         self._connections = 0
+        self.owed = set()  # paths whose answers were never sent
         self._servers = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -108,6 +109,10 @@ class BadServer:
                 if request is None:
                     break
                 await self._answer(request, reply)
+                # asyncio closes a TLS connection as soon as the client has said its last word: what is written then
+                # is dropped, and the answer is owed for ever.
+                if reply.keep and writer.transport.is_closing():
+                    self.owed.add(request.path)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # clients may leave when they like
         finally:
