@@ -85,11 +85,9 @@ static void on_settled(void *userdata, int error) {
     if (error == -EALREADY || job_state_ended(l->row->state))
         suspect_drop(d, l->id);
     /* It was cancelled in the queue when its part file was still a worker's, which is lost. */
-    if (error == -EALREADY && l->row->kept.leftover) {
+    if (error == -EALREADY && l->row->kept.leftover)
         store_leftover_put(d->store, l->id, true);
-        discards_look(d);
-    }
-    if (error == 0 && job_state_ended(l->row->state) && l->row->kept.leftover)
+    if (l->row->kept.leftover && (error == -EALREADY || job_state_ended(l->row->state)))
         discards_look(d);
     if (error == 0 && l->row->state == JOB_FAILED)
         log_failure(l->row);

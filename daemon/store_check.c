@@ -37,7 +37,8 @@ static const char *const cheap[] = {
 /* What counting must give: no row; a row says what is wrong. STAGED (7) jobs of complete batches
  * count as queued. */
 static const char *const thorough[] = {
-    "SELECT integrity_check FROM pragma_integrity_check(10) WHERE integrity_check <> 'ok'",
+    "SELECT replace(replace(integrity_check, '*** in database main ***' || char(10), ''), char(10),"
+    " '; ') FROM pragma_integrity_check(10) WHERE integrity_check <> 'ok'",
     "SELECT 'counter ' || state || ' is ' || n || ', its jobs are ' || r FROM (SELECT state, n,"
     " (SELECT count(*) FROM jobs j JOIN batches b ON b.id = j.batch WHERE b.phase IN (1, 2)"
     " AND iif(j.state = 7, 0, j.state) = c.state) AS r FROM counters c) WHERE n <> r",
@@ -67,7 +68,7 @@ char *repair_advice(const char *path, const char *found) {
     if (asprintf(&text,
                  "%s is damaged (%s): restore it from a backup (dlctl(1)), or let `dld --recover`,"
                  " with the options of this one, make a new queue of what can be read",
-                 path, found) < 0)
+                 path, *found ? found : "its tables make no sense") < 0)
         return NULL;
     return text;
 }
