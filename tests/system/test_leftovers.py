@@ -281,7 +281,15 @@ def test_what_begins_anew_is_not_taken_for_what_was_kept(make_daemon, bad):
     daemon.start()
     daemon.call("retry", {"ids": [job["id"]]})
     other = content(path + "2", 4 * MIB)
-    wait_for(lambda: part.stat().st_size > 3 * MIB and part.read_bytes()[:100] == other[:100])
+
+    def has_other():
+        try:
+            kept = part.read_bytes()
+        except FileNotFoundError:  # the part of the old version is removed before the other one is begun
+            return False
+        return len(kept) > 3 * MIB and kept[:100] == other[:100]
+
+    wait_for(has_other)
     daemon.kill()
     wait_for(daemon.has_no_processes)
     assert part.read_bytes()[:3 * MIB] == other[:3 * MIB]
