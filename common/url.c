@@ -375,7 +375,8 @@ static int check_file(struct parse *p, const char *from, const char *s, char *st
         return refuse(p, NULL, "only files are fetched, byte by byte: leave \";type=\" out");
     if (type)
         p->end = start + (type - start);
-    if (p->end[-1] == '/')
+    *p->end = '\0';
+    if (p->end[-1] == '/' || count_dots(strrchr(start, '/') + 1, p->end) > 0)
         return refuse(p, NULL, "it names a directory, and only files can be fetched");
     return 0;
 }

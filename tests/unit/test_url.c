@@ -240,6 +240,8 @@ static void test_file_type(void **state) {
     expect_refused("ftp://h/a;type=i/b", ";type=");
     expect_refused("ftp://h/a;type=", ";type=");
     expect_refused("ftp://h/;type=i", "directory");
+    expect_refused("ftp://h/a/..;type=i", "directory");
+    expect_refused("ftp://h/a/%2E;type=i", "directory");
 }
 
 static void test_what_is_no_file(void **state) {
