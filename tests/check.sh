@@ -52,7 +52,7 @@ fuzz() {
 }
 
 step "clang: builds without warnings" "${make[@]}" "$jobs" FUZZ=1 CFLAGS=-Werror all fuzz-targets
-fuzz "${FUZZ_SECONDS:-4}"
+fuzz "${FUZZ_SECONDS:-10}"
 step "cppcheck, gcc -fanalyzer: find nothing" tests/lint/lint.sh quick "${make[@]}"
 round "gcc"
 round "gcc with sanitizers" SANITIZE=1
