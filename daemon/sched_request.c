@@ -109,10 +109,10 @@ static void skip_the_fed(struct sched *s) {
 
 void sched_wants(struct sched *s, struct sched_request *ret) {
     skip_the_fed(s);
-    if (s->hungry)
-        want_jobs(s, ret);
-    else if (s->hungry_users && may_list_lanes(s))
+    if (s->hungry_users && may_list_lanes(s))
         want_lanes(s, ret);
+    else if (s->hungry)
+        want_jobs(s, ret);
     else if (may_list_users(s))
         want_users(s, ret);
     else

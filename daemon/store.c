@@ -20,8 +20,14 @@
 
 /* A transaction takes at most so many requests, and no more after so long: acknowledgements wait
  * for its end. */
-#define GROUP_MAX 2000
+#define GROUP_MAX 4000
 #define GROUP_USEC (250 * USEC_PER_MSEC)
+
+/* While requests that nobody waits for keep coming, at least so many in each step, they are taken
+ * together, up to so long after the first ones: their jobs share pages, and the commit. */
+#define LINGER_STEP (2 * USEC_PER_MSEC)
+#define LINGER_STEP_MIN 16
+#define LINGER_USEC (50 * USEC_PER_MSEC)
 
 /* So many notices that the loop has not delivered make the chores wait for it. */
 #define READY_MAX 20000
@@ -55,6 +61,7 @@ struct store {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct request *pending;
+    size_t n_pending, n_impatient;
     bool stop;
     uint64_t keep_age, keep_count; /* what the thread is to go by */
     struct done done;
@@ -229,6 +236,31 @@ static bool wait_for_work(struct store *s) {
     }
 }
 
+/* Not when somebody waits for what is there. */
+static bool may_linger(const struct store *s) {
+    return !s->stop && s->n_impatient == 0 && s->n_pending < GROUP_MAX;
+}
+
+/* With the lock held, when there are requests. */
+static void linger(struct store *s) {
+    uint64_t until = now_usec(CLOCK_MONOTONIC), end = until + LINGER_USEC;
+    size_t seen = 0;
+
+    while (until < end && s->n_pending >= seen + LINGER_STEP_MIN) {
+        struct timespec ts;
+        int r = 0;
+
+        until += LINGER_STEP;
+        ts.tv_sec = (time_t)(until / USEC_PER_SEC);
+        ts.tv_nsec = (long)(until % USEC_PER_SEC * 1000);
+        seen = s->n_pending;
+        while (may_linger(s) && r == 0)
+            r = pthread_cond_clockwait(&s->wake, &s->lock, CLOCK_MONOTONIC, &ts);
+        if (!may_linger(s))
+            return;
+    }
+}
+
 /* Takes the next requests; the chores are the last of them when it is time. 0: closed, and all is
  * done. */
 static size_t group_take(struct store *s, struct request **reqs) {
@@ -237,9 +269,13 @@ static size_t group_take(struct store *s, struct request **reqs) {
 
     pthread_mutex_lock(&s->lock);
     chores = wait_for_work(s);
+    if (!chores)
+        linger(s);
     while (s->pending && n < GROUP_MAX) {
         reqs[n] = s->pending;
         DL_DELETE(s->pending, reqs[n]);
+        s->n_pending--;
+        s->n_impatient -= !reqs[n]->kind->patient;
         n++;
     }
     pthread_mutex_unlock(&s->lock);
@@ -270,8 +306,10 @@ void store_enqueue(struct store *s, struct request *r) {
     bool first;
 
     pthread_mutex_lock(&s->lock);
-    first = !s->pending;
+    first = !s->pending || (s->n_impatient == 0 && !r->kind->patient);
     DL_APPEND(s->pending, r);
+    s->n_pending++;
+    s->n_impatient += !r->kind->patient;
     pthread_mutex_unlock(&s->lock);
     /* The thread takes them when it is through with what it has. If it sleeps it is woken once the
      * loop has done what else was ready, which may add more. */

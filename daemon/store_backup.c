@@ -146,7 +146,11 @@ static void backup_free(struct request *r) {
 }
 
 static const struct request_kind backup_kind = {
-    "backup", backup_run, backup_clear, backup_deliver, backup_free,
+    .name = "backup",
+    .run = backup_run,
+    .clear = backup_clear,
+    .deliver = backup_deliver,
+    .free = backup_free,
 };
 
 int store_backup(struct store *s, int64_t number, uint64_t offset, store_backup_fn *fn,

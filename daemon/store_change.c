@@ -204,7 +204,11 @@ static void change_free(struct request *r) {
 }
 
 static const struct request_kind change_kind = {
-    "change", change_run, change_clear, change_deliver, change_free,
+    .name = "change",
+    .run = change_run,
+    .clear = change_clear,
+    .deliver = change_deliver,
+    .free = change_free,
 };
 
 static int change_enqueue(struct store *s, const struct store_filter *filter,

@@ -57,7 +57,11 @@ static void leftovers_free(struct request *r) {
 }
 
 static const struct request_kind leftovers_kind = {
-    "leftovers", leftovers_run, leftovers_clear, leftovers_deliver, leftovers_free,
+    .name = "leftovers",
+    .run = leftovers_run,
+    .clear = leftovers_clear,
+    .deliver = leftovers_deliver,
+    .free = leftovers_free,
 };
 
 int store_leftovers(struct store *s, size_t limit, store_leftovers_fn *fn, void *userdata) {
@@ -97,7 +101,7 @@ static void leftover_put_free(struct request *r) {
 }
 
 static const struct request_kind leftover_put_kind = {
-    .name = "leftover", .run = leftover_put_run, .free = leftover_put_free};
+    .name = "leftover", .patient = true, .run = leftover_put_run, .free = leftover_put_free};
 
 int store_leftover_put(struct store *s, int64_t id, bool there) {
     struct leftover_put *q = malloc(sizeof(*q));

@@ -108,7 +108,12 @@ static void request_free(struct request *r) {
 }
 
 static const struct request_kind fetch_kind = {
-    "fetch", fetch_run, fetch_clear, fetch_deliver, request_free,
+    .name = "fetch",
+    .patient = true,
+    .run = fetch_run,
+    .clear = fetch_clear,
+    .deliver = fetch_deliver,
+    .free = request_free,
 };
 
 int store_fetch(struct store *s, int64_t lane, int64_t after_rank, int64_t after_id, size_t limit,
@@ -243,10 +248,19 @@ static void lanes_free(struct request *r) {
 }
 
 static const struct request_kind line_kind = {
-    "lanes", line_run, lanes_clear, lanes_deliver, lanes_free,
+    .name = "lanes",
+    .patient = true,
+    .run = line_run,
+    .clear = lanes_clear,
+    .deliver = lanes_deliver,
+    .free = lanes_free,
 };
 static const struct request_kind hosts_kind = {
-    "hosts", hosts_run, lanes_clear, lanes_deliver, lanes_free,
+    .name = "hosts",
+    .run = hosts_run,
+    .clear = lanes_clear,
+    .deliver = lanes_deliver,
+    .free = lanes_free,
 };
 
 int store_lanes(struct store *s, uid_t uid, int64_t after_turn, int64_t after_lane, size_t limit,
@@ -304,7 +318,7 @@ static int lane_put_run(struct db *db, struct request *r) {
 }
 
 static const struct request_kind lane_put_kind = {
-    .name = "lane", .run = lane_put_run, .free = request_free};
+    .name = "lane", .patient = true, .run = lane_put_run, .free = request_free};
 
 int store_lane_put(struct store *s, int64_t lane, int64_t turn, uint64_t due, unsigned failures) {
     struct lane_put *q = malloc(sizeof(*q));
@@ -371,7 +385,12 @@ static void users_deliver(struct request *r) {
 }
 
 static const struct request_kind users_kind = {
-    "users", users_run, users_clear, users_deliver, request_free,
+    .name = "users",
+    .patient = true,
+    .run = users_run,
+    .clear = users_clear,
+    .deliver = users_deliver,
+    .free = request_free,
 };
 
 int store_users(struct store *s, int64_t after_uid, size_t limit, store_users_fn *fn,

@@ -102,7 +102,11 @@ static void list_free(struct request *r) {
 }
 
 static const struct request_kind list_kind = {
-    "list", list_run, list_clear, list_deliver, list_free,
+    .name = "list",
+    .run = list_run,
+    .clear = list_clear,
+    .deliver = list_deliver,
+    .free = list_free,
 };
 
 int store_list(struct store *s, const struct store_filter *filter, store_list_fn *fn,
@@ -153,7 +157,10 @@ static void batch_get_free(struct request *r) {
 }
 
 static const struct request_kind batch_get_kind = {
-    "batch", batch_get_run, NULL, batch_get_deliver, batch_get_free,
+    .name = "batch",
+    .run = batch_get_run,
+    .deliver = batch_get_deliver,
+    .free = batch_get_free,
 };
 
 int store_batch_get(struct store *s, int64_t id, store_batch_fn *fn, void *userdata) {

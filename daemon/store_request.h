@@ -8,6 +8,8 @@
 #ifndef DLD_STORE_REQUEST_H
 #define DLD_STORE_REQUEST_H
 
+#include <stdbool.h>
+
 struct db;
 struct store;
 struct request_kind;
@@ -20,6 +22,7 @@ struct request {
 
 struct request_kind {
     const char *name; /* for the log */
+    bool patient;     /* nobody waits for it alone: it may be committed with those that are about to come */
 
     /* On the thread, in a transaction. 0, with r->error set where the answer is that what was asked
      * can't be (nothing is changed then); or a negative errno: the store failed, the transaction

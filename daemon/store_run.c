@@ -168,7 +168,8 @@ static void put_free(struct request *r) {
     free(r);
 }
 
-static const struct request_kind put_kind = {"put", put_run, NULL, put_deliver, put_free};
+static const struct request_kind put_kind = {
+    .name = "put", .patient = true, .run = put_run, .deliver = put_deliver, .free = put_free};
 
 int store_put(struct store *s, const struct job *job, store_done_fn *fn, void *userdata) {
     struct put *q = malloc(sizeof(*q));
@@ -204,7 +205,7 @@ static void checkpoint_free(struct request *r) {
 }
 
 static const struct request_kind checkpoint_kind = {
-    .name = "checkpoint", .run = checkpoint_run, .free = checkpoint_free};
+    .name = "checkpoint", .patient = true, .run = checkpoint_run, .free = checkpoint_free};
 
 int store_checkpoint(struct store *s, int64_t id, struct job_kept *kept) {
     struct checkpoint *q = malloc(sizeof(*q));

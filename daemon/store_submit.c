@@ -327,7 +327,11 @@ static void submit_free(struct request *r) {
 }
 
 static const struct request_kind submit_kind = {
-    "submit", submit_run, submit_clear, submit_deliver, submit_free,
+    .name = "submit",
+    .run = submit_run,
+    .clear = submit_clear,
+    .deliver = submit_deliver,
+    .free = submit_free,
 };
 
 int store_submit(struct store *s, struct store_chunk *chunk, store_submit_fn *fn, void *userdata) {
