@@ -166,8 +166,10 @@ class Story:
         return jobs
 
     def part_size(self, number):
-        path = self.daemon.file(f".dld-{number}.part")
-        return path.stat().st_size if path.exists() else 0
+        try:
+            return self.daemon.file(f".dld-{number}.part").stat().st_size
+        except FileNotFoundError:  # not yet, or not any more
+            return 0
 
     def stop(self):
         """SIGTERM; it may be killed before it has ended well."""
