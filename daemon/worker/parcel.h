@@ -41,6 +41,8 @@ struct parcel {
     uint64_t begun_bytes;           /* so many */
     struct failure *failure;        /* says which was wrong; the owner's, needed with unread */
 
+    bool synced; /* its data is known to be on the disk; the round's */
+
     /* What came of it. */
     int error;    /* 0, or the negative errno that kept it from its name */
     struct digest_sums sums; /* of the file */

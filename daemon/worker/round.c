@@ -2,13 +2,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 #include <utlist.h>
 
 #include "common/fault.h"
 #include "common/util.h"
+
+#define TOGETHER_MIN 16                     /* files */
+#define TOGETHER_USEC (2 * USEC_PER_MSEC)   /* of each, by itself */
+#define TOGETHER_PAUSE (30 * USEC_PER_SEC)
 
 /* A directory above others that was synced in this round. */
 struct synced {
@@ -36,16 +42,53 @@ static void check(struct parcel *list) {
     }
 }
 
+/* Does syncfs() bring all to the disk there? Not so where it is a server's: FUSE's may know nothing of it. */
+static bool may_sync_all(int fd) {
+    struct statfs fs;
+
+    return fstatfs(fd, &fs) == 0 && (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC);
+}
+
+/* Many files of one file system at once, which costs it far less than each by itself, unless others
+ * have left it much to write: then not again for a while. */
+static void sync_together(struct parcel *list) {
+    static uint64_t not_before; /* usec of CLOCK_MONOTONIC */
+    uint64_t now = now_usec(CLOCK_MONOTONIC);
+    const struct dir *dir = NULL;
+    struct parcel *p;
+    unsigned n = 0;
+
+    DL_FOREACH(list, p) {
+        if (is_file(p) && (!dir || p->dir->dev == dir->dev)) {
+            dir = p->dir;
+            n++;
+        }
+    }
+    if (n < TOGETHER_MIN || now < not_before || !may_sync_all(dir->fd) || syncfs(dir->fd) < 0)
+        return;
+    if (now_usec(CLOCK_MONOTONIC) - now > n * TOGETHER_USEC)
+        not_before = now + TOGETHER_PAUSE;
+    /* syncfs() doesn't say which file could not be written, or that one couldn't before; this does. */
+    DL_FOREACH(list, p) {
+        p->synced = is_file(p) && p->dir->dev == dir->dev &&
+                    sync_file_range(p->fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE) == 0;
+    }
+}
+
 static void sync_data(struct parcel *list) {
     struct parcel *p;
 
+    DL_FOREACH(list, p) {
+        p->synced = false;
+    }
+    sync_together(list);
     /* All are set going before any is waited for. */
     DL_FOREACH(list, p) {
-        if (is_file(p))
+        if (is_file(p) && !p->synced)
             sync_file_range(p->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
     }
     DL_FOREACH(list, p) {
-        if (is_file(p) && fsync(p->fd) < 0) {
+        if (is_file(p) && !p->synced && fsync(p->fd) < 0) {
             p->error = -errno;
             if (p->work == PARCEL_PUBLISH)
                 parcel_discard(p);

@@ -11,7 +11,7 @@ import os
 import re
 from pathlib import PurePosixPath
 
-CALLS = ("openat,openat2,mkdirat,mkdir,write,writev,pwrite64,pwritev,fsync,fdatasync,renameat2,renameat,rename,linkat,"
+CALLS = ("openat,openat2,mkdirat,mkdir,write,writev,pwrite64,pwritev,fsync,fdatasync,syncfs,renameat2,renameat,rename,linkat,"
          "link,unlinkat,unlink,rmdir,ftruncate,truncate,fallocate,copy_file_range,lseek,fsetxattr,statx,sendmsg,sendto")
 STRACE = ["strace", "--seccomp-bpf", "-f", "-y", "-v", "-ttt", "-s", "16384", "-e", "signal=none",
           "-e", f"trace={CALLS}"]
@@ -245,6 +245,11 @@ class Disk:
         (self.inodes.get(path) or self._directory(path)).syncs.append(call)
 
     _fdatasync = _fsync
+
+    def _syncfs(self, call, path):
+        """All of the tops are on one file system."""
+        for inode in (*self.inodes.values(), *self.directories.values(), self._directory(path)):
+            inode.syncs.append(call)
 
     def _renameat2(self, call, _):
         old, new = self._two_paths(call)

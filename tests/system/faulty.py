@@ -24,7 +24,7 @@ CHANGES = ["EIO", "ENOSPC"]
 READS, WRITES = ["EIO", "EINTR", "SHORT"], ["EIO", "ENOSPC", "EINTR", "SHORT"]
 CALLS = {
     "open": [*MAKES, "EINTR", "EIO"], "openat": [*MAKES, "EINTR", "ENOSPC"], "openat2": [*MAKES, "EAGAIN", "EIO"], "dupfd": MAKES,
-    "read": READS, "write": WRITES, "pread": READS, "pwrite": WRITES, "fsync": ["EIO", "ENOSPC"], "fdatasync": ["EIO", "ENOSPC"],
+    "read": READS, "write": WRITES, "pread": READS, "pwrite": WRITES, "fsync": ["EIO", "ENOSPC"], "fdatasync": ["EIO", "ENOSPC"], "syncfs": ["EIO", "ENOSPC"],
     "ftruncate": ["EIO", "EINTR"], "fstat": LOOKS, "stat": LOOKS, "fstatat": LOOKS, "statx": LOOKS, "fstatvfs": LOOKS, "lseek": ["EIO"],
     "linkat": CHANGES, "renameat": CHANGES, "renameat2": CHANGES, "unlinkat": ["EIO"], "unlink": ["EIO"], "mkdir": CHANGES,
     "mkdirat": CHANGES, "access": LOOKS, "faccessat": LOOKS, "fsetxattr": CHANGES, "fgetxattr": ["EIO"], "sync_file_range": ["EIO"],

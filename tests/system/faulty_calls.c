@@ -183,6 +183,7 @@ WRAP(ssize_t, pwrite64, "pwrite", (int fd, const void *p, size_t n, off_t at), (
      FAIL)
 CALL(int, fsync, (int fd), (fd))
 CALL(int, fdatasync, (int fd), (fd))
+CALL(int, syncfs, (int fd), (fd))
 WRAP(int, ftruncate, "ftruncate", (int fd, off_t n), (fd, n), FAIL)
 WRAP(int, ftruncate64, "ftruncate", (int fd, off_t n), (fd, n), FAIL)
 WRAP(int, fstat, "fstat", (int fd, struct stat *st), (fd, st), FAIL)

@@ -6,7 +6,7 @@ faulty.py has what may fail how; tests/soak/faulty_calls.py tries all of it.
 import pytest
 
 from faulty import LIBRARY, Rule, Trouble, run, run_client
-from support import SANITIZE, files_under, wait_for
+from support import SANITIZE, content, files_under, wait_for
 from test_download import done, failed
 
 MASTER = [("pwrite", "ENOSPC", 60, 30), ("fdatasync", "EIO", 5), ("accept4", "EMFILE", 3, 5), ("recv", "SHORT", 5, 500),
@@ -41,6 +41,19 @@ def test_directory_is_not_synced(make_daemon, bad, on_conflict):
     wait_for(daemon.none_left)
     job = done(daemon.show(job["id"]))
     assert job["output"] == "a" and not job.get("skipped") and files_under(daemon.root) == ["a"]
+
+
+@pytest.mark.parametrize("call, k", [("syncfs", 1), ("sync_file_range", 3)])
+def test_files_are_not_synced_together(make_daemon, bad, call, k):
+    """Then each is by itself. (The first file does not wait for others, and has a round of its own.)"""
+    daemon = make_daemon(workers=1, settings={"transfer.sync_interval": "1s", "worker.transfers": "64", "host.connections": "64"})
+    rule = Rule(daemon.base / "rule")
+    daemon.env |= rule.environment
+    rule.set("dld-worker", call, "EIO", k)
+    for job in daemon.start().run([{"url": bad.url(f"/any/{i}")} for i in range(60)]):
+        done(job)
+        assert daemon.file(job["output"]).read_bytes() == content(f"/any/{job['output']}", 2000)
+    assert rule.left() <= 0
 
 
 def test_call_of_the_client_fails(daemon, bad):
