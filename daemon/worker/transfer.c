@@ -185,10 +185,15 @@ static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
     beat_at(t->settings->board, t->task->job.id);
     ended = t->head.ended;
     wrong = head_line(&t->head, p, n);
-    if (!wrong && !t->head.ended && header_is_status_line(p, n) &&
-        curl_easy_setopt(t->easy, CURLOPT_FOLLOWLOCATION,
-                         (long)answer_redirects((long)t->head.status)) != CURLE_OK)
-        return CURL_WRITEFUNC_ERROR;
+    if (t->guarding)
+        transfer_line_guard(t, false);
+    if (!wrong && !t->head.ended && header_is_status_line(p, n)) {
+        if (curl_easy_setopt(t->easy, CURLOPT_FOLLOWLOCATION,
+                             (long)answer_redirects((long)t->head.status)) != CURLE_OK)
+            return CURL_WRITEFUNC_ERROR;
+        if (t->stale)
+            transfer_line_guard(t, true);
+    }
     if (!wrong && !t->head.http1 && t->line && !line_is_numbered(t->line))
         wrong = "speaks a version of HTTP that was not agreed upon";
     if (wrong) {
@@ -362,6 +367,8 @@ static int transfer_setup(struct transfer *t) {
     r = session_adopt(t->settings->session, easy);
     if (r == 0)
         r = request_init(&t->request, easy, t->settings->config);
+    if (r == 0)
+        r = transfer_line_init(t);
     if (r < 0)
         return r;
     if (curl_easy_setopt(easy, CURLOPT_PRIVATE, t) != CURLE_OK ||
@@ -400,11 +407,14 @@ struct transfer *transfer_new(const struct transfer_settings *settings,
 }
 
 /* libcurl before 8.0 keeps, from one transfer of a handle to the next, a pointer to the last header
- * field, which it has freed; an answer whose first field is folded makes it write there. With such a
- * libcurl each transfer gets a new handle; connections are the session's anyway. */
-static int transfer_renew(struct transfer *t) {
-    if (t->easy && curl_facts()->version_num >= 0x080000)
+ * field, which it has freed; an answer whose first field is folded makes it write there. Such an answer
+ * is stopped before (transfer_line_guard()), except that of a proxy to CONNECT, which we don't see: where
+ * there may be one, each transfer gets a new handle. */
+static int transfer_renew(struct transfer *t, const char *proxy) {
+    t->stale = t->easy && curl_facts()->version_num < 0x080000;
+    if (t->easy && !(t->stale && (proxy || t->settings->config->proxy)))
         return 0;
+    t->stale = false;
     curl_easy_cleanup(t->easy);
     t->easy = curl_easy_init();
     return transfer_setup(t);
@@ -439,7 +449,7 @@ struct task *transfer_task(const struct transfer *t) {
 
 static int session_start(struct transfer *t) {
     const struct wire_job *job = &t->task->job;
-    int r = t->used ? transfer_renew(t) : 0;
+    int r = t->used ? transfer_renew(t, job->proxy) : 0;
 
     t->used = true;
     passage_begin(&t->passage, job->proxy);

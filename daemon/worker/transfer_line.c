@@ -18,13 +18,26 @@ static void take_chunks(struct transfer *t, const char *p, size_t n) {
         line_spoil(t->line);
 }
 
+/* Without a NUL in front curl would go on with the line; with it, it takes it for none, and fails. */
+static void refuse_folded(struct transfer *t, char *p, size_t n) {
+    if (n == 0 || (*p != ' ' && *p != '\t'))
+        return;
+    failure_set(&t->task->failure, ERR_PROTOCOL, "%s folded a header field that must not be",
+                t->address.url.host_key);
+    if (t->offset > 0) /* as transfer.c does */
+        t->task->failure.transient = t->spoilt = true;
+    *p = '\0';
+}
+
 /* libcurl drops what is behind a body and says so only here; and here alone the chunks are as they
- * came. */
+ * came, and a line of a header is seen before it is stored. */
 static int on_debug(CURL *easy, curl_infotype type, char *p, size_t n, void *userdata) {
     static const char *const words[] = {"Excess found", "Leftovers after chunking"};
     struct transfer *t = userdata;
 
     (void)easy;
+    if (type == CURLINFO_HEADER_IN && t->guarding)
+        refuse_folded(t, p, n);
     if (type == CURLINFO_DATA_IN && t->head.ended && t->head.is_chunked)
         take_chunks(t, p, n);
     for (size_t i = 0; type == CURLINFO_TEXT && t->line && i < ELEMENTSOF(words); i++)
@@ -33,15 +46,21 @@ static int on_debug(CURL *easy, curl_infotype type, char *p, size_t n, void *use
     return 0;
 }
 
+int transfer_line_init(struct transfer *t) {
+    return curl_easy_setopt(t->easy, CURLOPT_DEBUGFUNCTION, on_debug) == CURLE_OK &&
+                   curl_easy_setopt(t->easy, CURLOPT_DEBUGDATA, t) == CURLE_OK
+               ? 0
+               : -ENOMEM;
+}
+
 int transfer_line_setup(struct transfer *t) {
     bool alone =
         t->task->alone || lines_want_new(session_lines(t->settings->session), t->address.url.text);
 
     t->line = NULL;
+    t->guarding = false;
     return curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, alone ? 1L : 0L) == CURLE_OK &&
                    curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, alone ? 1L : 0L) == CURLE_OK &&
-                   curl_easy_setopt(t->easy, CURLOPT_DEBUGFUNCTION, on_debug) == CURLE_OK &&
-                   curl_easy_setopt(t->easy, CURLOPT_DEBUGDATA, t) == CURLE_OK &&
                    curl_easy_setopt(t->easy, CURLOPT_VERBOSE, 0L) == CURLE_OK
                ? 0
                : -ENOMEM;
@@ -88,6 +107,11 @@ bool transfer_line_request(struct transfer *t, const char *ip, int port, int loc
         return true;
     t->line = line_request(lines, t->easy, ip, port, local_port, &stray);
     return !stray;
+}
+
+void transfer_line_guard(struct transfer *t, bool on) {
+    t->guarding = on;
+    curl_easy_setopt(t->easy, CURLOPT_VERBOSE, on ? 1L : 0L);
 }
 
 void transfer_line_header(struct transfer *t) {

@@ -7,11 +7,18 @@
 
 #include "daemon/worker/transfer_rest.h"
 
-/* Sets the handle's options for it; before every transfer. 0 or -ENOMEM. */
+/* Sets the handle's options for it, once for each handle. 0 or -ENOMEM. */
+int transfer_line_init(struct transfer *t);
+
+/* The same, before every transfer. */
 int transfer_line_setup(struct transfer *t);
 
 /* A request is about to be sent, the first or that of a redirect. False: not over this connection. */
 bool transfer_line_request(struct transfer *t, const char *ip, int port, int local_port);
+
+/* From now on, until on is false, the lines of a header are looked at before curl takes them in, and one
+ * that is folded ends the transfer. */
+void transfer_line_guard(struct transfer *t, bool on);
 
 /* The header of an answer is complete: from now on it is seen if curl finds more behind its body, and
  * whether its chunks are right. */

@@ -31,6 +31,8 @@ struct transfer {
     struct task *task;    /* NULL: idle */
     struct line *line;    /* of the request that is outstanding; NULL: none known */
     bool used;            /* the handle, by an earlier task */
+    bool stale;           /* what it knows of the last header is freed: see transfer_renew() */
+    bool guarding;        /* the next line is looked at before curl takes it in */
     bool in_session;
     bool body_begun;                /* of the answer that is not a redirect */
     bool wanted;                    /* that body belongs in the file */
