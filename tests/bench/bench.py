@@ -56,7 +56,7 @@ WORKLOADS = [
     ),
     Workload(
         "files of 10 KiB over TLS",
-        count=5_000,
+        count=10_000,
         quick_count=0,
         size=10 * 1024,
         programs=[DldProgram("never"), Curl(16, http="2"), Curl(16), Wget2(16), Aria2(16)],
@@ -93,7 +93,7 @@ WORKLOADS = [
         count=1_000,
         quick_count=1_000,
         size=10 * 1024,
-        programs=[DldProgram("never", transfers=32), Curl(64), Wget2(64), Aria2(64)],
+        programs=[DldProgram("never"), Curl(64), Wget2(64), Aria2(64)],
         path="delay/0.05/",
     ),
 ]

@@ -29,13 +29,13 @@ def measure_idle(seconds):
     print(f"idle for {seconds} s", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="dld-bench-", dir=os.environ.get("TMPDIR", "/var/tmp")) as base:
         base = Path(base)
-        with nginx_running(base / "nginx", base / "files") as nginx, \
-                dld_running(base / "dld", DLD_WORKERS, {"transfer.fsync": "never"}) as dld:
-            (base / "files" / "f").write_bytes(b"x")
-            jobs = ",".join(f'{{"url": "{nginx.url("f")}", "output": "f{i}"}}' for i in range(JOBS))
-            (base / "list").write_text(f"[{jobs}]")
-            run_quietly(dld.dlctl_command("submit", base / "list", "--wait"))
-            time.sleep(SETTLE_SECONDS)
+        with dld_running(base / "dld", DLD_WORKERS, {"transfer.fsync": "never"}) as dld:
+            with nginx_running(base / "nginx", base / "files") as nginx:
+                (base / "files" / "f").write_bytes(b"x")
+                jobs = ",".join(f'{{"url": "{nginx.url("f")}", "output": "f{i}"}}' for i in range(JOBS))
+                (base / "list").write_text(f"[{jobs}]")
+                run_quietly(dld.dlctl_command("submit", base / "list", "--wait"))
+            time.sleep(SETTLE_SECONDS)  # the server has gone: when it closes connections is its own affair
             pids = [dld.pid, *dld.worker_pids()]
             before = cpu_seconds(pids), wake_ups(pids)
             time.sleep(seconds)

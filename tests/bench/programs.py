@@ -17,9 +17,9 @@ SAMPLE_SECONDS = 0.02
 TICKS = os.sysconf("SC_CLK_TCK")
 BARE = BUILD / "bare_curl"
 
-# dld as measured: slots enough for the peers' 16 and more, on two cores
+# dld as measured: about as many slots as the peers that are fastest with many, and jobs at hand for each
 DLD_WORKERS = 2
-DLD_SETTINGS = {"worker.transfers": 16, "host.connections": 64}
+DLD_SETTINGS = {"worker.transfers": 32, "host.connections": 128}
 
 
 @dataclass
@@ -224,9 +224,9 @@ class Aria2(Program):
 class DldProgram(Program):
     """dld as the service it is: started once, its queue on disk, timed from `dlctl submit` to its exit."""
 
-    def __init__(self, fsync, transfers=DLD_SETTINGS["worker.transfers"], connections=None):
+    def __init__(self, fsync, connections=None):
         super().__init__(f"dld, fsync = {fsync}" + (f", {connections} connections" if connections else ""), peer=False)
-        self.settings = dict(DLD_SETTINGS, **{"transfer.fsync": fsync, "worker.transfers": transfers})
+        self.settings = dict(DLD_SETTINGS, **{"transfer.fsync": fsync})
         if connections:
             self.settings["transfer.connections"] = connections
         self.dld = None
