@@ -26,7 +26,8 @@ void ended_from_json(const json_t *job, struct ended *ret);
 
 /* From a whole line, a notification "job" of n bytes with a NUL behind them. False: it is something
  * else, or not plain (an escape, what is not ASCII, a key with an object besides error): it is then
- * untouched and for a real parser. Else the line is what *ret borrows from, and no JSON any more. */
+ * untouched and for a real parser. Else the line is what *ret borrows from, and no JSON any more.
+ */
 bool ended_from_line(char *line, size_t n, struct ended *ret);
 
 #endif

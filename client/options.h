@@ -75,8 +75,8 @@ struct selection {
 };
 void selection_done(struct selection *s);
 
-/* Completes a selection, whose options have been read, with the IDs in words; exactly one way to say
- * which must have been used. Complains and returns -EINVAL otherwise, -ENOMEM. */
+/* Completes a selection, whose options have been read, with the IDs in words; exactly one way to
+ * say which must have been used. Complains and returns -EINVAL otherwise, -ENOMEM. */
 int selection_make(const char *verb, int argc, char **argv, struct selection *io);
 
 struct buf;

@@ -8,8 +8,8 @@
 #define DLD_DISPOSITION_H
 
 /* The name that the field's value asks for, made safe by name_make_safe(); only what follows the
- * last '/' or '\' counts. A new string; NULL when there is none or it comes out empty, with errno 0,
- * or when out of memory, with ENOMEM. */
+ * last '/' or '\' counts. A new string; NULL when there is none or it comes out empty, with errno
+ * 0, or when out of memory, with ENOMEM. */
 char *disposition_name(const char *value);
 
 #endif

@@ -1,10 +1,10 @@
 /*
  * fault.h - places where a build for tests (make FAULTS=1) can be killed as if by kill -9.
  *
- * The environment's FAULT_POINTS names a file of FAULT_POINT_MAX_ 32-bit numbers, one for each point
- * below in that order, which all processes share. A number k above 0 kills the k-th process that
- * comes by. Each that comes by counts its number down, so that a test sees which points were met:
- * of those that it left at 0 the number is less.
+ * The environment's FAULT_POINTS names a file of FAULT_POINT_MAX_ 32-bit numbers, one for each
+ * point below in that order, which all processes share. A number k above 0 kills the k-th process
+ * that comes by. Each that comes by counts its number down, so that a test sees which points were
+ * met: of those that it left at 0 the number is less.
  *
  * In any other build a point is nothing.
  */

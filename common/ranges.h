@@ -1,9 +1,10 @@
 /*
- * ranges.h - which bytes of a file are there, behind its first ones, when it comes in several pieces.
+ * ranges.h - which bytes of a file are there, behind its first ones, when it comes in several
+ * pieces.
  *
- * As text, so that it can be kept and sent: "BEGIN-END" for each range, END being the byte behind its
- * last, in order and apart from one another, separated by blanks: "4096-8192 20000-30000". Pure: no
- * I/O.
+ * As text, so that it can be kept and sent: "BEGIN-END" for each range, END being the byte behind
+ * its last, in order and apart from one another, separated by blanks: "4096-8192 20000-30000".
+ * Pure: no I/O.
  */
 #ifndef DLD_RANGES_H
 #define DLD_RANGES_H
@@ -28,8 +29,8 @@ struct ranges {
  * is none. Where there is no room the bytes are as good as lacking. */
 void ranges_append(struct ranges *r, uint64_t begin, uint64_t end);
 
-/* Reads a text whose ranges lie behind the first offset bytes of a file of total (-1: unknown) bytes.
- * -EINVAL for any other, also for an empty one; *ret is undefined then. */
+/* Reads a text whose ranges lie behind the first offset bytes of a file of total (-1: unknown)
+ * bytes. -EINVAL for any other, also for an empty one; *ret is undefined then. */
 int ranges_parse(const char *text, uint64_t offset, int64_t total, struct ranges *ret);
 
 /* Into RANGES_TEXT_MAX bytes. */

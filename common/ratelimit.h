@@ -64,8 +64,8 @@ static inline bool bucket_limits(const struct ratelimit_bucket *b) {
     return atomic_load_explicit(&b->rate, memory_order_relaxed) != RATE_NONE;
 }
 
-/* How long to wait before bytes may be taken; 0: now. The wait includes some credit, so that a taker
- * wakes up some twenty times a second, not for each piece. */
+/* How long to wait before bytes may be taken; 0: now. The wait includes some credit, so that a
+ * taker wakes up some twenty times a second, not for each piece. */
 uint64_t bucket_wait(struct ratelimit_bucket *b, uint64_t now);
 
 /* Bytes were taken. */
@@ -74,8 +74,8 @@ void bucket_take(struct ratelimit_bucket *b, uint64_t bytes, uint64_t now);
 /* CLOCK_MONOTONIC. */
 uint64_t ratelimit_now(void);
 
-/* "none", "0", or bytes a second as parse_size() reads them. -EINVAL, or -ERANGE unless from RATE_MIN
- * to RATE_MAX. */
+/* "none", "0", or bytes a second as parse_size() reads them. -EINVAL, or -ERANGE unless from
+ * RATE_MIN to RATE_MAX. */
 int rate_parse(const char *s, uint64_t *ret);
 
 #endif

@@ -15,9 +15,9 @@
  * of one; so is percent-encoding in it. "%2e" counts as a dot in dot segments. A port may have
  * leading zeros, and may be empty, which is the default one.
  *
- * With ftp, ftps and sftp the path must name a file: it doesn't end in '/', and nothing in it decodes
- * to a control character, which would be a command of its own to an FTP server. There is no query.
- * ";type=i" (RFC 1738 section 3.2.2) at its end is dropped and any other type refused.
+ * With ftp, ftps and sftp the path must name a file: it doesn't end in '/', and nothing in it
+ * decodes to a control character, which would be a command of its own to an FTP server. There is no
+ * query. ";type=i" (RFC 1738 section 3.2.2) at its end is dropped and any other type refused.
  */
 #ifndef DLD_URL_H
 #define DLD_URL_H

@@ -2,10 +2,10 @@
  * access.h - by what an attempt shows who it is, and which way it takes: the credentials that a job
  * and the configuration name, read for one message to a worker.
  *
- * What a job gives to show who it is goes to the origin (scheme, host and port) of its first URL and
- * no other: an attempt at a mirror elsewhere gets neither `auth` nor `client_certificate` nor the
- * headers Authorization, Proxy-Authorization and Cookie. An entry of a netrc file goes to the host
- * that it is for, `default` to the host of the first URL. Redirects are the worker's to judge.
+ * What a job gives to show who it is goes to the origin (scheme, host and port) of its first URL
+ * and no other: an attempt at a mirror elsewhere gets neither `auth` nor `client_certificate` nor
+ * the headers Authorization, Proxy-Authorization and Cookie. An entry of a netrc file goes to the
+ * host that it is for, `default` to the host of the first URL. Redirects are the worker's to judge.
  */
 #ifndef DLD_ACCESS_H
 #define DLD_ACCESS_H

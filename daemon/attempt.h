@@ -14,9 +14,8 @@ struct attempt_policy {
     unsigned crash_limit;
 };
 
-/* Copies what a worker says it has kept; the old content is freed. What was a leftover before is one
- * still, unless the worker has a part file. 0, or -ENOMEM with nothing
- * changed. */
+/* Copies what a worker says it has kept; the old content is freed. What was a leftover before is
+ * one still, unless the worker has a part file. 0, or -ENOMEM with nothing changed. */
 int attempt_keep(struct job_kept *to, const struct wire_kept *from);
 
 /* Copies what the worker reported into job->result (whose old content is freed). 0, or -ENOMEM with
@@ -51,8 +50,8 @@ struct attempt_end {
 void attempt_failed(struct job *job, const struct job_spec *spec,
                     const struct attempt_policy *policy, const struct attempt_end *end);
 
-/* Is what is kept of a job that has ended worth keeping, for someone to try it once more? Only after
- * a failure that may pass. */
+/* Is what is kept of a job that has ended worth keeping, for someone to try it once more? Only
+ * after a failure that may pass. */
 bool attempt_may_go_on(const struct job *job);
 
 /* What the end of an attempt says of its host's health. */

@@ -485,8 +485,8 @@ static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata)
     return 0;
 }
 
-/* What waits can't be accepted, and keeps the listener ready: it is turned away, or the listener is off
- * for a while. */
+/* What waits can't be accepted, and keeps the listener ready: it is turned away, or the listener is
+ * off for a while. */
 static void accept_failed(struct control *k, int error) {
     bool files = error == EMFILE || error == ENFILE;
 

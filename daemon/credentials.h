@@ -37,8 +37,8 @@ struct credential {
 /* Wipes and frees. */
 void credential_done(struct credential *c);
 
-/* Reads the file of that name beneath dir (NULL: there is none). 0; -ENOKEY with the sentence in why when it can't be
- * used, for whatever reason; -ENOMEM. */
+/* Reads the file of that name beneath dir (NULL: there is none). 0; -ENOKEY with the sentence in
+ * why when it can't be used, for whatever reason; -ENOMEM. */
 int credential_read(const char *dir, const char *name, struct credential *ret,
                     char why[CREDENTIAL_WHY_MAX]);
 

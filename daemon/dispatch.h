@@ -35,8 +35,8 @@ struct dispatch_settings {
 int dispatch_new(struct dispatch **ret, sd_event *event, const struct dispatch_settings *settings);
 struct dispatch *dispatch_free(struct dispatch *d); /* takes NULL, returns NULL */
 
-/* What attempts are made and judged by from now on, and sched.policy answers as another configuration
- * says. */
+/* What attempts are made and judged by from now on, and sched.policy answers as another
+ * configuration says. */
 void dispatch_configure(struct dispatch *d, const struct attempt_policy *policy,
                         const struct access_settings *access);
 
@@ -83,14 +83,14 @@ enum dispatch_wish {
 };
 
 /* Has the workers drop the active jobs chosen; they end as wished unless they come to another end
- * first. WISH_NONE takes back a pause that no worker has answered yet. Returns the ids of those that
- * the wish is for in order, a new array of *ret_n, or NULL when out of memory (and nothing was
+ * first. WISH_NONE takes back a pause that no worker has answered yet. Returns the ids of those
+ * that the wish is for in order, a new array of *ret_n, or NULL when out of memory (and nothing was
  * done). */
 int64_t *dispatch_wish(struct dispatch *d, const struct dispatch_choice *choice,
                        enum dispatch_wish wish, size_t *ret_n);
 
-/* These were changed in the store: cancelled or paused (as the wish says), or given another place in
- * the line (WISH_NONE). */
+/* These were changed in the store: cancelled or paused (as the wish says), or given another place
+ * in the line (WISH_NONE). */
 void dispatch_changed(struct dispatch *d, const int64_t *ids, size_t n, enum dispatch_wish wish);
 
 /* These were resumed in the store: active ones go on if they were to be paused. */
@@ -112,8 +112,8 @@ int64_t *dispatch_active_ids(const struct dispatch *d, int64_t after, size_t *re
 /* A host's health, and when it may be asked; false: nothing is known of it here. */
 bool dispatch_host_info(const struct dispatch *d, const char *host, struct sched_host_info *ret);
 
-/* The lanes of active jobs, in order, one entry for each job: a new array of *ret_n, or NULL when out
- * of memory. */
+/* The lanes of active jobs, in order, one entry for each job: a new array of *ret_n, or NULL when
+ * out of memory. */
 int64_t *dispatch_active_lanes(const struct dispatch *d, size_t *ret_n);
 
 /* Active jobs (of a batch; 0: all) and the sum of their speeds. */

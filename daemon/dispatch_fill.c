@@ -173,8 +173,8 @@ void ask_store(struct dispatch *d) {
 
 /* ---- out of the window ---- */
 
-/* Where a lane goes that has had its turn: behind those that wait since before now, as a job that is
- * submitted now would. */
+/* Where a lane goes that has had its turn: behind those that wait since before now, as a job that
+ * is submitted now would. */
 static void lane_put(struct dispatch *d, const struct sched_evicted *e) {
     uint64_t real = now_usec(CLOCK_REALTIME);
     int64_t turn = (int64_t)real - e->priority * (int64_t)JOB_PRIORITY_STEP;

@@ -79,8 +79,8 @@ struct live_job *live_find(const struct dispatch *d, int64_t id);
 struct live_job *live_new(struct dispatch *d, struct job *row);
 void live_free(struct live_job *l);
 
-/* It leaves the window, or its host's connection is free again, of which the attempt says that, with
- * an error for people. */
+/* It leaves the window, or its host's connection is free again, of which the attempt says that,
+ * with an error for people. */
 struct live_says {
     enum sched_says says;
     uint64_t retry_after; /* usec */

@@ -58,11 +58,11 @@ void job_to_json_brief(struct buf *b, const char *key, const struct job *j);
 
 /* Writes the job as the JSON object that clients get: the keys id batch index url state attempts
  * http_status bytes size output error{name,message} worker created started finished effective_url
- * content_type, then `skipped`, `not_modified`, `digest`, `answer` and `due` where they apply, then the keys of its body that were
- * asked for (on_conflict, priority, tag, headers, ...) except two that have the names of results:
- * output is the path beneath the root (expanded for a job not yet done), and size the one asked for
- * only until another is known. progress may be NULL. The object's last brace is left to
- * the caller, who may add keys: json_end(b, '}'). key as in buf.h. */
+ * content_type, then `skipped`, `not_modified`, `digest`, `answer` and `due` where they apply, then
+ * the keys of its body that were asked for (on_conflict, priority, tag, headers, ...) except two
+ * that have the names of results: output is the path beneath the root (expanded for a job not yet
+ * done), and size the one asked for only until another is known. progress may be NULL. The object's
+ * last brace is left to the caller, who may add keys: json_end(b, '}'). key as in buf.h. */
 void job_to_json(struct buf *b, const char *key, const struct job *j,
                  const struct job_progress *progress);
 

@@ -9,8 +9,8 @@
 #include <jansson.h>
 #include <stddef.h>
 
-/* json_loadb(), with these differences: NULL also when any memory was lacking, and errno tells: it is
- * ENOMEM then, and 0 otherwise. error may be NULL. */
+/* json_loadb(), with these differences: NULL also when any memory was lacking, and errno tells: it
+ * is ENOMEM then, and 0 otherwise. error may be NULL. */
 json_t *json_load_all(const char *text, size_t n, size_t flags, json_error_t *error);
 
 #endif

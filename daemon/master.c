@@ -286,8 +286,8 @@ static void host_policy(void *userdata, const char *host, struct sched_policy *r
     };
 }
 
-/* A worker has as many jobs as it has slots, and at most as many again ahead; and one that it replaces
- * has some. */
+/* A worker has as many jobs as it has slots, and at most as many again ahead; and one that it
+ * replaces has some. */
 static int start_rates(struct master *m) {
     const struct config *c = m->config;
     int r = rates_new(&m->rates, m->event, c, 3 * c->master.workers * c->worker.transfers);

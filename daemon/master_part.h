@@ -44,8 +44,8 @@ void master_policy(const struct config *c, struct attempt_policy *ret);
 void master_access(const struct config *c, struct access_settings *ret);
 
 /* Reads the configuration again and puts it in force. Logged, and told to the service manager. 0;
- * -EINVAL: it has errors; -EBUSY: dld is not ready yet, or stopping; -ENOMEM. After an error all is as
- * it was. For struct methods; userdata is the struct master. */
+ * -EINVAL: it has errors; -EBUSY: dld is not ready yet, or stopping; -ENOMEM. After an error all is
+ * as it was. For struct methods; userdata is the struct master. */
 int master_reload(void *userdata, struct reload *ret);
 
 /* Likewise, without anyone to tell. */

@@ -30,8 +30,8 @@ int params_str(const json_t *params, const char *key, size_t max_bytes, const ch
 int params_ids(const json_t *params, const char *key, size_t max, int64_t **io, size_t *io_n,
                struct params_error *err);
 
-/* Which jobs: exactly one of ids, batch, tag, host, all, as far as the method takes them (known, the
- * keys that params_only() lets through). */
+/* Which jobs: exactly one of ids, batch, tag, host, all, as far as the method takes them (known,
+ * the keys that params_only() lets through). */
 struct params_choice {
     int64_t *ids; /* owned, sorted, without doubles; NULL: not by ids */
     size_t n_ids;

@@ -104,16 +104,16 @@ int pool_discard(struct pool *p, const struct wire_discard *message, unsigned *r
 /* Has its worker give the job back, with what it has of the file. */
 void pool_release(struct pool *p, struct pool_job *job);
 
-/* Tells the worker which connections more the job's file may have. -EMSGSIZE or -ENOMEM: it goes on as
- * it is. */
+/* Tells the worker which connections more the job's file may have. -EMSGSIZE or -ENOMEM: it goes on
+ * as it is. */
 int pool_widened(struct pool *p, struct pool_job *job, const struct wire_widened *message);
 
 /* Tells the worker the job's own rate limit, bytes a second, 0: none. 0 or -ENOMEM. */
 int pool_set_rate(struct pool *p, struct pool_job *job, uint64_t rate);
 
 /* Starts no more; workers give back what they have not begun (results RELEASED), have grace_usec to
- * finish the rest, then give it up (likewise) and exit; what does not exit soon after that is killed.
- * stopped() follows. */
+ * finish the rest, then give it up (likewise) and exit; what does not exit soon after that is
+ * killed. stopped() follows. */
 void pool_stop(struct pool *p, uint64_t grace_usec);
 
 /* The rest of the grace of pool_stop() is waived. */
@@ -122,8 +122,8 @@ void pool_hurry(struct pool *p);
 /* Kills all workers at once; their jobs come back as lost. */
 void pool_kill(struct pool *p);
 
-/* Other settings from now on; the descriptors and start_failures stay. Workers that were started with
- * another configuration are replaced, and there will be as many as wanted. */
+/* Other settings from now on; the descriptors and start_failures stay. Workers that were started
+ * with another configuration are replaced, and there will be as many as wanted. */
 void pool_configure(struct pool *p, const struct pool_settings *settings);
 
 /* ---- for showing ---- */

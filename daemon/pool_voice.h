@@ -1,6 +1,6 @@
 /*
- * pool_voice.h - what a worker says on stderr: passed on to the log line by line, and its last words
- * remembered. Private to pool*.c.
+ * pool_voice.h - what a worker says on stderr: passed on to the log line by line, and its last
+ * words remembered. Private to pool*.c.
  *
  * A worker that writes faster than it can be read loses lines and never waits; one that writes
  * without end is heard no more for a while.

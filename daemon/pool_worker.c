@@ -321,8 +321,8 @@ static int worker_greet(struct pool_worker *w) {
 }
 
 /* Again and again, not ONESHOT, which is the default: while a tracer (a debugger, the leak checker)
- * still has a dead process, its descriptor is ready, but waitid() has nothing to tell, and sd-event would
- * not look again. Between the two modes it changes only by way of OFF. */
+ * still has a dead process, its descriptor is ready, but waitid() has nothing to tell, and sd-event
+ * would not look again. Between the two modes it changes only by way of OFF. */
 static int worker_watch(struct pool_worker *w) {
     int r = sd_event_source_set_enabled(w->child, SD_EVENT_OFF);
 

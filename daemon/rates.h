@@ -3,8 +3,8 @@
  * shared memory (common/ratelimit.h) is whose.
  *
  * For all, what `dlctl set` says beats the timetable ([rate "NAME"]), which beats [rate] limit. A
- * host that has a limit gets a bucket when its first job starts. It keeps it for as long as a job of
- * it is active, and then until another host needs it, so that what it has spent is not forgotten
+ * host that has a limit gets a bucket when its first job starts. It keeps it for as long as a job
+ * of it is active, and then until another host needs it, so that what it has spent is not forgotten
  * between two jobs.
  */
 #ifndef DLD_RATES_H
@@ -22,8 +22,8 @@ struct rates;
 int rates_new(struct rates **ret, sd_event *event, const struct config *config, uint32_t n_jobs);
 struct rates *rates_free(struct rates *r); /* takes NULL, returns NULL */
 
-/* The content of config is another one now. 0, or -ENOMEM with all as it was, but for the strings of
- * config: they must be the old ones again then. */
+/* The content of config is another one now. 0, or -ENOMEM with all as it was, but for the strings
+ * of config: they must be the old ones again then. */
 int rates_configured(struct rates *r);
 
 /* The memory, for workers to inherit. */

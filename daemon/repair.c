@@ -12,19 +12,19 @@ static void log_recovered(const struct store_recovered *v) {
     const uint64_t *n = v->counts;
 
     log_notice("recovered %" PRIu64 " jobs (%" PRIu64 " queued, %" PRIu64 " waiting, %" PRIu64
-               " paused, %" PRIu64 " done, %" PRIu64 " failed, %" PRIu64 " cancelled) in %" PRIu64
-               " batches",
+               " paused, %" PRIu64 " done, %" PRIu64 " failed, %" PRIu64 " cancelled);"
+               " batches: %" PRIu64,
                v->jobs, n[JOB_QUEUED], n[JOB_WAITING], n[JOB_PAUSED], n[JOB_DONE], n[JOB_FAILED],
                n[JOB_CANCELLED], v->batches);
     if (!v->lost_known)
         log_warning("how many were lost can't be told: the numbers of the old queue are lost, too");
     else if (v->lost > 0)
-        log_warning("lost %" PRIu64 " jobs, by the numbers of the old queue", v->lost);
+        log_warning("jobs lost, by the numbers of the old queue: %" PRIu64, v->lost);
     else
         log_notice("lost no job, by the numbers of the old queue");
     if (v->unreadable + v->pieced > 0)
-        log_warning("%" PRIu64 " pages or rows made no sense; of %" PRIu64
-                    " batches only jobs were found",
+        log_warning("pages or rows that made no sense: %" PRIu64
+                    "; batches of which only jobs were found: %" PRIu64,
                     v->unreadable, v->pieced);
     log_notice("the damaged queue is kept as %s; start dld", v->kept);
 }

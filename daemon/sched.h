@@ -3,8 +3,8 @@
  * goes forward, in usec.
  *
  * The queue is made of lanes: the queued jobs of one user (uid) for one host ("host:port"). The
- * scheduler sees a window of it: some users, some of their lanes, and of each lane its first jobs by
- * rank. The owner keeps the window filled from the store (sched_wants), asks for jobs to start
+ * scheduler sees a window of it: some users, some of their lanes, and of each lane its first jobs
+ * by rank. The owner keeps the window filled from the store (sched_wants), asks for jobs to start
  * (sched_next) and says how they ended (sched_ended).
  *
  * Fair: users take turns, one job each. Within a user's turn his lanes take theirs, weighted by the
@@ -84,8 +84,8 @@ void sched_policies_changed(struct sched *s);
 /* ---- what the store has ---- */
 
 /* A user's lane got queued jobs that it did not have before, the first of them at `rank`; `turn` is
- * where the lane stands in his line (the smaller the earlier; INT64_MIN: not known). 0 or -ENOMEM; nothing is lost then,
- * it is listed later. */
+ * where the lane stands in his line (the smaller the earlier; INT64_MIN: not known). 0 or -ENOMEM;
+ * nothing is lost then, it is listed later. */
 int sched_ready(struct sched *s, uid_t uid, int64_t lane, int64_t turn, int64_t rank);
 
 enum sched_want {
@@ -114,19 +114,19 @@ void sched_wants(struct sched *s, struct sched_request *ret);
 int sched_user_add(struct sched *s, uid_t uid);
 void sched_users_listed(struct sched *s, bool more, int64_t last_uid);
 
-/* Takes a lane into the window, which stands at `turn` in its line. failures and wait (usec from now
- * on) are its host's, as they were when it was evicted: they count where the scheduler knows nothing
- * newer. 0, -EEXIST (it is there already: skip it, jobs and all), or -ENOMEM (it is listed again).
- * Also for a lane that sched_add() doesn't find: with sched_filled(true, INT64_MIN, 0) afterwards it
- * is asked for its jobs from the first. */
+/* Takes a lane into the window, which stands at `turn` in its line. failures and wait (usec from
+ * now on) are its host's, as they were when it was evicted: they count where the scheduler knows
+ * nothing newer. 0, -EEXIST (it is there already: skip it, jobs and all), or -ENOMEM (it is listed
+ * again). Also for a lane that sched_add() doesn't find: with sched_filled(true, INT64_MIN, 0)
+ * afterwards it is asked for its jobs from the first. */
 int sched_lane_add(struct sched *s, uid_t uid, int64_t lane, int64_t turn, const char *host,
                    unsigned failures, uint64_t wait, uint64_t now);
 void sched_lanes_listed(struct sched *s, uid_t uid, bool more, int64_t last_turn,
                         int64_t last_lane);
 
-/* Puts a job into its lane, by rank: one of an answer, or one that comes back after it had ended for
- * the scheduler. -ENOENT: the lane isn't in the window: the job stays in the store alone (if it came
- * back, sched_ready() or sched_lane_add() lets it be found there). */
+/* Puts a job into its lane, by rank: one of an answer, or one that comes back after it had ended
+ * for the scheduler. -ENOENT: the lane isn't in the window: the job stays in the store alone (if it
+ * came back, sched_ready() or sched_lane_add() lets it be found there). */
 int sched_add(struct sched *s, int64_t lane, struct sched_job *job);
 
 /* Ends an answer about a lane, or the attempt at one. more: the store has further jobs of it behind
@@ -138,8 +138,8 @@ void sched_filled(struct sched *s, int64_t lane, bool more, int64_t last_rank, i
 struct sched_job *sched_trim(struct sched *s);
 
 /* A lane that makes room. Unless it stays where it is in its line, it is to be written back: parked
- * for `wait`, or else, as it had its share, further back in the line. The owner says where, and tells
- * it by sched_ready() (at once, or when the wait is over). */
+ * for `wait`, or else, as it had its share, further back in the line. The owner says where, and
+ * tells it by sched_ready() (at once, or when the wait is over). */
 struct sched_evicted {
     int64_t lane;
     uid_t uid;
@@ -159,9 +159,9 @@ bool sched_evict_away(struct sched *s, uint64_t now, struct sched_evicted *ret);
 
 /* ---- running ---- */
 
-/* The next job to start, which from now on counts as active; NULL: none may start. *ret_refused: its
- * host is DOWN, the attempt has failed without being made (sched_host_info() tells why); the caller
- * ends it (SCHED_SAYS_NOTHING) without starting it. */
+/* The next job to start, which from now on counts as active; NULL: none may start. *ret_refused:
+ * its host is DOWN, the attempt has failed without being made (sched_host_info() tells why); the
+ * caller ends it (SCHED_SAYS_NOTHING) without starting it. */
 struct sched_job *sched_next(struct sched *s, uint64_t now, bool *ret_refused);
 
 /* When sched_next() may have one for no other reason than that time went by; USEC_INFINITY: never. */
@@ -193,8 +193,8 @@ bool sched_is_curious(const struct sched_job *job);
 void sched_answered(struct sched *s, struct sched_job *job, uint64_t now);
 
 /* The active job would have another connection, to its own host or to one that has its file too
- * ("host:port"). True: it gets it, which counts as active at that host until the job has ended. False:
- * the host has none to spare, is in trouble, or wants its starts to be apart. */
+ * ("host:port"). True: it gets it, which counts as active at that host until the job has ended.
+ * False: the host has none to spare, is in trouble, or wants its starts to be apart. */
 bool sched_widen(struct sched *s, struct sched_job *job, const char *host);
 
 /* Takes a queued (not active) job out of the window. */

@@ -36,8 +36,8 @@ void sched_health_init(struct sched_health *h, const struct sched_policy *policy
 void sched_health_adapt(struct sched_health *h, const struct sched_policy *old,
                         const struct sched_policy *policy);
 
-/* What was known of it earlier: failures to reach it in a row, and for how long from now on it is to
- * be left alone. Nothing happens if something is known already. */
+/* What was known of it earlier: failures to reach it in a row, and for how long from now on it is
+ * to be left alone. Nothing happens if something is known already. */
 void sched_health_restore(struct sched_health *h, unsigned failures, uint64_t wait, uint64_t now);
 
 /* When a job may start with n_active going on: maybe long ago; USEC_INFINITY: not before one ends. */

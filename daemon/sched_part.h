@@ -9,8 +9,8 @@
  *     sched_host.c     the health of a host
  *     sched_cursor.c   how far a line of the store has been read
  *
- * A lane stays in memory after it left the window while jobs of it are active, its user and host with
- * it, so that such a job can always be taken back; and while the store is asked for its jobs.
+ * A lane stays in memory after it left the window while jobs of it are active, its user and host
+ * with it, so that such a job can always be taken back; and while the store is asked for its jobs.
  */
 #ifndef DLD_SCHED_PART_H
 #define DLD_SCHED_PART_H
@@ -33,8 +33,8 @@
 /* Jobs that a lane (a user) starts before it makes room for others. */
 #define LANE_QUANTUM 64
 #define USER_QUANTUM 1024
-/* A lane whose host can't be asked for longer than this makes room; and is away for so long if it is
- * not known how long it will be. */
+/* A lane whose host can't be asked for longer than this makes room; and is away for so long if it
+ * is not known how long it will be. */
 #define AWAY_USEC (1 * USEC_PER_SEC)
 
 /* While users wait outside, it is looked so often for one who has nothing to start. */
@@ -162,8 +162,8 @@ struct sched {
 
 /* ---- sched_turn.c ---- */
 
-/* Each puts things where their state says; to be called after every change of one. What nobody needs
- * any more is freed: lane, user or host may be gone afterwards. */
+/* Each puts things where their state says; to be called after every change of one. What nobody
+ * needs any more is freed: lane, user or host may be gone afterwards. */
 void sched_lane_changed(struct sched *s, struct sched_lane *lane);
 void sched_user_changed(struct sched *s, struct sched_user *u);
 void sched_host_changed(struct sched *s, struct sched_host *h);
@@ -176,8 +176,8 @@ void sched_lane_served(struct sched *s, struct sched_lane *lane);
 /* The last turn doesn't count. */
 void sched_lane_unserved(struct sched *s, struct sched_lane *lane);
 
-/* Forgets idle hosts that are too many, or that there is nothing to remember of: two at a time, so that
- * more are forgotten than come. */
+/* Forgets idle hosts that are too many, or that there is nothing to remember of: two at a time, so
+ * that more are forgotten than come. */
 void sched_hosts_forget(struct sched *s);
 
 /* Time has gone by. */

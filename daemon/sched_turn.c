@@ -7,8 +7,8 @@
 
 /* ---- shares ---- */
 
-/* While more lanes are on their way, no more than in a full window: else the first ones would be read
- * far ahead, and be through with much of it before the last ones come. */
+/* While more lanes are on their way, no more than in a full window: else the first ones would be
+ * read far ahead, and be through with much of it before the last ones come. */
 size_t sched_lane_room(const struct sched *s) {
     size_t lanes = s->lanes_asked > 0 ? s->settings.max_lanes : s->n_lanes;
     size_t share = s->settings.max_jobs / MAX(lanes, (size_t)1);

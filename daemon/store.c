@@ -20,14 +20,15 @@
 
 /* A transaction takes at most so many requests, and no more after so long: acknowledgements wait
  * for its end. */
-#define GROUP_MAX 4000
+#define GROUP_MAX 8000
 #define GROUP_USEC (250 * USEC_PER_MSEC)
 
 /* While requests that nobody waits for keep coming, at least so many in each step, they are taken
- * together, up to so long after the first ones: their jobs share pages, and the commit. */
+ * together, up to so long after the first ones: their jobs share pages, and the commit. What the
+ * scheduler asks for overtakes them; the loop knows the jobs whose ends are not recorded yet. */
 #define LINGER_STEP (2 * USEC_PER_MSEC)
 #define LINGER_STEP_MIN 16
-#define LINGER_USEC (50 * USEC_PER_MSEC)
+#define LINGER_USEC (100 * USEC_PER_MSEC)
 
 /* So many notices that the loop has not delivered make the chores wait for it. */
 #define READY_MAX 20000
@@ -47,6 +48,13 @@ struct done {
     char trouble_text[256];
 };
 
+/* Waiting for more requests: until when, in usec of CLOCK_MONOTONIC. */
+struct linger {
+    uint64_t end;  /* at the latest; 0: it doesn't */
+    uint64_t step; /* until it is looked whether enough have come, */
+    size_t seen;   /* since there were so many */
+};
+
 struct store {
     /* The loop's. */
     struct store_settings settings;
@@ -60,14 +68,16 @@ struct store {
     /* Both sides', under the lock. */
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    struct request *pending;
+    struct request *pending, *overtaking;
     size_t n_pending, n_impatient;
+    uint64_t n_requests; /* ever */
     bool stop;
     uint64_t keep_age, keep_count; /* what the thread is to go by */
     struct done done;
 
     /* The thread's. */
     struct db *db;
+    struct linger linger;
     struct request chores;
     uint64_t chores_not_before, chores_delay; /* usec */
     int trouble_now;
@@ -227,7 +237,7 @@ static bool wait_for_work(struct store *s) {
 
         if (until != USEC_INFINITY && now_usec(CLOCK_REALTIME) >= until)
             return !s->stop;
-        if (s->pending || s->stop)
+        if (s->pending || s->overtaking || s->stop)
             return false;
         if (until == USEC_INFINITY)
             pthread_cond_wait(&s->wake, &s->lock);
@@ -241,43 +251,59 @@ static bool may_linger(const struct store *s) {
     return !s->stop && s->n_impatient == 0 && s->n_pending < GROUP_MAX;
 }
 
-/* With the lock held, when there are requests. */
-static void linger(struct store *s) {
-    uint64_t until = now_usec(CLOCK_MONOTONIC), end = until + LINGER_USEC;
-    size_t seen = 0;
+/* With the lock held. True: the time has come for those that overtake, false: for all. */
+static bool linger(struct store *s) {
+    struct linger *l = &s->linger;
 
-    while (until < end && s->n_pending >= seen + LINGER_STEP_MIN) {
+    for (uint64_t now; may_linger(s); ) {
         struct timespec ts;
-        int r = 0;
 
-        until += LINGER_STEP;
-        ts.tv_sec = (time_t)(until / USEC_PER_SEC);
-        ts.tv_nsec = (long)(until % USEC_PER_SEC * 1000);
-        seen = s->n_pending;
-        while (may_linger(s) && r == 0)
-            r = pthread_cond_clockwait(&s->wake, &s->lock, CLOCK_MONOTONIC, &ts);
-        if (!may_linger(s))
-            return;
+        now = now_usec(CLOCK_MONOTONIC);
+        if (l->end == 0)
+            *l = (struct linger){.step = now, .end = now + LINGER_USEC};
+        if (now >= l->step) {
+            if (now >= l->end || s->n_pending < l->seen + LINGER_STEP_MIN)
+                break;
+            l->seen = s->n_pending;
+            l->step = now + LINGER_STEP;
+        }
+        if (s->overtaking)
+            return true;
+        ts.tv_sec = (time_t)(l->step / USEC_PER_SEC);
+        ts.tv_nsec = (long)(l->step % USEC_PER_SEC * 1000);
+        pthread_cond_clockwait(&s->wake, &s->lock, CLOCK_MONOTONIC, &ts);
     }
+    return false;
+}
+
+/* The next in the order in which they came; of those that overtake only, if all is false. */
+static struct request *take_one(struct store *s, bool all) {
+    struct request *r = s->overtaking;
+
+    if (all && s->pending && (!r || s->pending->number < r->number)) {
+        r = s->pending;
+        DL_DELETE(s->pending, r);
+        s->n_pending--;
+        s->n_impatient -= !r->kind->patient;
+    } else if (r) {
+        DL_DELETE(s->overtaking, r);
+    }
+    return r;
 }
 
 /* Takes the next requests; the chores are the last of them when it is time. 0: closed, and all is
  * done. */
 static size_t group_take(struct store *s, struct request **reqs) {
+    bool chores, all;
     size_t n = 0;
-    bool chores;
 
     pthread_mutex_lock(&s->lock);
     chores = wait_for_work(s);
-    if (!chores)
-        linger(s);
-    while (s->pending && n < GROUP_MAX) {
-        reqs[n] = s->pending;
-        DL_DELETE(s->pending, reqs[n]);
-        s->n_pending--;
-        s->n_impatient -= !reqs[n]->kind->patient;
+    all = chores || !linger(s);
+    while (n < GROUP_MAX && (reqs[n] = take_one(s, all)))
         n++;
-    }
+    if (all)
+        s->linger.end = 0;
     pthread_mutex_unlock(&s->lock);
     if (chores)
         reqs[n++] = &s->chores;
@@ -306,10 +332,16 @@ void store_enqueue(struct store *s, struct request *r) {
     bool first;
 
     pthread_mutex_lock(&s->lock);
-    first = !s->pending || (s->n_impatient == 0 && !r->kind->patient);
-    DL_APPEND(s->pending, r);
-    s->n_pending++;
-    s->n_impatient += !r->kind->patient;
+    r->number = s->n_requests++;
+    if (r->kind->overtakes) {
+        first = !s->overtaking;
+        DL_APPEND(s->overtaking, r);
+    } else {
+        first = !s->pending || (s->n_impatient == 0 && !r->kind->patient);
+        DL_APPEND(s->pending, r);
+        s->n_pending++;
+        s->n_impatient += !r->kind->patient;
+    }
     pthread_mutex_unlock(&s->lock);
     /* The thread takes them when it is through with what it has. If it sleeps it is woken once the
      * loop has done what else was ready, which may add more. */

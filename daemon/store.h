@@ -31,9 +31,8 @@ struct store;
 /*
  * A lane is the jobs of one user (uid) for one host ("host:port") that have not ended; it has a row
  * while there are any. Lanes with queued jobs stand in their user's line: in order of `turn`, which
- * is the rank of a new lane's first job, of one that gets another priority if that is less, and what
- * store_lane_put() makes of it later. A lane that
- * is parked stands in no line until it is due.
+ * is the rank of a new lane's first job, of one that gets another priority if that is less, and
+ * what store_lane_put() makes of it later. A lane that is parked stands in no line until it is due.
  */
 struct store_lane {
     int64_t id; /* never given twice */
@@ -119,7 +118,8 @@ struct store_batch {
 
 /* batch is as after the commit; ids are the ids of its jobs in order when it is complete and has at
  * most 1,000, else NULL. -EINVAL: the chunk doesn't follow what the batch has (offset too far, or
- * an incomplete overlap). -EDQUOT: the user would have more than max_unended jobs. A chunk that the batch has already changes nothing. */
+ * an incomplete overlap). -EDQUOT: the user would have more than max_unended jobs. A chunk that the
+ * batch has already changes nothing. */
 typedef void store_submit_fn(void *userdata, int error, const struct store_batch *batch,
                              const int64_t *ids, size_t n_ids);
 
@@ -150,8 +150,8 @@ typedef void store_leftovers_fn(void *userdata, int error, struct job **jobs, si
 /* Jobs that have ended and of which a part file may be there that nobody will go on with. */
 int store_leftovers(struct store *s, size_t limit, store_leftovers_fn *fn, void *userdata);
 
-/* Records whether there may be such a file of a job that has ended or is paused; others are left as they are. 0
- * or -ENOMEM. */
+/* Records whether there may be such a file of a job that has ended or is paused; others are left as
+ * they are. 0 or -ENOMEM. */
 int store_leftover_put(struct store *s, int64_t id, bool there);
 
 /* The jobs are the callee's to keep (job_free_many). more: the host has further queued ones behind
@@ -246,8 +246,8 @@ enum store_change {
     STORE_RATE,     /* those not ended get this rate_limit (value, bytes a second; 0: none) */
 };
 
-/* Changes the jobs of the filter that the change is for. ids, in order, are those that were changed;
- * of a filter's ids also those that were so already. */
+/* Changes the jobs of the filter that the change is for. ids, in order, are those that were
+ * changed; of a filter's ids also those that were so already. */
 int store_change(struct store *s, const struct store_filter *filter, enum store_change what,
                  int64_t value, store_change_fn *fn, void *userdata);
 

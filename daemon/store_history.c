@@ -75,8 +75,8 @@ int history_delete_forgotten(struct db *db, int64_t id) {
     return r > 0 ? row_delete(db, id, batch, state) : r;
 }
 
-/* Deletes up to n jobs that ended up to `until`, the oldest first; *ret_n is how many there were. The
- * index that gives them loses the one that it is at, so it is asked again for each few. */
+/* Deletes up to n jobs that ended up to `until`, the oldest first; *ret_n is how many there were.
+ * The index that gives them loses the one that it is at, so it is asked again for each few. */
 static int jobs_purge(struct db *db, int64_t until, uint64_t n, uint64_t *ret_n) {
     struct {
         int64_t id, batch;

@@ -8,8 +8,8 @@
 
 #include "daemon/store_sqlite.h"
 
-/* Deletes the row of a job that has ended, and its attempts. One that has a part file waits, as if it
- * ended now, until that is gone: history_delete_forgotten() deletes it then. */
+/* Deletes the row of a job that has ended, and its attempts. One that has a part file waits, as if
+ * it ended now, until that is gone: history_delete_forgotten() deletes it then. */
 int history_delete(struct db *db, int64_t id, int64_t batch, enum job_state state);
 int history_delete_forgotten(struct db *db, int64_t id);
 

@@ -109,7 +109,7 @@ static void request_free(struct request *r) {
 
 static const struct request_kind fetch_kind = {
     .name = "fetch",
-    .patient = true,
+    .overtakes = true,
     .run = fetch_run,
     .clear = fetch_clear,
     .deliver = fetch_deliver,
@@ -249,7 +249,7 @@ static void lanes_free(struct request *r) {
 
 static const struct request_kind line_kind = {
     .name = "lanes",
-    .patient = true,
+    .overtakes = true,
     .run = line_run,
     .clear = lanes_clear,
     .deliver = lanes_deliver,
@@ -318,7 +318,7 @@ static int lane_put_run(struct db *db, struct request *r) {
 }
 
 static const struct request_kind lane_put_kind = {
-    .name = "lane", .patient = true, .run = lane_put_run, .free = request_free};
+    .name = "lane", .overtakes = true, .run = lane_put_run, .free = request_free};
 
 int store_lane_put(struct store *s, int64_t lane, int64_t turn, uint64_t due, unsigned failures) {
     struct lane_put *q = malloc(sizeof(*q));
@@ -386,7 +386,7 @@ static void users_deliver(struct request *r) {
 
 static const struct request_kind users_kind = {
     .name = "users",
-    .patient = true,
+    .overtakes = true,
     .run = users_run,
     .clear = users_clear,
     .deliver = users_deliver,

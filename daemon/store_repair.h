@@ -2,11 +2,11 @@
  * store_repair.h - a queue that is damaged: how that is found out, and what is done about it.
  *
  * At each start the store looks at the log's checksums, the header, the schema, and the first and
- * last rows of tables and indexes: repair_look(), which costs no more on a large queue. All of it is
- * read by store_check(), when someone asks for it, and at the start after SQLite found damage while
- * dld was running: repair_note() leaves a file beside the queue that says so. A damaged queue is not
- * started with, and nothing is written to it: whether to restore a backup or to go on with what can
- * be read is for a person to say.
+ * last rows of tables and indexes: repair_look(), which costs no more on a large queue. All of it
+ * is read by store_check(), when someone asks for it, and at the start after SQLite found damage
+ * while dld was running: repair_note() leaves a file beside the queue that says so. A damaged queue
+ * is not started with, and nothing is written to it: whether to restore a backup or to go on with
+ * what can be read is for a person to say.
  *
  * store_recover() reads the rows of all pages that make sense, makes a new queue of them, and keeps
  * the damaged one aside. Every job that it finds keeps its id, state and results; what is derived

@@ -9,6 +9,7 @@
 #define DLD_STORE_REQUEST_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct db;
 struct store;
@@ -17,12 +18,14 @@ struct request_kind;
 struct request {
     const struct request_kind *kind;
     struct request *prev, *next; /* in whichever list it is */
+    uint64_t number;             /* counts up */
     int error;                   /* what the callback will be told */
 };
 
 struct request_kind {
     const char *name; /* for the log */
     bool patient;     /* nobody waits for it alone: it may be committed with those that are about to come */
+    bool overtakes;   /* it may be done before patient ones that came first: the scheduler waits for it */
 
     /* On the thread, in a transaction. 0, with r->error set where the answer is that what was asked
      * can't be (nothing is changed then); or a negative errno: the store failed, the transaction

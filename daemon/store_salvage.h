@@ -2,8 +2,8 @@
  * store_salvage.h - copies what can be read of a damaged queue's tables into those of a new one.
  *
  * Private to the store. Rows come from the trees of the tables as far as these can be followed, and
- * then from pages that nothing leads to any more and that are not free: a row is known by its number
- * of columns and their types. What was found first stays.
+ * then from pages that nothing leads to any more and that are not free: a row is known by its
+ * number of columns and their types. What was found first stays.
  */
 #ifndef DLD_STORE_SALVAGE_H
 #define DLD_STORE_SALVAGE_H

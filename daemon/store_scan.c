@@ -261,8 +261,8 @@ static void found_sort(struct scan *s) {
     s->n = n;
 }
 
-/* In this order a lane's jobs are looked at, so that one that goes on by itself while the way is under
- * way (it is released or due, or is to be tried again) is still to come. */
+/* In this order a lane's jobs are looked at, so that one that goes on by itself while the way is
+ * under way (it is released or due, or is to be tried again) is still to come. */
 static const enum job_state stages[] = {
     JOB_STAGED, JOB_PAUSED, JOB_QUEUED, JOB_WAITING, JOB_QUEUED,
 };

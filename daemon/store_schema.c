@@ -21,9 +21,10 @@ _Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_PAUSED == 2 && JOB_DON
  *
  * jobs: a queued job takes a row and an index entry. state is enum job_state without ACTIVE.
  * Results are NULL until there are any; NULL means 0 for numbers and unknown for size. lane is NULL
- * once the job has ended. The index jobs_lane gives a lane's jobs of a state in order of (rank, id),
- * jobs_ended those that have ended, the oldest first. With a thousand lanes each transaction writes
- * a page of it for each lane: another index with a part for each lane would cost half a submission.
+ * once the job has ended. The index jobs_lane gives a lane's jobs of a state in order of (rank,
+ * id), jobs_ended those that have ended, the oldest first. With a thousand lanes each transaction
+ * writes a page of it for each lane: another index with a part for each lane would cost half a
+ * submission.
  *
  * No index has IN in its condition, for SQLite makes a table of the list at each change of a row.
  *
@@ -34,10 +35,10 @@ _Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_PAUSED == 2 && JOB_DON
  * users: how many jobs of each have not ended. WITHOUT ROWID, so that what is salvaged of a damaged
  * file can't take its rows for counters.
  *
- * kept_offset is -1 where nothing is kept and yet a part file may be there. When such a job has ended
- * the part file is to be removed; the index jobs_leftover finds it, also after a crash. mirrors_due
- * is "MIRROR:USEC ..." of the mirrors that asked for patience, kept_ranges what is there behind
- * kept_offset (ranges.h).
+ * kept_offset is -1 where nothing is kept and yet a part file may be there. When such a job has
+ * ended the part file is to be removed; the index jobs_leftover finds it, also after a crash.
+ * mirrors_due is "MIRROR:USEC ..." of the mirrors that asked for patience, kept_ranges what is
+ * there behind kept_offset (ranges.h).
  *
  * meta: open is 1 while a program has the queue open. One that finds it so knows that the last one
  * did not close it: jobs with ids below doubted may have a part file that their rows don't know of.

@@ -42,7 +42,8 @@
     JOB_VALUES ", " JOB_VALUES ", " JOB_VALUES ", " JOB_VALUES ", " JOB_VALUES
 
 /* OR FAIL where many rows are changed or returned: SQLite would else copy each page to a temporary
- * file before it changes it, to undo that statement alone. Here all of the transaction is undone. */
+ * file before it changes it, to undo that statement alone. Here all of the transaction is undone.
+ */
 static const char *const statement_sql[ST_MAX_] = {
     [ST_BEGIN] = "BEGIN",
     [ST_COMMIT] = "COMMIT",

@@ -23,16 +23,6 @@ struct submit {
     int64_t *ids;
 };
 
-void store_chunk_free(struct store_chunk *c) {
-    if (!c)
-        return;
-    for (size_t i = 0; i < c->n_jobs; i++)
-        job_new_done(&c->jobs[i]);
-    free(c->jobs);
-    free(c->submit_key);
-    free(c);
-}
-
 /* Whether the chunk goes with what the batch has; new ones have nothing. */
 static bool chunk_fits(const struct store_chunk *c, const struct store_batch *b) {
     uint64_t end;

@@ -12,8 +12,8 @@
 #define TIMETABLE_ALL_DAYS 0x7fu
 #define TIMETABLE_HORIZON_DAYS 8 /* a change that is further off is none */
 
-/* From a minute of the local day up to another, which is that of the next day unless it is later. On
- * days when the clock is put forward or back, the minutes count that it shows. */
+/* From a minute of the local day up to another, which is that of the next day unless it is later.
+ * On days when the clock is put forward or back, the minutes count that it shows. */
 struct rate_window {
     char *name;
     unsigned from, to; /* minutes since midnight, below DAY_MINUTES */

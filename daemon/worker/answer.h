@@ -33,15 +33,15 @@ struct attempt {
  * representation of what was asked for (RFC 9110 section 15.3). */
 bool answer_has_file(long status);
 
-/* May an answer with this status send us elsewhere, by its Location? (RFC 9110 section 15.4; libcurl
- * follows any from 300 to 399, a 304 and a 305 too.) */
+/* May an answer with this status send us elsewhere, by its Location? (RFC 9110 section 15.4;
+ * libcurl follows any from 300 to 399, a 304 and a 305 too.) */
 bool answer_redirects(long status);
 
 /* Takes in the digests that the server sent, unless the file is not stored as they were made of it
  * (Content-Encoding). */
 void answer_digests(CURL *easy, struct integrity *in);
-/* The first field of that name in the last answer; NULL: there is none. Valid until the handle's next
- * transfer. */
+/* The first field of that name in the last answer; NULL: there is none. Valid until the handle's
+ * next transfer. */
 const char *answer_field(CURL *easy, const char *name);
 
 /* Likewise the index-th of those fields, from 0; *ret_amount, unless NULL, is how many there are. */

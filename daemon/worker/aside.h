@@ -1,9 +1,9 @@
 /*
  * aside.h - transfers in which libcurl may wait, each in a thread of its own.
  *
- * Over FTP and SFTP libcurl waits for some of a server's answers inside of what should not wait: after
- * the last byte of a file, and when a connection is closed. On the loop a silent server would hold up
- * every other transfer of the worker for a minute.
+ * Over FTP and SFTP libcurl waits for some of a server's answers inside of what should not wait:
+ * after the last byte of a file, and when a connection is closed. On the loop a silent server would
+ * hold up every other transfer of the worker for a minute.
  *
  * What curl calls while such a transfer runs is run by the loop nevertheless: the thread asks, and
  * waits for the answer. So the calls may touch what is the loop's, and the handle too, which lies
@@ -46,8 +46,9 @@ int asides_new(struct asides **ret, sd_event *event, unsigned max, session_ended
  * Takes NULL, returns NULL. */
 struct asides *asides_free(struct asides *a);
 
-/* Ends of waiting that are not left to libcurl, 0: none. Over SFTP it would then take leave of a server
- * that doesn't answer, give up after a second, and never free what it has of the connection. */
+/* Ends of waiting that are not left to libcurl, 0: none. Over SFTP it would then take leave of a
+ * server that doesn't answer, give up after a second, and never free what it has of the connection.
+ */
 struct aside_limits {
     uint64_t timeout_usec;
     uint64_t low_speed_usec, low_speed_limit; /* fewer bytes a second for so long */
@@ -65,8 +66,8 @@ struct aside_own {
 /* Cleans up and closes what is there. */
 void aside_own_done(struct aside_own *own);
 
-/* Starts the transfer that the handle describes and takes over what is its own, also on failure. The
- * calls outlive it. 0, or a negative errno: -EAGAIN: there are too many. */
+/* Starts the transfer that the handle describes and takes over what is its own, also on failure.
+ * The calls outlive it. 0, or a negative errno: -EAGAIN: there are too many. */
 int aside_start(struct asides *a, struct aside_own *own, const struct aside_calls *calls,
                 void *userdata, struct aside **ret);
 
@@ -80,8 +81,8 @@ CURLcode aside_limit(const struct aside *r);
 /* Has the server ended a connection as TLS wants it: has it said that it sent all? */
 bool aside_tls_ended(const struct aside *r);
 
-/* No call is made any more, and the transfer ends by itself, soon. Before on_ended was called for it
- * only. */
+/* No call is made any more, and the transfer ends by itself, soon. Before on_ended was called for
+ * it only. */
 void aside_abandon(struct aside *r);
 
 #endif

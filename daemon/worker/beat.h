@@ -1,5 +1,6 @@
 /*
- * beat.h - shows the master, in the scoreboard, that this worker's loop turns, and which job it is at.
+ * beat.h - shows the master, in the scoreboard, that this worker's loop turns, and which job it is
+ * at.
  *
  * The heartbeat moves with every turn in which curl is called, and by a timer for as long as there
  * are jobs, so that a worker whose servers are all silent is told from one that hangs. Without jobs

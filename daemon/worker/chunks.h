@@ -1,11 +1,13 @@
 /*
- * chunks.h - a chunked body (RFC 9112 section 7.1) as it came, read more strictly than libcurl does.
+ * chunks.h - a chunked body (RFC 9112 section 7.1) as it came, read more strictly than libcurl
+ * does.
  *
- * libcurl takes "28xyz" and "28" with any byte behind it for a size, a lone LF for the end of a line, and what it
- * likes for the end of a chunk; two readers of one stream that differ so see two bodies. Refused is
- * what is not: a size of 1 to 16 hex digits, perhaps blanks (old servers pad with them) or an
- * extension without control characters, CR LF; so many bytes, CR LF; and after the chunk of size 0
- * field lines with a name and a colon, which mean nothing here, up to an empty line.
+ * libcurl takes "28xyz" and "28" with any byte behind it for a size, a lone LF for the end of a
+ * line, and what it likes for the end of a chunk; two readers of one stream that differ so see two
+ * bodies. Refused is what is not: a size of 1 to 16 hex digits, perhaps blanks (old servers pad
+ * with them) or an extension without control characters, CR LF; so many bytes, CR LF; and after the
+ * chunk of size 0 field lines with a name and a colon, which mean nothing here, up to an empty
+ * line.
  *
  * Pure. All zero when a body starts.
  */
@@ -41,8 +43,8 @@ struct chunks {
     unsigned line;   /* bytes */
 };
 
-/* Takes in the next bytes; returns how many of them belong to the body: n, or less where it has ended
- * or is wrong. */
+/* Takes in the next bytes; returns how many of them belong to the body: n, or less where it has
+ * ended or is wrong. */
 size_t chunks_add(struct chunks *c, const char *p, size_t n);
 
 #endif

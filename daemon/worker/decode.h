@@ -1,8 +1,8 @@
 /*
  * decode.h - undoing the coding of a body (RFC 9110 section 8.4.1).
  *
- * libcurl could do it, but calls a coded body that breaks off in its middle a success. gzip is asked
- * for, as every server that codes at all has it; deflate is understood where it comes anyway.
+ * libcurl could do it, but calls a coded body that breaks off in its middle a success. gzip is
+ * asked for, as every server that codes at all has it; deflate is understood where it comes anyway.
  */
 #ifndef DLD_WORKER_DECODE_H
 #define DLD_WORKER_DECODE_H

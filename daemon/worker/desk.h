@@ -3,8 +3,8 @@
  *
  *     JOB -> waiting (queue) -> running (a slot's transfer) -> publishing (publisher) -> RESULT
  *
- * What came over a connection that had been used before waits, without a slot, until the answer is known
- * to be its own (line.h); if it is not, the job runs again.
+ * What came over a connection that had been used before waits, without a slot, until the answer is
+ * known to be its own (line.h); if it is not, the job runs again.
  *
  * The desk is the only part that knows the others: it gives out slots, passes complete files on,
  * and answers for every job exactly once. A slot is free again when the body is complete and the
@@ -47,12 +47,12 @@ int desk_rate(struct desk *d, const struct wire_rate *rate);
 /* Gives the job back, with what there is of its file. */
 int desk_release(struct desk *d, int64_t id);
 
-/* Takes no more jobs, gives back those that wait for a slot, goes on with the others, and ends the loop
- * with WORKER_OK after the last. */
+/* Takes no more jobs, gives back those that wait for a slot, goes on with the others, and ends the
+ * loop with WORKER_OK after the last. */
 int desk_drain(struct desk *d);
 
-/* Gives up every job but those that are being published or wait for it, waits for these, and ends the loop with
- * WORKER_OK. */
+/* Gives up every job but those that are being published or wait for it, waits for these, and ends
+ * the loop with WORKER_OK. */
 int desk_stop(struct desk *d);
 
 #endif

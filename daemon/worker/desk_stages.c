@@ -84,8 +84,8 @@ static void task_requeue(struct desk *d, struct task *t) {
     queue_push(d->queue, t);
 }
 
-/* The file that an earlier attempt published is no longer what it was: it is left to whom it belongs
- * now, and the job is done like any other. */
+/* The file that an earlier attempt published is no longer what it was: it is left to whom it
+ * belongs now, and the job is done like any other. */
 static void task_again(struct desk *d, struct task *t) {
     parcel_done(&t->parcel);
     t->found_own = t->job.maybe_published = false;

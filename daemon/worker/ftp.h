@@ -2,8 +2,9 @@
  * ftp.h - FTP, FTPS and SFTP: what a handle is set to for them, and what their answers mean.
  *
  * Of FTP: the server never connects to us (EPSV, then PASV, whose address is not believed), files
- * come byte by byte (TYPE I) up to the end of the data connection, and over FTPS both connections are TLS's or there is no transfer. Of
- * SFTP: the host key is one that the configured known_hosts file has, always.
+ * come byte by byte (TYPE I) up to the end of the data connection, and over FTPS both connections
+ * are TLS's or there is no transfer. Of SFTP: the host key is one that the configured known_hosts
+ * file has, always.
  */
 #ifndef DLD_WORKER_FTP_H
 #define DLD_WORKER_FTP_H
@@ -31,13 +32,14 @@ struct ftp {
 
 void ftp_begin(struct ftp *f);
 
-/* Takes in a line. NULL, or what is wrong with it: the end of a sentence that begins with the server's
- * name. */
+/* Takes in a line. NULL, or what is wrong with it: the end of a sentence that begins with the
+ * server's name. */
 const char *ftp_line(struct ftp *f, const char *line, size_t n);
 
-/* Describes the transfer of the whole file in a new handle that request_init() has seen;
- * own->easy is that handle, and own gets what else must live as long. *ret_known is the number of
- * host keys known, where they matter. The first offset bytes are not asked for. False: it can't be done, as the failure says. */
+/* Describes the transfer of the whole file in a new handle that request_init() has seen; own->easy
+ * is that handle, and own gets what else must live as long. *ret_known is the number of host keys
+ * known, where they matter. The first offset bytes are not asked for. False: it can't be done, as
+ * the failure says. */
 bool ftp_fill(struct aside_own *own, const struct wire_config *config, const struct wire_job *job,
               const struct address *address, uint64_t offset, int *ret_known,
               struct failure *ret_failure);

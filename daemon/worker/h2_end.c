@@ -6,8 +6,8 @@
 #define INTERNAL_ERROR 2
 #define RST_STREAM 3
 
-/* Connections on which the head of a RST_STREAM frame has come, for a stream without END_STREAM, and
- * perhaps not yet the rest of the frame. A connection has one such frame at a time. */
+/* Connections on which the head of a RST_STREAM frame has come, for a stream without END_STREAM,
+ * and perhaps not yet the rest of the frame. A connection has one such frame at a time. */
 #define TORN_MAX 64
 
 static struct {

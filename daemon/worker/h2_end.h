@@ -4,10 +4,10 @@
  * A server may reset a stream with the code NO_ERROR once it has sent all (RFC 9113 section 8.1).
  * libcurl 7.88.1 takes such a reset for the end of the body in any case, so that a file without a
  * Content-Length that breaks off like this would look whole, and nothing that libcurl tells says
- * otherwise. So this function stands before the one of libnghttp2 by which libcurl says what to call
- * when a stream is closed (the dynamic linker looks for names in the program first), and has libcurl
- * told of an error where END_STREAM is missing. With a libcurl that speaks HTTP/2 by other means it
- * is never called.
+ * otherwise. So this function stands before the one of libnghttp2 by which libcurl says what to
+ * call when a stream is closed (the dynamic linker looks for names in the program first), and has
+ * libcurl told of an error where END_STREAM is missing. With a libcurl that speaks HTTP/2 by other
+ * means it is never called.
  */
 #ifndef DLD_WORKER_H2_END_H
 #define DLD_WORKER_H2_END_H

@@ -2,15 +2,15 @@
  * head.h - what the header of an answer says of its body, read more strictly than libcurl does.
  *
  * The lines come one by one, as curl's header callback gives them. Refused is what RFC 9110 and RFC
- * 9112 leave without one meaning: a field line without a colon, or with a NUL or CR in it; of a field
- * that frames the body or says where to go, one with blanks before the colon, and a folded line (nor
- * may the first line be one); Content-Length fields that are not one and the same number; a
- * Transfer-Encoding other than "chunked" (or "identity", which is none); Location or Content-Range
- * fields that differ. Taken is what servers send that mean well: a length given twice, also in one
- * field; a length beside "chunked", which answer.h then compares; fields of other names that are no
- * token, which say nothing. And what has no end: more than HEAD_LINES_MAX lines or HEAD_BYTES_MAX
- * bytes, those of 1xx answers before it included. Fields that come after a chunked body (trailers) mean nothing here and
- * are only counted.
+ * 9112 leave without one meaning: a field line without a colon, or with a NUL or CR in it; of a
+ * field that frames the body or says where to go, one with blanks before the colon, and a folded
+ * line (nor may the first line be one); Content-Length fields that are not one and the same number;
+ * a Transfer-Encoding other than "chunked" (or "identity", which is none); Location or
+ * Content-Range fields that differ. Taken is what servers send that mean well: a length given
+ * twice, also in one field; a length beside "chunked", which answer.h then compares; fields of
+ * other names that are no token, which say nothing. And what has no end: more than HEAD_LINES_MAX
+ * lines or HEAD_BYTES_MAX bytes, those of 1xx answers before it included. Fields that come after a
+ * chunked body (trailers) mean nothing here and are only counted.
  *
  * Pure: no I/O. A head is all zero when a transfer starts.
  */

@@ -1,6 +1,6 @@
 /*
- * identity.h - by what a transfer shows who it is, kept to the origin (scheme, host and port) of its
- * URL.
+ * identity.h - by what a transfer shows who it is, kept to the origin (scheme, host and port) of
+ * its URL.
  *
  * That is auth, the client's certificate, and the job's headers Authorization, Proxy-Authorization
  * and Cookie. libcurl drops the user, the password and the token by itself when an answer redirects

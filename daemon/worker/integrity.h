@@ -32,7 +32,8 @@ struct integrity {
 void integrity_begin(struct integrity *in, const char *checksum, const char *record);
 
 /* Takes in a field of the answer: Repr-Digest or Content-Digest (RFC 9530: sha-256 and sha-512),
- * Digest (RFC 3230: the same two) or Content-MD5. What is malformed or of another algorithm is passed over. */
+ * Digest (RFC 3230: the same two) or Content-MD5. What is malformed or of another algorithm is
+ * passed over. */
 void integrity_field(struct integrity *in, const char *name, const char *value);
 
 /* Sets *ret_failure to ERR_CHECKSUM where a digest is wrong. */

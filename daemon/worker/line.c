@@ -187,8 +187,8 @@ static void end_done(struct line *line, enum line_verdict verdict) {
     line_free(line);
 }
 
-/* Bytes that nobody asked for. A 408 is how many a server says that it is tired of waiting: no reason to
- * be wary of its host. */
+/* Bytes that nobody asked for. A 408 is how many a server says that it is tired of waiting: no
+ * reason to be wary of its host. */
 static void note_stray(struct line *line) {
     line->stray = true;
     if (!line_rest_is_timeout(&line->rest))

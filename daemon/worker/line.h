@@ -1,28 +1,29 @@
 /*
  * line.h - connections of HTTP/1, and what came over them that is not to be believed yet.
  *
- * The answers of HTTP/1 carry no number: the first bytes after a request are its answer. A server that
- * sends one answer too many (a 408 before it hangs up, a body longer than its length, one request
- * answered twice) makes each later answer on that connection the one to the request before. Bytes that
- * come while nothing is outstanding give it away. Bytes that come after the next request has gone out do
- * not: neither their time (a server may be quick) nor TCP's acknowledgement of the request (the kernel
- * gives it, before the program has read a byte) tells what they answer.
+ * The answers of HTTP/1 carry no number: the first bytes after a request are its answer. A server
+ * that sends one answer too many (a 408 before it hangs up, a body longer than its length, one
+ * request answered twice) makes each later answer on that connection the one to the request before.
+ * Bytes that come while nothing is outstanding give it away. Bytes that come after the next request
+ * has gone out do not: neither their time (a server may be quick) nor TCP's acknowledgement of the
+ * request (the kernel gives it, before the program has read a byte) tells what they answer.
  *
  * What tells is the end. A connection that is one answer ahead stays so, and has one to spare when
- * nothing more is asked. So only the first answer on a connection is believed at once; what later ones
- * brought is held (line_hold()) until the connection has ended: no more is asked, our side is shut down,
- * and the server, whose program now reads that all has been asked, closes its own. If it does so
- * without another word, the answers were to their requests; if bytes come, all held ones are wrong and
- * fetched again, each on a connection of its own, and so is from then on all that comes from that
- * host. So they are if it does not close its side in time, or left a request without an answer: one too
- * few hides one too many. A connection is ended so when it holds LINE_HELD_MAX answers, or one for
- * LINE_AGE_MAX, or lay idle for LINE_IDLE_MAX; one that holds none is kept. A good server thus costs a
- * connection for each LINE_HELD_MAX answers and no waiting, for slots are free meanwhile.
+ * nothing more is asked. So only the first answer on a connection is believed at once; what later
+ * ones brought is held (line_hold()) until the connection has ended: no more is asked, our side is
+ * shut down, and the server, whose program now reads that all has been asked, closes its own. If it
+ * does so without another word, the answers were to their requests; if bytes come, all held ones
+ * are wrong and fetched again, each on a connection of its own, and so is from then on all that
+ * comes from that host. So they are if it does not close its side in time, or left a request
+ * without an answer: one too few hides one too many. A connection is ended so when it holds
+ * LINE_HELD_MAX answers, or one for LINE_AGE_MAX, or lay idle for LINE_IDLE_MAX; one that holds
+ * none is kept. A good server thus costs a connection for each LINE_HELD_MAX answers and no
+ * waiting, for slots are free meanwhile.
  *
- * What no client can tell is left: a server that answers nothing more once it knows that nothing more
- * will be asked, though it has answered another thing before (the spare answer is then never sent);
- * and the wrong bytes in the right place. A checksum in the job tells them, and a file that has it
- * isn't held.
+ * What no client can tell is left: a server that answers nothing more once it knows that nothing
+ * more will be asked, though it has answered another thing before (the spare answer is then never
+ * sent); and the wrong bytes in the right place. A checksum in the job tells them, and a file that
+ * has it isn't held.
  *
  * HTTP/2 numbers its streams; its connections are known here and never hold anything.
  */
@@ -74,8 +75,8 @@ void lines_stop(struct lines *l);
 /* No line has an item or a user. Takes NULL, returns NULL. */
 struct lines *lines_free(struct lines *l);
 
-/* Did a host send what nobody asked for, or is so much held that each request must have a connection
- * of its own? url is any of the host's. */
+/* Did a host send what nobody asked for, or is so much held that each request must have a
+ * connection of its own? url is any of the host's. */
 bool lines_want_new(const struct lines *l, const char *url);
 
 /* A socket was made for curl. Without memory for it, it is none of ours. */
@@ -85,8 +86,8 @@ void line_open(struct lines *l, int fd);
 bool line_close(struct lines *l, int fd);
 
 /* Before a request, from within CURLOPT_PREREQFUNCTION: the line that it goes over, of which the
- * caller is a user now until line_leave(). NULL: none that is known. *ret_stray is whether bytes lie on
- * it already: nothing may be sent then. */
+ * caller is a user now until line_leave(). NULL: none that is known. *ret_stray is whether bytes
+ * lie on it already: nothing may be sent then. */
 struct line *line_request(struct lines *l, CURL *easy, const char *ip, int port, int local_port,
                           bool *ret_stray);
 

@@ -1,9 +1,9 @@
 /*
  * line_host.h - the hosts that have sent what nobody asked for, as far as one remembers.
  *
- * A host is a hash of what stands between "//" and the next "/" of a URL. There is one place for each
- * remainder of it: a later host may drive out an earlier one, which is then only believed again until
- * it is caught again.
+ * A host is a hash of what stands between "//" and the next "/" of a URL. There is one place for
+ * each remainder of it: a later host may drive out an earlier one, which is then only believed
+ * again until it is caught again.
  */
 #ifndef DLD_WORKER_LINE_HOST_H
 #define DLD_WORKER_LINE_HOST_H

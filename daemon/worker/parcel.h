@@ -60,7 +60,8 @@ void parcel_name(struct parcel *p);
 void parcel_place(struct parcel *p);
 
 /* After an error behind parcel_name(): takes the name away, so that the job, done again, is in
- * nobody's way, and closes fd. A file that was overwritten is gone already: what replaced it stays. */
+ * nobody's way, and closes fd. A file that was overwritten is gone already: what replaced it stays.
+ */
 void parcel_unname(struct parcel *p);
 
 /* Reads the file and judges it by unread: error is -EBADMSG when it is wrong. Blocks on the disk. */

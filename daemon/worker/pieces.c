@@ -4,8 +4,8 @@
 
 #include "common/util.h"
 
-/* Of a small piece that would take so long its owner keeps what it will bring within a second, this at
- * least. */
+/* Of a small piece that would take so long its owner keeps what it will bring within a second, this
+ * at least. */
 #define RESCUE_MSEC 4000
 #define RESCUE_KEEP (16 * KIB)
 #define RESCUES_MAX 16

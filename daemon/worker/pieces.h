@@ -1,13 +1,14 @@
 /*
  * pieces.h - a file that comes over several connections: who fetches which part of it.
  *
- * The file is cut into pieces that lie one behind the other. Of each the first bytes are there, up to
- * `at`; the others are lacking, and whoever owns the piece is fetching them. A piece without an owner
- * waits for one. What is complete is joined with the piece behind it, so that there are no more pieces
- * than parts that are lacking, and one.
+ * The file is cut into pieces that lie one behind the other. Of each the first bytes are there, up
+ * to `at`; the others are lacking, and whoever owns the piece is fetching them. A piece without an
+ * owner waits for one. What is complete is joined with the piece behind it, so that there are no
+ * more pieces than parts that are lacking, and one.
  *
- * An owner that comes to the end of its piece stops there, for another one fetches what is behind it;
- * unless that has not begun yet: then it may as well go on itself, as far as its request reaches.
+ * An owner that comes to the end of its piece stops there, for another one fetches what is behind
+ * it; unless that has not begun yet: then it may as well go on itself, as far as its request
+ * reaches.
  *
  * Pure: no I/O.
  */
@@ -57,8 +58,8 @@ void pieces_spread(struct pieces *p, struct piece *x, unsigned n);
  * same. NULL: there is nothing left that would be worth it. */
 struct piece *pieces_pick(struct pieces *p);
 
-/* The piece gets the next one's bytes too, if these have not begun and its request reaches their end.
- * *ret_ousted is who had that, NULL: nobody. */
+/* The piece gets the next one's bytes too, if these have not begun and its request reaches their
+ * end. *ret_ousted is who had that, NULL: nobody. */
 bool pieces_extend(struct pieces *p, struct piece *x, void **ret_ousted);
 
 /* Joins what is complete, and what nobody has begun with the piece before it. */

@@ -82,9 +82,10 @@ int place_check(int dir_fd, const char *name, enum on_conflict conflict) {
     return r > 0 ? -EISDIR : 1;
 }
 
-/* For file systems whose rename can't refuse to replace (NFS, some of FUSE): a second link can. What
- * has neither (some others of FUSE) is refused: a look before the rename would let two jobs, or
- * others' files, replace each other, and an empty file made to hold the name could stay there. */
+/* For file systems whose rename can't refuse to replace (NFS, some of FUSE): a second link can.
+ * What has neither (some others of FUSE) is refused: a look before the rename would let two jobs,
+ * or others' files, replace each other, and an empty file made to hold the name could stay there.
+ */
 static int link_free(int dir_fd, const char *part, const char *name) {
     if (linkat(dir_fd, part, dir_fd, name, 0) < 0)
         return errno == EPERM || errno == ENOSYS ? -EOPNOTSUPP : -errno;

@@ -4,8 +4,8 @@
  *
  * FSYNC_BATCH: a round takes all files that are there. It starts at once when the last one began at
  * least the interval ago, else when that has passed, or earlier when half of the stage is filled.
- * FSYNC_ALWAYS: each file is a round by itself, and none waits. FSYNC_NEVER: none waits, and nothing
- * is synced; only files that have to be read need the stage then, for others there is
+ * FSYNC_ALWAYS: each file is a round by itself, and none waits. FSYNC_NEVER: none waits, and
+ * nothing is synced; only files that have to be read need the stage then, for others there is
  * parcel_place().
  */
 #ifndef DLD_WORKER_PUBLISH_H

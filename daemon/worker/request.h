@@ -37,8 +37,8 @@ bool request_permitted(const struct wire_config *config, const struct address *a
 /* Frees what belongs to it; the handle is the caller's. */
 void request_done(struct request *r);
 
-/* The kept bytes are not asked for again, if the file is still the same; before request_fill(). 0 or
- * -ENOMEM, and request_clear() must follow. */
+/* The kept bytes are not asked for again, if the file is still the same; before request_fill(). 0
+ * or -ENOMEM, and request_clear() must follow. */
 int request_rest(struct request *r, const struct wire_kept *kept);
 
 /* Likewise of what is behind them only the bytes up to (not with) end. */

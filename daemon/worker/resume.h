@@ -35,8 +35,8 @@ bool date_is_strong(const char *modified, const char *date);
 /* Reads the answer's validators. False when none is strong. */
 bool version_read(CURL *easy, struct version *ret);
 
-/* Can the rest be asked for? Also without a condition, of another mirror, where the job has a checksum
- * and the size is known. */
+/* Can the rest be asked for? Also without a condition, of another mirror, where the job has a
+ * checksum and the size is known. */
 bool resume_may(const struct wire_kept *kept, bool has_checksum);
 
 /* For If-Range; NULL: the version can't be told, so that nothing can be continued. */
@@ -53,12 +53,12 @@ bool content_range_parse(const char *s, struct content_range *ret);
  * size of the whole; else what is wrong with it. */
 const char *resume_misfit(CURL *easy, const struct wire_kept *kept, int64_t *ret_total);
 
-/* Likewise the part of it up to (not with) that byte, of a file of kept->total, which must be named as the
- * version is that is kept, if that has a name. */
+/* Likewise the part of it up to (not with) that byte, of a file of kept->total, which must be named
+ * as the version is that is kept, if that has a name. */
 const char *resume_part_misfit(CURL *easy, const struct wire_kept *kept, uint64_t end);
 
-/* Does an answer that is to be the whole file (200) have a Content-Range that makes it a part? It means
- * nothing there, but such a server is not to be trusted. */
+/* Does an answer that is to be the whole file (200) have a Content-Range that makes it a part? It
+ * means nothing there, but such a server is not to be trusted. */
 bool resume_is_part(CURL *easy);
 
 /* Does this 416 say that what is kept is all there is? */

@@ -1,10 +1,10 @@
 /*
  * round.h - making a group of finished files durable and giving them their names.
  *
- * Files whose digests are not made yet are read first. Then, in this order, which is what makes "done"
- * true after a power cut: the data of all files, with one syncfs() where they are many; their names;
- * each directory once; and, for a directory that this process has not yet seen to the disk,
- * the directories above it up to the root, for it may be new, whoever made it.
+ * Files whose digests are not made yet are read first. Then, in this order, which is what makes
+ * "done" true after a power cut: the data of all files, with one syncfs() where they are many;
+ * their names; each directory once; and, for a directory that this process has not yet seen to the
+ * disk, the directories above it up to the root, for it may be new, whoever made it.
  */
 #ifndef DLD_WORKER_ROUND_H
 #define DLD_WORKER_ROUND_H

@@ -1,6 +1,6 @@
 /*
- * segments_part.h - what transfer_segments.c, which hears of connections, and segments_fill.c, which
- * begins them, share.
+ * segments_part.h - what transfer_segments.c, which hears of connections, and segments_fill.c,
+ * which begins them, share.
  */
 #ifndef DLD_WORKER_SEGMENTS_PART_H
 #define DLD_WORKER_SEGMENTS_PART_H
@@ -54,8 +54,8 @@ static inline struct transfer *lead_of(struct transfer *t) {
 /* How many connections are at work at one of the places. */
 unsigned segments_running_at(const struct transfer *lead, unsigned place);
 
-/* Which of the places has a connection left; of several, the one with the fewest in use. PLACES_MAX:
- * none. */
+/* Which of the places has a connection left; of several, the one with the fewest in use.
+ * PLACES_MAX: none. */
 unsigned segments_place(const struct transfer *lead);
 
 /* Brings up to date what is in the file of each piece that is being fetched, and how fast more comes. */

@@ -22,8 +22,8 @@
 
 #define WATCH_RETRY (50 * USEC_PER_MSEC)
 
-/* Seconds for which the addresses of a name are known. libcurl goes through all that it knows after each
- * transfer, so with many hosts these must be few. */
+/* Seconds for which the addresses of a name are known. libcurl goes through all that it knows after
+ * each transfer, so with many hosts these must be few. */
 #define NAMES_KEPT 5L
 
 /* Threads that look up a name go on after the transfer that asked has given up. So many may be at

@@ -6,14 +6,14 @@
  * a body worth keeping leaves nothing behind. One sink serves one body at a time and is used again.
  *
  * Bytes once written into a part file never change: a body that begins anew begins in a new file.
- * For the store may say until its next commit, and after a power cut for ever, that so many bytes of
- * one version are durable in the part file, while those of another are on their way. So the record
- * says in which file: part_mark() is of the file itself, not of its name, and no other that comes
- * to have the name has it. It follows that after a power cut the name leads to the file of the
- * record, with all the bytes that were synced before the record was made, or to one that is not the
- * file of the record and is not gone on with, or to none; in which order directory entries, data and
- * the store reached the disk doesn't matter, and nothing has to be waited for when a body begins
- * anew. No extended attributes are needed, only inode numbers.
+ * For the store may say until its next commit, and after a power cut for ever, that so many bytes
+ * of one version are durable in the part file, while those of another are on their way. So the
+ * record says in which file: part_mark() is of the file itself, not of its name, and no other that
+ * comes to have the name has it. It follows that after a power cut the name leads to the file of
+ * the record, with all the bytes that were synced before the record was made, or to one that is not
+ * the file of the record and is not gone on with, or to none; in which order directory entries,
+ * data and the store reached the disk doesn't matter, and nothing has to be waited for when a body
+ * begins anew. No extended attributes are needed, only inode numbers.
  *
  * Functions return 0 or a negative errno about the file.
  */
@@ -86,8 +86,8 @@ void sink_expect(struct sink *s, uint64_t bytes);
 /* Writes what was collected. */
 int sink_settle(struct sink *s);
 
-/* From now on bytes may be written anywhere in the file. Reserves the disk's room for total bytes, as
- * far as the file system can; -ENOSPC, -EROOM (sink_expect()): there isn't so much. */
+/* From now on bytes may be written anywhere in the file. Reserves the disk's room for total bytes,
+ * as far as the file system can; -ENOSPC, -EROOM (sink_expect()): there isn't so much. */
 int sink_reserve(struct sink *s, uint64_t total);
 
 /* Begins to write into the part file of another sink, from that byte on; sink_leave() ends it. */

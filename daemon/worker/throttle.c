@@ -7,8 +7,8 @@
 #define SLICE UINT64_C(250000000) /* ns between two looks at a bucket */
 #define NSEC_PER_USEC 1000
 
-/* Those who wait for one bucket are due at about the same time, and the one that began first is to have
- * the first turn: who is due so soon is looked at, too. */
+/* Those who wait for one bucket are due at about the same time, and the one that began first is to
+ * have the first turn: who is due so soon is looked at, too. */
 #define SOON (RATE_BURST / 10)
 
 /* One that has just had its turn looks later, so that those of other workers come first. */

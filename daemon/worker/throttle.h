@@ -3,8 +3,8 @@
  *
  * A transfer takes from all buckets that are for it, or waits for the slowest. Those that wait are
  * looked at in the order in which they began to, so that they take turns; one timer wakes up for
- * all of them, and none where nothing waits. What a bucket says is asked again every 250 ms, so that
- * another rate holds at once.
+ * all of them, and none where nothing waits. What a bucket says is asked again every 250 ms, so
+ * that another rate holds at once.
  */
 #ifndef DLD_WORKER_THROTTLE_H
 #define DLD_WORKER_THROTTLE_H

@@ -1,8 +1,8 @@
 /*
  * tls_end.h - did the server end a TLS connection, or did somebody cut it?
  *
- * Where a body has no length, the end of the connection is its end, and only the server can send the
- * alert close_notify; libcurl 7.88.1 takes any end for it.
+ * Where a body has no length, the end of the connection is its end, and only the server can send
+ * the alert close_notify; libcurl 7.88.1 takes any end for it.
  */
 #ifndef DLD_WORKER_TLS_END_H
 #define DLD_WORKER_TLS_END_H

@@ -407,9 +407,9 @@ struct transfer *transfer_new(const struct transfer_settings *settings,
 }
 
 /* libcurl before 8.0 keeps, from one transfer of a handle to the next, a pointer to the last header
- * field, which it has freed; an answer whose first field is folded makes it write there. Such an answer
- * is stopped before (transfer_line_guard()), except that of a proxy to CONNECT, which we don't see: where
- * there may be one, each transfer gets a new handle. */
+ * field, which it has freed; an answer whose first field is folded makes it write there. Such an
+ * answer is stopped before (transfer_line_guard()), except that of a proxy to CONNECT, which we
+ * don't see: where there may be one, each transfer gets a new handle. */
 static int transfer_renew(struct transfer *t, const char *proxy) {
     t->stale = t->easy && curl_facts()->version_num < 0x080000;
     if (t->easy && !(t->stale && (proxy || t->settings->config->proxy)))

@@ -51,17 +51,17 @@ bool transfer_start(struct transfer *t, struct task *task);
 /* The transfer that an easy handle belongs to. */
 struct transfer *transfer_of(CURL *easy);
 
-/* The transfer, to be finished with *code, that has ended because curl is through with t; NULL: none
- * has, for it was only one of the connections over which a file comes. */
+/* The transfer, to be finished with *code, that has ended because curl is through with t; NULL:
+ * none has, for it was only one of the connections over which a file comes. */
 struct transfer *transfer_over(struct transfer *t, CURLcode *code);
 
 /* These connections may be used for the file now, but no more than most of them. */
 void transfer_widen(struct transfer *t, const struct wire_widened *widened, unsigned most);
 
 /* curl is through with it. True: the file is complete and in task->parcel. False: nothing is to be
- * published: it failed, as the task says, and what came of it may be in task->parcel as PARCEL_KEEP;
- * or the file that is there is up to date (not_modified). The handle is free for another job, but the
- * row still shows this one. */
+ * published: it failed, as the task says, and what came of it may be in task->parcel as
+ * PARCEL_KEEP; or the file that is there is up to date (not_modified). The handle is free for
+ * another job, but the row still shows this one. */
 bool transfer_finish(struct transfer *t, CURLcode code);
 
 /* Is how it ended, as transfer_finish() found, to be believed? */
@@ -71,16 +71,17 @@ enum transfer_trust {
     TRANSFER_WRONG,    /* it may be another request's answer: to be done again, with task->alone set */
 };
 
-/* To be asked once, right after transfer_finish(), with the same code. What is wrong too often is made
- * a failure. */
+/* To be asked once, right after transfer_finish(), with the same code. What is wrong too often is
+ * made a failure. */
 enum transfer_trust transfer_trust(struct transfer *t, CURLcode code);
 
 /* Gives up what is under way. The part file is removed, unless keep and it is worth it: then it may
  * be in task->parcel as PARCEL_KEEP. */
 void transfer_abort(struct transfer *t, bool keep);
 
-/* A second descriptor of the part file for the parcel, and in *ret_kept what is in the file; ranges is
- * room for RANGES_TEXT_MAX bytes of that. 0 or a negative errno. transfer_saved() must follow. */
+/* A second descriptor of the part file for the parcel, and in *ret_kept what is in the file; ranges
+ * is room for RANGES_TEXT_MAX bytes of that. 0 or a negative errno. transfer_saved() must follow.
+ */
 int transfer_save(struct transfer *t, struct parcel *ret, struct wire_kept *ret_kept, char *ranges);
 
 /* That much is durable (or not: 0). */

@@ -81,8 +81,8 @@ static void judge(struct transfer *t, CURLcode code) {
         answer_judge(&a, &t->task->failure);
 }
 
-/* Does a body whose coding is to be undone lack its end? Where the server says that there is none at
- * all, it may call that coded, too. */
+/* Does a body whose coding is to be undone lack its end? Where the server says that there is none
+ * at all, it may call that coded, too. */
 static bool coding_breaks_off(const struct transfer *t) {
     if (t->body_begun)
         return t->decoder.on && !t->decoder.ended;

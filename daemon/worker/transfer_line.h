@@ -1,6 +1,6 @@
 /*
- * transfer_line.h - whether what a transfer brought is to be believed, by the connection that it came
- * over (line.h). Private to transfer*.c.
+ * transfer_line.h - whether what a transfer brought is to be believed, by the connection that it
+ * came over (line.h). Private to transfer*.c.
  */
 #ifndef DLD_WORKER_TRANSFER_LINE_H
 #define DLD_WORKER_TRANSFER_LINE_H
@@ -16,12 +16,12 @@ int transfer_line_setup(struct transfer *t);
 /* A request is about to be sent, the first or that of a redirect. False: not over this connection. */
 bool transfer_line_request(struct transfer *t, const char *ip, int port, int local_port);
 
-/* From now on, until on is false, the lines of a header are looked at before curl takes them in, and one
- * that is folded ends the transfer. */
+/* From now on, until on is false, the lines of a header are looked at before curl takes them in,
+ * and one that is folded ends the transfer. */
 void transfer_line_guard(struct transfer *t, bool on);
 
-/* The header of an answer is complete: from now on it is seen if curl finds more behind its body, and
- * whether its chunks are right. */
+/* The header of an answer is complete: from now on it is seen if curl finds more behind its body,
+ * and whether its chunks are right. */
 void transfer_line_header(struct transfer *t);
 
 /* The request is answered, if it is clean all of it. */

@@ -36,8 +36,9 @@ static CURLcode fit_buffer(struct transfer *t) {
     return curl_easy_setopt(t->easy, CURLOPT_BUFFERSIZE, size);
 }
 
-/* A stream that is held back has others wait on the same connection, or curl turn in circles: what is
- * limited from the start gets a connection to itself, and so does each of several for one file. */
+/* A stream that is held back has others wait on the same connection, or curl turn in circles: what
+ * is limited from the start gets a connection to itself, and so does each of several for one file.
+ */
 static CURLcode fit_version(struct transfer *t) {
     if (!address_is_https(&t->address) || (!t->lead && !throttle_limits(&t->throttled)))
         return CURLE_OK;
@@ -63,8 +64,8 @@ void rate_end(struct transfer *t) {
     throttle_drop(t->settings->throttle, &t->throttled);
 }
 
-/* The time that a limit takes is not the server's: it does not count for `timeout`. A deadline stays
- * what it is. While a transfer is held, no more than that counts. */
+/* The time that a limit takes is not the server's: it does not count for `timeout`. A deadline
+ * stays what it is. While a transfer is held, no more than that counts. */
 static void fit_timeout(struct transfer *t, bool held) {
     const struct wire_job *job = &t->task->job;
     uint64_t timeout = held ? 0 : job->timeout_usec + t->throttled.waited / NSEC_PER_USEC;

@@ -1,6 +1,6 @@
 /*
- * transfer_rest.h - what a transfer does with the first bytes of a file that an earlier attempt left,
- * and with what it leaves itself. Private to transfer*.c.
+ * transfer_rest.h - what a transfer does with the first bytes of a file that an earlier attempt
+ * left, and with what it leaves itself. Private to transfer*.c.
  *
  * A transfer with offset > 0 has asked for the rest. The answer is the rest, as it was asked for
  * (206), the whole file (200), which then replaces what was there, or something that is no file.
@@ -125,8 +125,8 @@ void rest_forget(struct transfer *t);
 /* What came, or was to come, is not what belongs behind the kept bytes. */
 void rest_refuse(struct transfer *t, const char *why);
 
-/* Of what version the file is, for task->version; false: it can't be told, or is not needed, because
- * so small a file (total bytes, -1: unknown) is not kept. */
+/* Of what version the file is, for task->version; false: it can't be told, or is not needed,
+ * because so small a file (total bytes, -1: unknown) is not kept. */
 bool rest_version(struct transfer *t, int64_t total);
 
 /* More has come: has it made durable from time to time. */

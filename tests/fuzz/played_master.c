@@ -60,16 +60,6 @@ static struct job *make_job(int64_t id) {
 
 /* ---- the store ---- */
 
-void store_chunk_free(struct store_chunk *c) {
-    if (!c)
-        return;
-    for (size_t i = 0; i < c->n_jobs; i++)
-        job_new_done(&c->jobs[i]);
-    free(c->jobs);
-    free(c->submit_key);
-    free(c);
-}
-
 int store_submit(struct store *s, struct store_chunk *chunk, store_submit_fn *fn, void *userdata) {
     struct pending *p = pend(SUBMIT, (void *)fn, userdata);
 

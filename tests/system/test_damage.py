@@ -1,5 +1,6 @@
 """A damaged queue: dld doesn't start with it, says what to do, and makes a new one of what can be read."""
 
+import re
 import sqlite3
 
 from dld import run
@@ -57,7 +58,7 @@ def test_what_is_lost_is_counted(daemon, bad):
     queue = daemon.state / "queue.db"
     damage(queue, queue.stat().st_size // 8192, 12)
     said = offline(daemon, "--recover", 0)
-    lost = int(said.split("lost ")[1].split(" jobs")[0])
+    lost = int(re.search(r"jobs lost, by the numbers of the old queue: (\d+)", said)[1])
     assert 0 < lost < 300 and f"recovered {800 - lost} jobs" in said
     daemon.start()
     status = daemon.call("status", {"batch": batch["batch"]})["batch"]
