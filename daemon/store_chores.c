@@ -94,22 +94,39 @@ static int lanes_due_step(struct db *db, uint64_t now, uint64_t *next) {
     return MIN(r, 0);
 }
 
-/* Those whose time is still to come wait for it, all others are QUEUED. */
-static int release_rows(struct db *db, sqlite3_stmt *st) {
+static void range_bind(sqlite3_stmt *st, int64_t first, int64_t last) {
+    sqlite3_bind_int64(st, 1, first);
+    sqlite3_bind_int64(st, 2, last);
+}
+
+/* Those of a batch with these ids: whose time is still to come wait for it, all others are QUEUED. */
+static int release_range(struct db *db, int64_t first, int64_t last, uint64_t now) {
+    _cleanup_(db_resetp) sqlite3_stmt *staged = db_statement(db, ST_JOBS_STAGED);
+    sqlite3_stmt *release = db_statement(db, ST_JOBS_RELEASE);
+    bool any_due = false;
     int r;
 
-    while ((r = db_step(db, st)) > 0) {
-        bool later = sqlite3_column_type(st, 2) != SQLITE_NULL;
+    range_bind(staged, first, last);
+    while ((r = db_step(db, staged)) > 0) {
+        uint64_t due = (uint64_t)sqlite3_column_int64(staged, 2);
 
-        r = row_moved(db, st, JOB_STAGED, later ? JOB_WAITING : JOB_QUEUED);
+        any_due |= due > 0;
+        r = row_moved(db, staged, JOB_STAGED, due > now ? JOB_WAITING : JOB_QUEUED);
         if (r < 0)
-            break;
+            return r;
     }
-    return r;
+    range_bind(release, first, last);
+    if (r >= 0)
+        r = db_exec(db, release);
+    if (r < 0 || !any_due)
+        return r;
+    release = db_statement(db, ST_JOBS_RELEASE_DUE);
+    range_bind(release, first, last);
+    sqlite3_bind_int64(release, 3, (int64_t)now);
+    return db_exec(db, release);
 }
 
 static int release_step(struct db *db, uint64_t now, uint64_t *next) {
-    _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(db, ST_JOBS_RELEASE);
     int64_t first, last;
     struct batch b;
     int r = batch_first(db, BATCH_RELEASING, &b);
@@ -122,10 +139,7 @@ static int release_step(struct db *db, uint64_t now, uint64_t *next) {
         return r;
     if (r > 0) {
         b.cursor = MIN(last, first + db->step_rows - 1);
-        sqlite3_bind_int64(st, 1, first);
-        sqlite3_bind_int64(st, 2, b.cursor);
-        sqlite3_bind_int64(st, 3, (int64_t)now);
-        r = release_rows(db, st);
+        r = release_range(db, first, b.cursor, now);
         if (r < 0)
             return r;
         fault_point(batch_released);

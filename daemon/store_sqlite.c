@@ -129,9 +129,14 @@ static const char *const statement_sql[ST_MAX_] = {
                      ") = (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"
                      " NULL, NULL)"
                      " WHERE id = ?1",
-    [ST_JOBS_RELEASE] = "UPDATE OR FAIL jobs SET state = iif(due > ?3, 1, 0),"
-                        " due = iif(due > ?3, due, NULL)"
-                        " WHERE id >= ?1 AND id <= ?2 AND state = 7 RETURNING lane, rank, due",
+    /* Without RETURNING, which would have SQLite copy each row twice. */
+    [ST_JOBS_STAGED] =
+        "SELECT lane, rank, due FROM jobs WHERE id >= ?1 AND id <= ?2 AND state = 7",
+    [ST_JOBS_RELEASE] = "UPDATE OR FAIL jobs SET state = 0"
+                        " WHERE id >= ?1 AND id <= ?2 AND state = 7 AND due IS NULL",
+    [ST_JOBS_RELEASE_DUE] = "UPDATE OR FAIL jobs SET state = iif(due > ?3, 1, 0),"
+                            " due = iif(due > ?3, due, NULL)"
+                            " WHERE id >= ?1 AND id <= ?2 AND state = 7",
     [ST_JOBS_DUE] = "UPDATE OR FAIL jobs SET state = 0, due = NULL WHERE id IN (SELECT id FROM jobs"
                     " WHERE state = 1 AND due <= ?1 ORDER BY due LIMIT ?2) RETURNING lane, rank",
     [ST_JOBS_DELETE] = "DELETE FROM jobs WHERE id >= ?1 AND id <= ?2 RETURNING lane",
