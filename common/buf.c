@@ -1,7 +1,6 @@
 #include "common/buf.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -174,17 +173,23 @@ void json_str(struct buf *b, const char *key, const char *s) {
     buf_addc(b, '"');
 }
 
-void json_int(struct buf *b, const char *key, int64_t n) {
-    char digits[24];
-    char *p = digits + sizeof(digits);
-    uint64_t u = n < 0 ? -(uint64_t)n : (uint64_t)n;
+/* Writes u in front of end, with `least` digits or more; returns where it begins. */
+static char *put_digits(char *end, uint64_t u, size_t least) {
+    char *p = end;
 
     do
         *--p = (char)('0' + u % 10);
-    while (u /= 10);
+    while ((u /= 10) || (size_t)(end - p) < least);
+    return p;
+}
+
+void json_int(struct buf *b, const char *key, int64_t n) {
+    char digits[24], *end = digits + sizeof(digits);
+    char *p = put_digits(end, n < 0 ? -(uint64_t)n : (uint64_t)n, 1);
+
     if (n < 0)
         *--p = '-';
-    json_raw(b, key, p, (size_t)(digits + sizeof(digits) - p));
+    json_raw(b, key, p, (size_t)(end - p));
 }
 
 void json_bool(struct buf *b, const char *key, bool v) {
@@ -206,16 +211,15 @@ void json_raw(struct buf *b, const char *key, const char *json, size_t n) {
 }
 
 void json_time(struct buf *b, const char *key, uint64_t usec) {
-    char text[32];
-    uint64_t fraction = usec % USEC_PER_SEC;
-    size_t n;
+    char text[32], *end = text + sizeof(text);
+    char *p;
 
     if (usec == 0) {
         json_none(b, key);
         return;
     }
-    n = (size_t)snprintf(text, sizeof(text), "%" PRIu64 ".", usec / USEC_PER_SEC);
-    for (size_t i = 6; i-- > 0; fraction /= 10)
-        text[n + i] = (char)('0' + fraction % 10);
-    json_raw(b, key, text, n + 6);
+    p = put_digits(end, usec % USEC_PER_SEC, 6);
+    *--p = '.';
+    p = put_digits(p, usec / USEC_PER_SEC, 1);
+    json_raw(b, key, p, (size_t)(end - p));
 }
