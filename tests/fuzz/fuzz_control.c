@@ -30,6 +30,25 @@ static void client_gone(void *userdata, struct client *client) {
     watches_client_gone(((struct methods *)userdata)->watches, client);
 }
 
+/* All that can come of it, in turn. */
+static int played_reload(void *userdata, struct reload *ret) {
+    static const int outcomes[] = {0, -EINVAL, -EBUSY, -ENOMEM};
+    static size_t n;
+    int r = outcomes[n++ % ELEMENTSOF(outcomes)];
+
+    (void)userdata;
+    if (r == 0) {
+        json_begin(&ret->changed, NULL, '[');
+        json_str(&ret->changed, NULL, "[transfer] fsync");
+        json_end(&ret->changed, ']');
+        json_begin(&ret->restart, NULL, '[');
+        json_end(&ret->restart, ']');
+    } else if (r == -EINVAL) {
+        buf_adds(&ret->why, "dld.conf:2: it has an error");
+    }
+    return r;
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
     static struct config config;
     struct control_settings settings = {.max_line = LINE_MAX_BYTES,
@@ -46,6 +65,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     fuzz_check(getsockname(fd, (struct sockaddr *)&address, &address_size) == 0);
     fuzz_check(listen(fd, 8) == 0 && sd_event_new(&event) >= 0);
     methods.watches = watches_new(NULL);
+    methods.reload = played_reload;
     fuzz_check(methods.watches && rates_new(&methods.rates, event, &config, 8) == 0);
     fuzz_check(control_new(&control, event, fd, &settings) == 0);
     return 0;
