@@ -255,10 +255,10 @@ static bool may_linger(const struct store *s) {
 static bool linger(struct store *s) {
     struct linger *l = &s->linger;
 
-    for (uint64_t now; may_linger(s); ) {
+    while (may_linger(s)) {
+        uint64_t now = now_usec(CLOCK_MONOTONIC);
         struct timespec ts;
 
-        now = now_usec(CLOCK_MONOTONIC);
         if (l->end == 0)
             *l = (struct linger){.step = now, .end = now + LINGER_USEC};
         if (now >= l->step) {

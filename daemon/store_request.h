@@ -24,8 +24,8 @@ struct request {
 
 struct request_kind {
     const char *name; /* for the log */
-    bool patient;     /* nobody waits for it alone: it may be committed with those that are about to come */
-    bool overtakes;   /* it may be done before patient ones that came first: the scheduler waits for it */
+    bool patient;     /* nobody waits for it alone: it may be committed with those still to come */
+    bool overtakes;   /* the scheduler waits for it: it may be done before patient ones */
 
     /* On the thread, in a transaction. 0, with r->error set where the answer is that what was asked
      * can't be (nothing is changed then); or a negative errno: the store failed, the transaction

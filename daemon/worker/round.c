@@ -12,8 +12,8 @@
 #include "common/fault.h"
 #include "common/util.h"
 
-#define TOGETHER_MIN 16                     /* files */
-#define TOGETHER_USEC (2 * USEC_PER_MSEC)   /* of each, by itself */
+#define TOGETHER_MIN 16                   /* files */
+#define TOGETHER_USEC (2 * USEC_PER_MSEC) /* for each, which is no better than by itself */
 #define TOGETHER_PAUSE (30 * USEC_PER_SEC)
 
 /* A directory above others that was synced in this round. */
@@ -42,7 +42,8 @@ static void check(struct parcel *list) {
     }
 }
 
-/* Does syncfs() bring all to the disk there? Not so where it is a server's: FUSE's may know nothing of it. */
+/* Does syncfs() bring all to the disk there? Not so where that is a server's to do: FUSE's may know
+ * nothing of it. */
 static bool may_sync_all(int fd) {
     struct statfs fs;
 
