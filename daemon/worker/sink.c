@@ -215,12 +215,12 @@ int sink_reserve(struct sink *s, uint64_t total) {
     struct stat st;
     int r = sink_need(s);
 
-    if (r == 0)
+    if (r >= 0)
         r = sink_take(s, 0);
-    if (r == 0 && fstat(s->fd, &st) < 0)
-        r = -errno;
     if (r < 0)
         return r;
+    if (fstat(s->fd, &st) < 0)
+        return -errno;
     s->sparse = true;
     s->reserved = fallocate(s->fd, 0, 0, (off_t)total) == 0;
     if (!s->reserved && errno == ENOSPC) /* it may have got some of it */
