@@ -131,7 +131,7 @@ typedef void member_fn(struct reader *r, const char *key, size_t n, struct ended
 
 /* The members of an object up to its end. */
 static void read_members(struct reader *r, member_fn *member, struct ended *e) {
-    size_t n;
+    size_t n = 0;
 
     do {
         const char *key;
