@@ -185,6 +185,11 @@ void sched_refresh(struct sched *s, uint64_t now);
 
 /* Shares of the window: of a lane in jobs, of a user in lanes. */
 size_t sched_lane_room(const struct sched *s);
+
+/* So far a lane is read ahead: few jobs while more lanes are on their way, for else the first ones would
+ * be through with many before the last ones come. */
+size_t sched_lane_ahead(const struct sched *s);
+
 size_t sched_user_room(const struct sched *s);
 
 /* There are, or may be, users in the store for whom the window has no room. */

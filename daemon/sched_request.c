@@ -53,7 +53,7 @@ static void want_jobs(struct sched *s, struct sched_request *ret) {
         .want = SCHED_WANT_JOBS,
         .uid = lane->user->uid,
         .lane = lane->id,
-        .limit = again ? AGAIN_JOBS : sched_lane_room(s) - lane->n_jobs,
+        .limit = again ? AGAIN_JOBS : sched_lane_ahead(s) - lane->n_jobs,
     };
     lane->asked = true;
     sched_cursor_begin(&lane->queue, &ret->after, &ret->after_id);

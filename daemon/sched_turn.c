@@ -7,13 +7,14 @@
 
 /* ---- shares ---- */
 
-/* While more lanes are on their way, no more than in a full window: else the first ones would be
- * read far ahead, and be through with much of it before the last ones come. */
 size_t sched_lane_room(const struct sched *s) {
-    size_t lanes = s->lanes_asked > 0 ? s->settings.max_lanes : s->n_lanes;
-    size_t share = s->settings.max_jobs / MAX(lanes, (size_t)1);
+    size_t share = s->settings.max_jobs / MAX(s->n_lanes, (size_t)1);
 
     return MIN(MAX(share, (size_t)LANE_JOBS_MIN), (size_t)LANE_JOBS_MAX);
+}
+
+size_t sched_lane_ahead(const struct sched *s) {
+    return s->lanes_asked > 0 ? LANE_JOBS_MIN : sched_lane_room(s);
 }
 
 size_t sched_user_room(const struct sched *s) {
@@ -104,7 +105,7 @@ static bool lane_is_hungry(const struct sched *s, const struct sched_lane *lane)
     const struct sched_cursor *c = &lane->queue;
 
     return lane->in_window && !lane->asked &&
-           (c->again || (c->more && lane->n_jobs <= sched_lane_room(s) / 2));
+           (c->again || (c->more && lane->n_jobs <= sched_lane_ahead(s) / 2));
 }
 
 static void lane_feed(struct sched *s, struct sched_lane *lane) {
