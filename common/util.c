@@ -22,6 +22,13 @@ uint64_t now_usec(clockid_t clock) {
     return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
 }
 
+struct timespec timespec_of(uint64_t usec) {
+    return (struct timespec){
+        .tv_sec = (time_t)(usec / USEC_PER_SEC),
+        .tv_nsec = (long)(usec % USEC_PER_SEC * 1000),
+    };
+}
+
 int parse_u64(const char *s, uint64_t *ret) {
     uint64_t n = 0;
 

@@ -64,6 +64,7 @@ static inline bool streq(const char *a, const char *b) {
 /* Microseconds of a clock: CLOCK_MONOTONIC for intervals, CLOCK_REALTIME for what is kept or shown.
  */
 uint64_t now_usec(clockid_t clock);
+struct timespec timespec_of(uint64_t usec);
 
 /* A number in base 10 and nothing else. -EINVAL for anything but digits, -ERANGE beyond 64 bits. */
 int parse_u64(const char *s, uint64_t *ret);

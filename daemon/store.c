@@ -230,10 +230,7 @@ static bool wait_for_work(struct store *s) {
     for (;;) {
         keep_take(s);
         uint64_t until = chores_time(s);
-        struct timespec ts = {
-            .tv_sec = (time_t)(until / USEC_PER_SEC),
-            .tv_nsec = (long)(until % USEC_PER_SEC * 1000),
-        };
+        struct timespec ts = timespec_of(until);
 
         if (until != USEC_INFINITY && now_usec(CLOCK_REALTIME) >= until)
             return !s->stop;
@@ -269,8 +266,7 @@ static bool linger(struct store *s) {
         }
         if (s->overtaking)
             return true;
-        ts.tv_sec = (time_t)(l->step / USEC_PER_SEC);
-        ts.tv_nsec = (long)(l->step % USEC_PER_SEC * 1000);
+        ts = timespec_of(l->step);
         pthread_cond_clockwait(&s->wake, &s->lock, CLOCK_MONOTONIC, &ts);
     }
     return false;

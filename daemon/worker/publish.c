@@ -29,8 +29,7 @@ struct publisher {
 };
 
 static void wait_until(struct publisher *p, uint64_t usec) {
-    struct timespec ts = {.tv_sec = (time_t)(usec / USEC_PER_SEC),
-                          .tv_nsec = (long)(usec % USEC_PER_SEC) * 1000};
+    struct timespec ts = timespec_of(usec);
 
     pthread_cond_timedwait(&p->changed, &p->mutex, &ts);
 }
