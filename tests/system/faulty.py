@@ -159,7 +159,8 @@ def run_client(daemon, rule, url, tag, call, error, k, times=1):
     assert len(there) == (n if result.code == 0 else len(there) and n), f"{len(there)} jobs of {n}: {result}"
     if result.code == 0:
         assert result.summary["done"] == n, result
-        assert sum("url" in document for document in result.documents) == n and not result.err, result
+        assert sum("url" in document for document in result.documents) == n, result
+        assert not result.err or result.err.startswith("dlctl: the connection to the daemon was lost; trying"), result
     else:
         assert result.err.startswith("dlctl: ") and len(result.err) > 20, result
     return (result.code, result.err.strip()) if left <= 0 else None
