@@ -12,6 +12,7 @@
 #include "common/util.h"
 #include "daemon/notify.h"
 #include "daemon/store_backup.h"
+#include "daemon/store_errno.h"
 #include "daemon/store_image.h"
 #include "daemon/store_schema.h"
 
@@ -96,10 +97,11 @@ void repair_note(sqlite3 *sqlite) {
 
 /* ---- rows ---- */
 
-/* Adds what the statement's rows say. 0: it has none, -EUCLEAN. */
+/* Adds what the statement's rows say, and what SQLite says of the file. 0: nothing, -EUCLEAN:
+ * something, or another errno: it could not be looked at. */
 static int findings(sqlite3 *sqlite, const char *sql, char *text, size_t size) {
     sqlite3_stmt *st = NULL;
-    int r = sqlite3_prepare_v2(sqlite, sql, -1, &st, NULL), n = 0;
+    int r = sqlite3_prepare_v2(sqlite, sql, -1, &st, NULL), n = 0, error = 0;
 
     while (r == SQLITE_OK && n < FINDINGS_MAX && (r = sqlite3_step(st)) == SQLITE_ROW) {
         size_t at = strlen(text);
@@ -109,36 +111,47 @@ static int findings(sqlite3 *sqlite, const char *sql, char *text, size_t size) {
         n++;
         r = SQLITE_OK;
     }
-    if (r != SQLITE_OK && r != SQLITE_DONE && n == 0) {
+    if (r != SQLITE_OK && r != SQLITE_DONE)
+        error = store_errno(sqlite);
+    if (error == -EUCLEAN && n == 0) {
         size_t at = strlen(text);
 
         snprintf(text + at, size - at, "%s%s", at > 0 ? "; " : "", sqlite3_errmsg(sqlite));
         n++;
     }
     sqlite3_finalize(st);
-    return n > 0 ? -EUCLEAN : 0;
+    return n > 0 ? -EUCLEAN : error;
+}
+
+static int looked(sqlite3 *sqlite, const char *path, int r, const char *text, char **ret_why) {
+    return r == -EUCLEAN ? damaged(path, text, ret_why)
+                         : store_errno_explain(sqlite, path, ret_why);
 }
 
 int repair_look_rows(sqlite3 *sqlite, char **ret_why) {
     const char *path = sqlite3_db_filename(sqlite, "main");
     char text[1024] = "", sql[512];
-
-    for (size_t i = 0; i < ELEMENTSOF(cheap); i++) {
-        snprintf(sql, sizeof(sql), "SELECT 'its numbers contradict each other' WHERE (%s) = 0",
-                 cheap[i]);
-        if (findings(sqlite, sql, text, sizeof(text)) < 0)
-            return damaged(path ? path : "queue.db", text, ret_why);
-    }
-    return 0;
-}
-
-static int look_thorough(sqlite3 *sqlite, char *text, size_t size) {
     int r = 0;
 
-    for (size_t i = 0; i < ELEMENTSOF(thorough); i++)
-        if (findings(sqlite, thorough[i], text, size) < 0)
-            r = -EUCLEAN;
-    return r;
+    for (size_t i = 0; i < ELEMENTSOF(cheap) && r == 0; i++) {
+        snprintf(sql, sizeof(sql), "SELECT 'its numbers contradict each other' WHERE (%s) = 0",
+                 cheap[i]);
+        r = findings(sqlite, sql, text, sizeof(text));
+    }
+    return r == 0 ? 0 : looked(sqlite, path ? path : "queue.db", r, text, ret_why);
+}
+
+static int look_thorough(sqlite3 *sqlite, const char *path, char **ret_why) {
+    char text[4096] = "";
+    int r = 0;
+
+    for (size_t i = 0; i < ELEMENTSOF(thorough) && (r == 0 || r == -EUCLEAN); i++) {
+        int k = findings(sqlite, thorough[i], text, sizeof(text));
+
+        if (k < 0)
+            r = k;
+    }
+    return r == 0 ? 0 : looked(sqlite, path, r, text, ret_why);
 }
 
 /* ---- files ---- */
@@ -222,7 +235,6 @@ static void sqlite_closep(sqlite3 **sqlite) {
 int store_check(const char *state_dir, char **ret_why) {
     _cleanup_free_ char *path = beside(state_dir, "/queue.db");
     _cleanup_(sqlite_closep) sqlite3 *sqlite = NULL;
-    char text[4096] = "";
     int r;
 
     *ret_why = NULL;
@@ -245,6 +257,5 @@ int store_check(const char *state_dir, char **ret_why) {
     r = schema_prepare(sqlite, path, ret_why);
     if (r < 0)
         return r;
-    r = look_thorough(sqlite, text, sizeof(text));
-    return r < 0 ? damaged(path, text, ret_why) : 0;
+    return look_thorough(sqlite, path, ret_why);
 }

@@ -45,7 +45,8 @@ int store_recover(const char *state_dir, struct store_recovered *ret, char **ret
  * -EUCLEAN and other errors come with a sentence in *ret_why. */
 int repair_look(const char *path, char **ret_why);
 
-/* The cheap part that needs the rows. 0 or -EUCLEAN. */
+/* The cheap part that needs the rows. 0, -EUCLEAN, or another negative errno where they can't be
+ * read. */
 int repair_look_rows(sqlite3 *sqlite, char **ret_why);
 
 /* SQLite has found damage in the file that is open: the next start checks all of it. */

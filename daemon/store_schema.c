@@ -1,13 +1,12 @@
 #include "daemon/store_schema.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "common/fault.h"
 #include "common/util.h"
 #include "daemon/store_backup.h"
-#include "daemon/store_repair.h"
+#include "daemon/store_errno.h"
 
 /* The partial indexes and the statements name these states by number. */
 _Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_PAUSED == 2 && JOB_DONE == 4 &&
@@ -102,45 +101,6 @@ static const char *const migrations[] = {
     " digest TEXT, answer TEXT, PRIMARY KEY(job, n)) WITHOUT ROWID;",
 };
 
-static void why(char **ret_why, const char *fmt, ...) _printf_(2, 3);
-
-static void why(char **ret_why, const char *fmt, ...) {
-    va_list ap;
-
-    va_start(ap, fmt);
-    if (vasprintf(ret_why, fmt, ap) < 0)
-        *ret_why = NULL;
-    va_end(ap);
-}
-
-static int failed(sqlite3 *sqlite, const char *path, char **ret_why) {
-    int code = sqlite3_extended_errcode(sqlite);
-
-    switch (code & 0xff) {
-    case SQLITE_NOTADB:
-    case SQLITE_CORRUPT:
-        *ret_why = repair_advice(path, sqlite3_errmsg(sqlite));
-        return -EUCLEAN;
-    case SQLITE_BUSY:
-        why(ret_why, "%s is in use by another program: end that one first", path);
-        return -EBUSY;
-    case SQLITE_NOMEM:
-        return -ENOMEM;
-    case SQLITE_FULL:
-        why(ret_why, "%s can't be written, its file system is full: make room there", path);
-        return -ENOSPC;
-    case SQLITE_READONLY:
-    case SQLITE_CANTOPEN:
-        why(ret_why,
-            "%s can't be written (%s): check the permissions of the file and its directory", path,
-            sqlite3_errmsg(sqlite));
-        return -EACCES;
-    default:
-        why(ret_why, "%s can't be used: %s (SQLite error %d)", path, sqlite3_errmsg(sqlite), code);
-        return -EIO;
-    }
-}
-
 static int pragma_number(sqlite3 *sqlite, const char *sql, int64_t *ret) {
     sqlite3_stmt *st;
 
@@ -161,22 +121,24 @@ static int version_read(sqlite3 *sqlite, const char *path, size_t newest, int64_
     if (pragma_number(sqlite, "PRAGMA application_id", &application) < 0 ||
         pragma_number(sqlite, "PRAGMA user_version", &version) < 0 ||
         pragma_number(sqlite, "SELECT count(*) FROM sqlite_schema", &objects) < 0)
-        return failed(sqlite, path, ret_why);
+        return store_errno_explain(sqlite, path, ret_why);
 
     bool ours = application == SCHEMA_APPLICATION_ID || application == BACKUP_APPLICATION_ID;
     if (objects > 0 ? !ours || version < 1 : version > 0) {
-        why(ret_why,
-            "%s is a database of another program: give dld a state directory of its own, or move"
-            " the file away",
-            path);
+        if (asprintf(ret_why,
+                     "%s is a database of another program: give dld a state directory of its own,"
+                     " or move the file away",
+                     path) < 0)
+            *ret_why = NULL;
         return -EINVAL;
     }
     if (version > (int64_t)newest) {
-        why(ret_why,
-            "%s was written by a newer dld (schema %lld; this one, " DLD_VERSION
-            ", knows up to %zu):"
-            " start that dld again, or move the file away to start with an empty queue",
-            path, (long long)version, newest);
+        if (asprintf(ret_why,
+                     "%s was written by a newer dld (schema %lld; this one, " DLD_VERSION
+                     ", knows up to %zu):"
+                     " start that dld again, or move the file away to start with an empty queue",
+                     path, (long long)version, newest) < 0)
+            *ret_why = NULL;
         return -ENOTSUP;
     }
     *ret = version;
@@ -223,19 +185,19 @@ int schema_migrate(sqlite3 *sqlite, const char *path, const char *const *recipes
     int64_t version = 0;
 
     if (sqlite3_exec(sqlite, "PRAGMA locking_mode = EXCLUSIVE", NULL, NULL, NULL) != SQLITE_OK)
-        return failed(sqlite, path, ret_why);
+        return store_errno_explain(sqlite, path, ret_why);
     int r = version_read(sqlite, path, n, &version, ret_why);
     if (r < 0)
         return r;
     /* Has an effect only before the first table, and writes to the file also later. */
     if (version == 0 &&
         sqlite3_exec(sqlite, "PRAGMA auto_vacuum = INCREMENTAL", NULL, NULL, NULL) != SQLITE_OK)
-        return failed(sqlite, path, ret_why);
+        return store_errno_explain(sqlite, path, ret_why);
     if (settings_apply(sqlite) < 0)
-        return failed(sqlite, path, ret_why);
+        return store_errno_explain(sqlite, path, ret_why);
     for (; version < (int64_t)n; version++)
         if (migrate(sqlite, recipes[version], version) < 0)
-            return failed(sqlite, path, ret_why);
+            return store_errno_explain(sqlite, path, ret_why);
     return 0;
 }
 

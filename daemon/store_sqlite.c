@@ -11,6 +11,7 @@
 #include "daemon/store_backup.h"
 #include "daemon/store_batch.h"
 #include "daemon/store_chores.h"
+#include "daemon/store_errno.h"
 #include "daemon/store_lane.h"
 #include "daemon/store_repair.h"
 #include "daemon/store_row.h"
@@ -203,42 +204,10 @@ static const char *const statement_sql[ST_MAX_] = {
 
 /* ---- errors ---- */
 
-/* SQLite tells a full disk from other failed writes, but not a quota or a limit on the size of
- * files, which are a full disk to whoever has them. sqlite3_system_errno() has forgotten by now,
- * the log's file hasn't. */
-static int write_error(struct db *db) {
-    sqlite3_file *file = NULL;
-    int error = 0;
-
-    if (sqlite3_file_control(db->sqlite, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file) !=
-            SQLITE_OK ||
-        !file || !file->pMethods ||
-        file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &error) != SQLITE_OK)
-        return -EIO;
-    return error == EDQUOT || error == EFBIG ? -ENOSPC : -EIO;
-}
-
 int db_error(struct db *db) {
-    int code = sqlite3_extended_errcode(db->sqlite);
-
-    snprintf(db->error, sizeof(db->error), "%s (SQLite %d)", sqlite3_errmsg(db->sqlite), code);
-    if (code == SQLITE_IOERR_NOMEM)
-        return -ENOMEM;
-    switch (code & 0xff) {
-    case SQLITE_FULL:
-        return -ENOSPC;
-    case SQLITE_NOMEM:
-        return -ENOMEM;
-    case SQLITE_READONLY:
-        return -EROFS;
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-        return -EUCLEAN;
-    case SQLITE_IOERR:
-        return code == SQLITE_IOERR_WRITE ? write_error(db) : -EIO;
-    default:
-        return -EIO;
-    }
+    snprintf(db->error, sizeof(db->error), "%s (SQLite %d)", sqlite3_errmsg(db->sqlite),
+             sqlite3_extended_errcode(db->sqlite));
+    return store_errno(db->sqlite);
 }
 
 const char *db_error_text(struct db *db) {
@@ -411,9 +380,12 @@ static int statements_prepare(struct db *db) {
     return 0;
 }
 
-static int number_read(sqlite3_stmt *st, int64_t *ret) {
-    if (sqlite3_step(st) != SQLITE_ROW)
-        return -EUCLEAN;
+/* 0; there is no row: -EUCLEAN. */
+static int number_read(struct db *db, sqlite3_stmt *st, int64_t *ret) {
+    int r = db_step(db, st);
+
+    if (r <= 0)
+        return r < 0 ? r : -EUCLEAN;
     *ret = sqlite3_column_int64(st, 0);
     return 0;
 }
@@ -422,9 +394,9 @@ static void finalizep(sqlite3_stmt **st) {
     sqlite3_finalize(*st);
 }
 
-static int meta_number(sqlite3_stmt *st, const char *name, int64_t *ret) {
+static int meta_number(struct db *db, sqlite3_stmt *st, const char *name, int64_t *ret) {
     db_bind_text(st, 1, name);
-    int r = number_read(st, ret);
+    int r = number_read(db, st, ret);
     sqlite3_reset(st);
     return r;
 }
@@ -433,21 +405,29 @@ static int meta_read(struct db *db) {
     _cleanup_(finalizep) sqlite3_stmt *st = NULL;
     const char *text;
     int64_t open;
+    int r;
 
     if (sqlite3_prepare_v2(db->sqlite, "SELECT value FROM meta WHERE name = ?1", -1, &st, NULL) !=
         SQLITE_OK)
         return db_error(db);
-    if (meta_number(st, "next_job", &db->now.next_job) < 0 ||
-        meta_number(st, "next_batch", &db->now.next_batch) < 0 ||
-        meta_number(st, "next_lane", &db->now.next_lane) < 0 ||
-        meta_number(st, "open", &open) < 0 || meta_number(st, "doubted", &db->doubted) < 0)
-        return -EUCLEAN;
+    r = meta_number(db, st, "next_job", &db->now.next_job);
+    if (r >= 0)
+        r = meta_number(db, st, "next_batch", &db->now.next_batch);
+    if (r >= 0)
+        r = meta_number(db, st, "next_lane", &db->now.next_lane);
+    if (r >= 0)
+        r = meta_number(db, st, "open", &open);
+    if (r >= 0)
+        r = meta_number(db, st, "doubted", &db->doubted);
+    if (r < 0)
+        return r;
     if (open)
         db->doubted = db->now.next_job;
     db_bind_text(st, 1, "store_id");
-    text = sqlite3_step(st) == SQLITE_ROW ? (const char *)sqlite3_column_text(st, 0) : NULL;
+    r = db_step(db, st);
+    text = r > 0 ? (const char *)sqlite3_column_text(st, 0) : NULL;
     if (!text || strlen(text) != STORE_ID_LENGTH)
-        return -EUCLEAN;
+        return r < 0 ? r : -EUCLEAN;
     strcpy(db->id, text);
     memcpy(&db->hash_seed, db->id, sizeof(db->hash_seed));
     return 0;
@@ -544,8 +524,10 @@ static int db_load(struct db *db, const char *path, char **ret_why) {
         r = meta_set(db, "open", 1);
     if (r < 0) /* nothing is written to it, not even what its log has */
         sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    if (r < 0 && !*ret_why)
+    if (r == -EUCLEAN && !*ret_why)
         *ret_why = repair_advice(path, db_error_text(db));
+    if (r < 0 && !*ret_why)
+        store_errno_explain(db->sqlite, path, ret_why);
     return r;
 }
 
