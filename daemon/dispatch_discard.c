@@ -46,6 +46,10 @@ static bool discard_begin(struct dispatch *d, const struct job *row) {
     return true;
 }
 
+void discard_unknown(struct dispatch *d, const struct job *row) {
+    (void)discard_begin(d, row);
+}
+
 static void on_leftovers(void *userdata, int error, struct job **jobs, size_t n) {
     struct dispatch *d = userdata;
 

@@ -60,7 +60,7 @@ static void on_jobs(void *userdata, int error, struct job **jobs, size_t n, bool
     struct dispatch *d = f->dispatch;
 
     if (error < 0)
-        store_failed(d, error);
+        store_let_rest(d);
     take_rows(d, f->request.uid, f->request.lane, jobs, n, more || error < 0, f->request.after,
               f->request.after_id);
     free(f);
@@ -101,7 +101,7 @@ static void on_lanes(void *userdata, int error, struct store_lane *lanes, size_t
     int64_t turn = f->request.after, last = f->request.after_id;
 
     if (error < 0)
-        store_failed(d, error);
+        store_let_rest(d);
     for (size_t i = 0; i < n; i++) {
         turn = lanes[i].turn;
         last = lanes[i].id;
@@ -133,7 +133,7 @@ static void on_users(void *userdata, int error, const uid_t *uids, size_t n, boo
     int64_t last = f->request.after_id;
 
     if (error < 0)
-        store_failed(d, error);
+        store_let_rest(d);
     for (size_t i = 0; i < n; i++) {
         last = uids[i];
         sched_user_add(d->sched, uids[i]);
@@ -157,7 +157,7 @@ static int ask_users(struct dispatch *d, const struct sched_request *q) {
 void ask_store(struct dispatch *d) {
     int r = 0;
 
-    while (r == 0 && !d->store_failing) {
+    while (r == 0 && !store_rests(d)) {
         struct sched_request q;
 
         sched_wants(d->sched, &q);
@@ -168,22 +168,39 @@ void ask_store(struct dispatch *d) {
                                          : ask_users(d, &q);
     }
     if (r < 0)
-        store_failed(d, r);
+        store_let_rest(d);
 }
 
 /* ---- out of the window ---- */
+
+/* It keeps its place in the line, and comes again too early. */
+static void on_moved(void *userdata, int error, const struct store_move *m) {
+    struct dispatch *d = userdata;
+
+    if (error == 0)
+        return;
+    store_let_rest(d);
+    sched_ready(d->sched, m->uid, m->lane, m->from, INT64_MAX);
+}
 
 /* Where a lane goes that has had its turn: behind those that wait since before now, as a job that
  * is submitted now would. */
 static void lane_put(struct dispatch *d, const struct sched_evicted *e) {
     uint64_t real = now_usec(CLOCK_REALTIME);
-    int64_t turn = (int64_t)real - e->priority * (int64_t)JOB_PRIORITY_STEP;
-    int r = store_lane_put(d->store, e->lane, turn, e->wait > 0 ? real + e->wait : 0, e->failures);
+    struct store_move m = {
+        .lane = e->lane,
+        .uid = e->uid,
+        .from = e->turn,
+        .turn = (int64_t)real - e->priority * (int64_t)JOB_PRIORITY_STEP,
+        .due = e->wait > 0 ? real + e->wait : 0,
+        .failures = e->failures,
+    };
+    int r = store_move(d->store, &m, on_moved, d);
 
     if (r < 0)
-        store_failed(d, r); /* it keeps its place in the line and comes again too early */
-    if (e->wait == 0)
-        sched_ready(d->sched, e->uid, e->lane, turn, INT64_MAX);
+        on_moved(d, r, &m);
+    else if (e->wait == 0)
+        sched_ready(d->sched, e->uid, e->lane, m.turn, INT64_MAX);
 }
 
 static void evicted(struct dispatch *d, struct sched_evicted *e) {

@@ -355,6 +355,8 @@ void dispatch_changed(struct dispatch *d, const int64_t *ids, size_t n, enum dis
             live_free(l);
         } else if (l && l->stage == LIVE_ACTIVE && wish != WISH_NONE) {
             live_wish(l, wish);
+        } else if (l && wish == WISH_CANCEL && job_kept_any(&l->row->kept)) {
+            store_leftover_put(d->store, l->id, true); /* what it has, the store was not told yet */
         } else if (!l && wish == WISH_CANCEL && suspect_drop(d, ids[i])) {
             store_leftover_put(d->store, ids[i], true);
         }

@@ -62,7 +62,7 @@ struct dispatch {
     sd_event_source *wake;  /* timer: a job may start because time went by */
     sd_event_source *look;  /* timer: have those awaited come? */
     sd_event_source *retry; /* timer: ask the store again */
-    bool store_failing;
+    bool unwritten; /* the store refused to write something, and has written nothing since */
     char *spec_body;      /* of the job that was started last, "": none; NULL: there was none */
     struct job_spec spec; /* what that says */
     struct discard *discards; /* by id: part files that workers were told to remove */
@@ -117,8 +117,11 @@ void settle_as(struct live_job *l, enum job_state state);
 void attempt_ended(struct live_job *l, bool transient, uint64_t retry_after);
 void settle_error(struct live_job *l, enum dld_error error, const char *message);
 
-/* The store has refused something: it is asked again in a while (on_store_retry()). */
-void store_failed(struct dispatch *d, int error);
+/* The store has failed, or there was no memory to ask it: it is asked again in a while
+ * (on_store_retry()). */
+void store_let_rest(struct dispatch *d);
+/* It is not to be asked for jobs now. */
+bool store_rests(const struct dispatch *d);
 int on_store_retry(sd_event_source *source, uint64_t usec, void *userdata);
 
 /* Where the job's file goes. 0 or a negative errno. */
@@ -134,6 +137,9 @@ void discards_look(struct dispatch *d);
 
 /* A worker may have room again. */
 void discards_go_on(struct dispatch *d);
+
+/* Of a job that the store doesn't know any more; it stays where no worker can be told. */
+void discard_unknown(struct dispatch *d, const struct job *row);
 
 /* Is the part file of this job, which someone wants to be done after all, just being removed? Then
  * the row is taken over, and the scheduler is told of it when that is over. */

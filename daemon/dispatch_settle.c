@@ -28,29 +28,34 @@ int on_store_retry(sd_event_source *source, uint64_t usec, void *userdata) {
     return 0;
 }
 
-void store_failed(struct dispatch *d, int error) {
-    struct log_about about = {.msg_id = MSG_STORE_ERROR};
+bool store_rests(const struct dispatch *d) {
+    return d->unwritten || sd_event_source_get_enabled(d->retry, NULL) != 0;
+}
 
-    if (!d->store_failing)
-        log_about(LOG_ERR, &about, "the queue can't be written: %s; trying again every second",
-                  strerror(-error));
-    d->store_failing = true;
+void store_let_rest(struct dispatch *d) {
     if (sd_event_source_get_enabled(d->retry, NULL) == 0 &&
         sd_event_source_set_time_relative(d->retry, STORE_RETRY) >= 0)
         sd_event_source_set_enabled(d->retry, SD_EVENT_ONESHOT);
 }
 
-static void store_works(struct dispatch *d) {
-    if (d->store_failing)
-        log_notice("the queue can be written again");
-    d->store_failing = false;
-}
-
 static void settle_failed(struct live_job *l, int error) {
+    struct log_about about = {.msg_id = MSG_STORE_ERROR};
     struct dispatch *d = l->dispatch;
 
     LL_PREPEND2(d->unsaved, l, next_unsaved);
-    store_failed(d, error);
+    if (!d->unwritten)
+        log_about(LOG_ERR, &about, "the queue can't be written: %s; trying again every second",
+                  strerror(-error));
+    d->unwritten = true;
+    store_let_rest(d);
+}
+
+static void store_works(struct dispatch *d) {
+    if (!d->unwritten)
+        return;
+    log_notice("the queue can be written again");
+    d->unwritten = false;
+    dispatch_turn(d);
 }
 
 static void log_failure(const struct job *job) {
@@ -68,11 +73,23 @@ static void log_failure(const struct job *job) {
               job->url);
 }
 
+/* The job was cancelled in the queue, and perhaps purged from it, when a worker still had its part
+ * file, or before the store was told of that. */
+static void settled_too_late(struct live_job *l, int error) {
+    if (!job_kept_any(&l->row->kept))
+        return;
+    if (error == -ENOENT)
+        discard_unknown(l->dispatch, l->row);
+    else
+        store_leftover_put(l->dispatch->store, l->id, true);
+}
+
 static void on_settled(void *userdata, int error) {
     struct live_job *l = userdata;
     struct dispatch *d = l->dispatch;
+    bool too_late = error == -EALREADY || error == -ENOENT;
 
-    if (error < 0 && error != -EALREADY) {
+    if (error < 0 && !too_late) {
         settle_failed(l, error);
         return;
     }
@@ -82,12 +99,11 @@ static void on_settled(void *userdata, int error) {
         live_requeue(l);
         return;
     }
-    if (error == -EALREADY || job_state_ended(l->row->state))
+    if (too_late || job_state_ended(l->row->state))
         suspect_drop(d, l->id);
-    /* It was cancelled in the queue when its part file was still a worker's, which is lost. */
-    if (error == -EALREADY && l->row->kept.leftover)
-        store_leftover_put(d->store, l->id, true);
-    if (l->row->kept.leftover && (error == -EALREADY || job_state_ended(l->row->state)))
+    if (too_late)
+        settled_too_late(l, error);
+    if (too_late || (l->row->kept.leftover && job_state_ended(l->row->state)))
         discards_look(d);
     if (error == 0 && l->row->state == JOB_FAILED)
         log_failure(l->row);

@@ -96,8 +96,12 @@ uint64_t job_kept_bytes(const struct job_kept *k) {
     return k->offset + ranges_bytes(&r);
 }
 
+bool job_kept_any(const struct job_kept *k) {
+    return k->offset > 0 || k->leftover;
+}
+
 void job_kept_drop(struct job_kept *k) {
-    bool leftover = k->offset > 0 || k->leftover;
+    bool leftover = job_kept_any(k);
 
     job_kept_done(k);
     k->leftover = leftover;

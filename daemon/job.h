@@ -72,6 +72,9 @@ void job_kept_done(struct job_kept *k);
 /* So many bytes. */
 uint64_t job_kept_bytes(const struct job_kept *k);
 
+/* There is a part file, or may be one. */
+bool job_kept_any(const struct job_kept *k);
+
 /* What is kept, if anything, is of no use any more: its part file is a leftover. */
 void job_kept_drop(struct job_kept *k);
 

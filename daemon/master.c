@@ -63,8 +63,11 @@ static void on_job_moved(void *userdata) {
 static void on_drained(void *userdata, int error, const struct store_batch *batch);
 
 static void drained(struct master *m) {
+    uint64_t speed;
+
     fault_point(stop_drained);
-    store_settled(m->store);
+    if (dispatch_n_active(m->dispatch, 0, &speed) == 0)
+        store_settled(m->store);
     sd_event_exit(m->event, m->failed ? -EIO : 0);
 }
 

@@ -141,7 +141,7 @@ struct sched_job *sched_trim(struct sched *s);
  * for `wait`, or else, as it had its share, further back in the line. The owner says where, and
  * tells it by sched_ready() (at once, or when the wait is over). */
 struct sched_evicted {
-    int64_t lane;
+    int64_t lane, turn; /* as it stood */
     uid_t uid;
     int priority;      /* of its first job */
     bool stays;        /* it must wait for its turn, which is as it was: nothing is to be written */

@@ -110,6 +110,7 @@ static void evict(struct sched *s, const struct victim *victim, struct sched_evi
 
     *ret = (struct sched_evicted){
         .lane = lane->id,
+        .turn = lane->turn,
         .uid = u->uid,
         .priority = lane->jobs ? lane->jobs->priority : 0,
         .stays = victim->stays,

@@ -32,7 +32,7 @@ struct store;
  * A lane is the jobs of one user (uid) for one host ("host:port") that have not ended; it has a row
  * while there are any. Lanes with queued jobs stand in their user's line: in order of `turn`, which
  * is the rank of a new lane's first job, of one that gets another priority if that is less, and
- * what store_lane_put() makes of it later. A lane that is parked stands in no line until it is due.
+ * what store_move() makes of it later. A lane that is parked stands in no line until it is due.
  */
 struct store_lane {
     int64_t id; /* never given twice */
@@ -43,7 +43,7 @@ struct store_lane {
     uint64_t waiting;  /* jobs */
     uint64_t paused;   /* jobs */
     uint64_t due;      /* usec since the epoch, parked until then; 0: it isn't */
-    unsigned failures; /* as store_lane_put() was told */
+    unsigned failures; /* as store_move() was told */
     /* store_lanes(): the first of its queued jobs; more: it has others behind these. */
     struct job **jobs;
     size_t n_jobs;
@@ -179,10 +179,18 @@ typedef void store_users_fn(void *userdata, int error, const uid_t *uids, size_t
 int store_users(struct store *s, int64_t after_uid, size_t limit, store_users_fn *fn,
                 void *userdata);
 
-/* Where a lane stands from now on: its turn; or, when due isn't 0, parked until then, and then at
- * that turn. failures is kept for the caller. Nothing is reported; a lane that is gone stays gone.
- * 0 or -ENOMEM. */
-int store_lane_put(struct store *s, int64_t lane, int64_t turn, uint64_t due, unsigned failures);
+/* Where a lane stands from now on. A lane that is gone stays gone. */
+struct store_move {
+    int64_t lane;
+    uid_t uid;
+    int64_t from;      /* its turn so far */
+    int64_t turn;      /* its turn now, */
+    uint64_t due;      /* for which it is parked until then, usec since the epoch; 0: it isn't */
+    unsigned failures; /* kept for the caller */
+};
+typedef void store_move_fn(void *userdata, int error, const struct store_move *m);
+/* fn may be NULL. 0 or -ENOMEM. */
+int store_move(struct store *s, const struct store_move *m, store_move_fn *fn, void *userdata);
 
 /* All lanes of a host (NULL: of any) in order of id above the one given, without jobs. One whose
  * jobs are all STAGED has none in its numbers. */

@@ -296,37 +296,48 @@ int store_hosts(struct store *s, const char *host, int64_t after_lane, size_t li
 
 /* ---- where a lane stands ---- */
 
-struct lane_put {
+struct move {
     struct request request;
-    int64_t lane, turn;
-    uint64_t due;
-    unsigned failures;
+    struct store_move move;
+    store_move_fn *fn;
+    void *userdata;
 };
 
-static int lane_put_run(struct db *db, struct request *r) {
-    const struct lane_put *q = (struct lane_put *)r;
+static int move_run(struct db *db, struct request *r) {
+    const struct store_move *m = &((struct move *)r)->move;
     sqlite3_stmt *st = db_statement(db, ST_LANE_PUT);
 
-    sqlite3_bind_int64(st, 1, q->lane);
-    sqlite3_bind_int64(st, 2, q->turn);
-    db_bind_number(st, 3, (int64_t)q->due);
-    db_bind_number(st, 4, q->failures);
-    lane_note_changed(db, q->lane);
-    if (q->due != 0)
-        chores_note_due(db, q->due);
+    sqlite3_bind_int64(st, 1, m->lane);
+    sqlite3_bind_int64(st, 2, m->turn);
+    db_bind_number(st, 3, (int64_t)m->due);
+    db_bind_number(st, 4, m->failures);
+    lane_note_changed(db, m->lane);
+    if (m->due != 0)
+        chores_note_due(db, m->due);
     return db_exec(db, st);
 }
 
-static const struct request_kind lane_put_kind = {
-    .name = "lane", .overtakes = true, .run = lane_put_run, .free = request_free};
+static void move_deliver(struct request *r) {
+    struct move *q = (struct move *)r;
 
-int store_lane_put(struct store *s, int64_t lane, int64_t turn, uint64_t due, unsigned failures) {
-    struct lane_put *q = malloc(sizeof(*q));
+    if (q->fn)
+        q->fn(q->userdata, r->error, &q->move);
+}
+
+static const struct request_kind move_kind = {
+    .name = "lane",
+    .overtakes = true,
+    .run = move_run,
+    .deliver = move_deliver,
+    .free = request_free,
+};
+
+int store_move(struct store *s, const struct store_move *m, store_move_fn *fn, void *userdata) {
+    struct move *q = malloc(sizeof(*q));
 
     if (!q)
         return -ENOMEM;
-    *q = (struct lane_put){
-        {.kind = &lane_put_kind}, .lane = lane, .turn = turn, .due = due, .failures = failures};
+    *q = (struct move){{.kind = &move_kind}, .move = *m, .fn = fn, .userdata = userdata};
     store_enqueue(s, &q->request);
     return 0;
 }

@@ -199,8 +199,11 @@ static void on_lanes(void *userdata, int error, struct store_lane *lanes, size_t
             b->jobs[b->n_jobs++] = lanes[i].jobs[k];
         lanes[i].n_jobs = 0;
         if (lanes[i].more)
-            check(store_lane_put(b->store, lanes[i].id, (int64_t)now_usec(CLOCK_REALTIME), 0, 0),
-                  "store_lane_put");
+            check(store_move(b->store,
+                             &(struct store_move){.lane = lanes[i].id,
+                                                  .turn = (int64_t)now_usec(CLOCK_REALTIME)},
+                             NULL, NULL),
+                  "store_move");
     }
     b->answered = true;
 }

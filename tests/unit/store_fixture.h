@@ -59,6 +59,13 @@ static void on_ready(void *userdata, const struct store_ready *ready) {
     f->ready = *ready;
 }
 
+static inline int lane_put(struct fixture *f, int64_t lane, int64_t turn, uint64_t due,
+                           unsigned failures) {
+    struct store_move m = {.lane = lane, .turn = turn, .due = due, .failures = failures};
+
+    return store_move(f->store, &m, NULL, NULL);
+}
+
 /* Where the directories are made. */
 static const char *fixture_top = "/tmp";
 

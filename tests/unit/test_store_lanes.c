@@ -145,9 +145,9 @@ static void test_turn_is_where_it_was_put(void **state) {
     assert_int_equal(submit_chunk(f, chunk_hosts(1000, 3, 3)), 0);
     assert_int_equal(lanes(f, 1000, 3, 0), 0);
     int64_t first = f->lanes[0].id, second = f->lanes[1].id, third = f->lanes[2].id;
-    assert_int_equal(store_lane_put(f->store, second, -5, 0, 0), 0);
-    assert_int_equal(store_lane_put(f->store, first, (int64_t)created + 1, 0, 7), 0);
-    assert_int_equal(store_lane_put(f->store, 4711, 0, 0, 0), 0);
+    assert_int_equal(lane_put(f, second, -5, 0, 0), 0);
+    assert_int_equal(lane_put(f, first, (int64_t)created + 1, 0, 7), 0);
+    assert_int_equal(lane_put(f, 4711, 0, 0, 0), 0);
     fixture_reopen(f);
     assert_int_equal(lanes(f, 1000, 3, 0), 0);
     assert_int_equal(f->lanes[0].id, second);
@@ -169,7 +169,7 @@ static void test_parked_until_due(void **state) {
     assert_int_equal(submit_chunk(f, chunk_hosts(1000, 4, 2)), 0);
     int64_t lane = lane_of(f, "h0.example:80");
     uint64_t due = now_usec(CLOCK_REALTIME) + 700 * USEC_PER_MSEC;
-    assert_int_equal(store_lane_put(f->store, lane, 17, due, 3), 0);
+    assert_int_equal(lane_put(f, lane, 17, due, 3), 0);
     assert_int_equal(lanes(f, 1000, 5, 1), 0);
     assert_int_equal(f->n_lanes, 1);
     assert_int_equal(hosts(f, "h0.example:80", 0, 5), 0);
@@ -202,7 +202,7 @@ static void test_parked_without_queued_jobs_is_not_told(void **state) {
     assert_int_equal(change(f, &all, STORE_PAUSE), 0);
     f->n_ready = 0;
     assert_int_equal(
-        store_lane_put(f->store, lane, 17, now_usec(CLOCK_REALTIME) + 100 * USEC_PER_MSEC, 0), 0);
+        lane_put(f, lane, 17, now_usec(CLOCK_REALTIME) + 100 * USEC_PER_MSEC, 0), 0);
     for (int tries = 0; tries < 1000; tries++) {
         usleep(10000);
         assert_int_equal(hosts(f, NULL, 0, 5), 0);
@@ -289,7 +289,7 @@ static void test_urgent_job_hurries_its_lane(void **state) {
     assert_int_equal(submit(f, NULL, 0, 1, true), 0);
     assert_int_equal(lanes(f, 1000, 1, 0), 0);
     int64_t lane = f->lanes[0].id;
-    assert_int_equal(store_lane_put(f->store, lane, far, 0, 0), 0);
+    assert_int_equal(lane_put(f, lane, far, 0, 0), 0);
     assert_int_equal(submit(f, NULL, 0, 1, true), 0);
     assert_int_equal(lanes(f, 1000, 1, 0), 0);
     assert_true(f->lanes[0].turn == far);

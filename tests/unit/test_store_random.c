@@ -99,7 +99,7 @@ static void change_any(struct fixture *f) {
 static void park_any(struct fixture *f) {
     assert_int_equal(hosts(f, NULL, 0, 20), 0);
     if (f->n_lanes > 0)
-        assert_int_equal(store_lane_put(f->store, f->lanes[any((unsigned)f->n_lanes)].id,
+        assert_int_equal(lane_put(f, f->lanes[any((unsigned)f->n_lanes)].id,
                                         (int64_t)any(1000), any(2) ? soon() : 0, any(3)),
                          0);
 }
