@@ -60,6 +60,8 @@ class Faults:
 class Story:
     """What happens to one dld, whose program dies now and then."""
 
+    patience = 60  # seconds
+
     def __init__(self, daemon, bad, name="", copies=1):
         self.daemon, self.bad, self.name, self.copies = daemon, bad, name, copies
         daemon.settings |= SETTINGS
@@ -159,7 +161,7 @@ class Story:
 
     def wait(self, condition, what):
         """Waits until condition(jobs) holds for those in the store, whatever happens to dld meanwhile."""
-        return wait_for(lambda: condition(self.all_jobs()), 60, what)
+        return wait_for(lambda: condition(self.all_jobs()), self.patience, what)
 
     def all_jobs(self):
         jobs, after = [], 0

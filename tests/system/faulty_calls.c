@@ -236,7 +236,9 @@ CALL(ssize_t, recv, (int fd, void *p, size_t n, int flags), (fd, p, less_sent(er
 /* ---- the rest ---- */
 
 CALL(int, epoll_create1, (int flags), (flags))
-CALL(int, epoll_ctl, (int e, int op, int fd, struct epoll_event *ev), (e, op, fd, ev))
+/* Only adding one takes memory. */
+WRAP(int, epoll_ctl, op == EPOLL_CTL_ADD ? "epoll_ctl" : "",
+     (int e, int op, int fd, struct epoll_event *ev), (e, op, fd, ev), FAIL)
 CALL(int, epoll_wait, (int e, struct epoll_event *ev, int n, int ms), (e, ev, n, ms))
 CALL(int, eventfd, (unsigned n, int flags), (n, flags))
 CALL(int, timerfd_create, (int clock, int flags), (clock, flags))
