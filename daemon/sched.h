@@ -8,7 +8,9 @@
  * (sched_next) and says how they ended (sched_ended).
  *
  * Fair: users take turns, one job each. Within a user's turn his lanes take theirs, weighted by the
- * priority of their first job: 25 steps of priority double a lane's share, so that none starves.
+ * priority of their first job: 25 steps of priority double a lane's share, so that none starves. A
+ * lane that has to wait for the store, not for its host, makes up for the turns that it misses, but
+ * not for many: so lanes of jobs that came together stay side by side, as their rows do.
  * Within a lane the smaller rank goes first. A lane that may not start now (its host is busy, paced
  * or in trouble) is passed over and costs nothing.
  *

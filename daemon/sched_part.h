@@ -61,6 +61,8 @@ struct sched_user {
     uint64_t entered;   /* at this time */
 
     uint64_t vtime;       /* virtual time: the key of the lane that was last */
+    bool filling;         /* his lanes are listed for the first time since he came in, */
+    uint64_t filled_from; /* at this vtime */
     struct heap eligible; /* his lanes that may start a job now, by key */
     struct heap by_turn;  /* his lanes in the window, the last in the line first */
     struct sched_lane *waiting[LANE_WAITS_MAX_];
@@ -92,6 +94,7 @@ struct sched_lane {
     /* Its turn among its user's: key is start plus a stride that its priority makes longer or
      * shorter, but not before floor, the virtual time when it became eligible. */
     bool had_start;
+    bool behind; /* it came in while the first ones had turns, and makes up for some */
     uint64_t start, floor, key;
     uint64_t seq; /* among equals: who had his turn longer ago */
 

@@ -151,6 +151,7 @@ int sched_lane_add(struct sched *s, uid_t uid, int64_t id, int64_t turn, const c
     lane->turn = turn;
     sched_lane_enter(s, lane);
     lane->fresh = true;
+    lane->behind = u->filling && u->line.reads == CURSOR_READS_ON;
     lane->missed = sched_cursor_missed(&u->line, turn, id);
     sched_health_restore(&lane->host->health, failures, wait, s->now);
     sched_lane_changed(s, lane);
@@ -166,6 +167,7 @@ void sched_lanes_listed(struct sched *s, uid_t uid, bool more, int64_t last_turn
     s->lanes_asked -= u->asked;
     u->asked = 0;
     sched_cursor_answered(&u->line, more, last_turn, last_lane);
+    u->filling = u->filling && u->line.more && u->n_lanes <= sched_user_room(s) * 3 / 4;
     sched_user_changed(s, u);
 }
 

@@ -31,14 +31,25 @@ static uint64_t stride(int priority) {
     return (uint64_t)llround(STRIDE * exp2(-priority / 25.0));
 }
 
+/* Where those begin that are listed while others have turns already: with these, if that is not too
+ * many turns ago. So a user's lanes go through their jobs side by side, as they came: in the store
+ * those lie together. */
+static uint64_t begin_behind(const struct sched_user *u) {
+    uint64_t most = (uint64_t)LANE_QUANTUM * STRIDE;
+
+    return MAX(u->filled_from, u->vtime - MIN(u->vtime, most));
+}
+
 static void lane_become_eligible(struct sched_lane *lane) {
     struct sched_user *u = lane->user;
 
-    if (!lane->had_start) {
-        lane->had_start = true;
+    if (lane->behind)
+        lane->start = MAX(lane->start, begin_behind(u));
+    else if (!lane->had_start)
         lane->start = u->vtime;
-    }
-    lane->floor = MAX(lane->floor, u->vtime);
+    if (!lane->behind)
+        lane->floor = MAX(lane->floor, u->vtime);
+    lane->had_start = true;
 }
 
 static void lane_place(struct sched_lane *lane, bool eligible) {
@@ -46,6 +57,7 @@ static void lane_place(struct sched_lane *lane, bool eligible) {
     uint64_t key;
 
     if (!eligible) {
+        lane->behind |= heap_has(heap, lane) && !lane->jobs && sched_cursor_pending(&lane->queue);
         heap_remove(heap, lane);
         return;
     }
@@ -65,7 +77,8 @@ void sched_lane_served(struct sched *s, struct sched_lane *lane) {
     struct sched_user *u = lane->user;
 
     u->vtime = MAX(u->vtime, lane->key);
-    lane->start = u->vtime;
+    lane->behind = lane->behind && lane->key < u->vtime;
+    lane->start = lane->behind ? lane->key : u->vtime;
     lane->floor = 0;
     lane->seq = ++s->clock;
     u->turn = ++s->clock;
@@ -82,6 +95,7 @@ void sched_lane_served(struct sched *s, struct sched_lane *lane) {
 void sched_lane_unserved(struct sched *s, struct sched_lane *lane) {
     lane->start = lane->floor = lane->seq = 0;
     lane->had_start = true;
+    lane->behind = false;
     lane->user->turn = 0;
     heap_reorder(&s->turns, lane->user);
     heap_reorder(&lane->user->eligible, lane);

@@ -57,6 +57,8 @@ void sched_user_enter(struct sched *s, struct sched_user *u) {
     u->turn = ++s->clock;
     u->n_started = 0;
     u->entered = s->now;
+    u->filling = true;
+    u->filled_from = u->vtime;
     sched_cursor_init(&u->line);
     s->n_users++;
 }
@@ -176,7 +178,7 @@ void sched_lane_new(struct sched *s, struct sched_lane **ret, struct sched_user 
 
 void sched_lane_enter(struct sched *s, struct sched_lane *lane) {
     lane->in_window = true;
-    lane->evicted = false;
+    lane->evicted = lane->behind = false;
     lane->n_started = 0;
     sched_cursor_init(&lane->queue);
     DL_APPEND2(lane->host->lanes, lane, host_prev, host_next);

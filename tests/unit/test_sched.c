@@ -52,6 +52,74 @@ static void test_lane_that_was_away_saved_up_no_turns(void **state) {
     assert_int_equal(next_lane(f, lane_of), 1);
 }
 
+/* Lists a lane of his with n jobs, as an answer does that has others behind. */
+static void list_lane(struct fixture *f, int host, int n) {
+    struct sched_request q;
+
+    while (sched_wants(f->s, &q), q.want != SCHED_WANT_LANES)
+        assert_int_not_equal(q.want, SCHED_WANT_NOTHING);
+    for (int i = 0; i < n; i++)
+        add_ranked(f, 1, host, 0, (int64_t)f->n);
+    sched_lanes_listed(f->s, 1, true, host, 100 + host);
+}
+
+static void test_lane_that_is_listed_late_makes_up_for_its_turns(void **state) {
+    struct fixture *f = *state;
+    int64_t lane_of[300];
+
+    sched_user_add(f->s, 1);
+    list_lane(f, 1, 50);
+    for (int i = 0; i < 300; i++)
+        lane_of[i] = i < 50 ? 1 : 2;
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(next_lane(f, lane_of), 1);
+    list_lane(f, 2, 50);
+    for (int i = 0; i < 19; i++)
+        assert_int_equal(next_lane(f, lane_of), 2);
+    for (int i = 0, n[3] = {0}; i < 20; i++)
+        assert_in_range(++n[next_lane(f, lane_of)], 1, 11);
+}
+
+static void test_lane_that_is_listed_late_makes_up_for_some_turns_only(void **state) {
+    struct fixture *f = *state;
+    int64_t lane_of[300];
+    int n = 0;
+
+    sched_user_add(f->s, 1);
+    list_lane(f, 1, 150);
+    for (int i = 0; i < 300; i++)
+        lane_of[i] = i < 150 ? 1 : 2;
+    for (int i = 0; i < 120; i++)
+        assert_int_equal(next_lane(f, lane_of), 1);
+    list_lane(f, 2, 150);
+    while (next_lane(f, lane_of) == 2)
+        n++;
+    assert_in_range(n, 62, 66);
+}
+
+/* The store has more of its jobs, and is slow. */
+static void test_lane_that_waits_for_the_store_keeps_its_turns(void **state) {
+    struct fixture *f = *state;
+    struct sched_request q;
+    int64_t lane_of[300];
+
+    add_many(f, 1, 1, 0, 100);
+    add_ranked(f, 1, 2, 0, 100);
+    sched_filled(f->s, 102, true, 100, 101);
+    for (int i = 0; i < 300; i++)
+        lane_of[i] = i < 100 ? 1 : 2;
+    while (next_lane(f, lane_of) != 2)
+        ;
+    while (sched_wants(f->s, &q), q.want != SCHED_WANT_JOBS || q.lane != 102)
+        assert_int_not_equal(q.want, SCHED_WANT_NOTHING);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(next_lane(f, lane_of), 1);
+    for (int i = 0; i < 30; i++)
+        add_ranked(f, 1, 2, 0, 200 + i);
+    for (int i = 0; i < 9; i++)
+        assert_int_equal(next_lane(f, lane_of), 2);
+}
+
 static void test_new_lane_of_high_priority_starts_first(void **state) {
     struct fixture *f = *state;
     struct sched_job *job;
@@ -368,6 +436,9 @@ int main(void) {
         TEST(lanes_of_a_user_take_turns),
         TEST(25_steps_of_priority_double_a_lanes_share),
         TEST(lane_that_was_away_saved_up_no_turns),
+        TEST(lane_that_is_listed_late_makes_up_for_its_turns),
+        TEST(lane_that_is_listed_late_makes_up_for_some_turns_only),
+        TEST(lane_that_waits_for_the_store_keeps_its_turns),
         TEST(new_lane_of_high_priority_starts_first),
         TEST(jobs_of_a_lane_start_by_rank_then_id),
         TEST(users_share_a_busy_host_evenly),
