@@ -20,7 +20,7 @@
 
 /* A transaction takes at most so many requests, and no more after so long: acknowledgements wait
  * for its end. */
-#define GROUP_MAX 8000
+#define GROUP_MAX 12000
 #define GROUP_USEC (250 * USEC_PER_MSEC)
 
 /* While requests that nobody waits for keep coming, at least so many in each step, they are taken
@@ -28,7 +28,7 @@
  * scheduler asks for overtakes them; the loop knows the jobs whose ends are not recorded yet. */
 #define LINGER_STEP (2 * USEC_PER_MSEC)
 #define LINGER_STEP_MIN 16
-#define LINGER_USEC (100 * USEC_PER_MSEC)
+#define LINGER_USEC (150 * USEC_PER_MSEC)
 
 /* So many notices that the loop has not delivered make the chores wait for it. */
 #define READY_MAX 20000
@@ -287,6 +287,18 @@ static struct request *take_one(struct store *s, bool all) {
     return r;
 }
 
+static void group_sort(struct request **reqs, size_t n) {
+    for (size_t i = 0, first = 0; i < n; i++) {
+        const struct request_kind *kind = reqs[first]->kind;
+
+        if (i + 1 < n && reqs[i + 1]->kind == kind)
+            continue;
+        if (kind->compare && i > first)
+            qsort(&reqs[first], i + 1 - first, sizeof(*reqs), kind->compare);
+        first = i + 1;
+    }
+}
+
 /* Takes the next requests; the chores are the last of them when it is time. 0: closed, and all is
  * done. */
 static size_t group_take(struct store *s, struct request **reqs) {
@@ -301,6 +313,7 @@ static size_t group_take(struct store *s, struct request **reqs) {
     if (all)
         s->linger.end = 0;
     pthread_mutex_unlock(&s->lock);
+    group_sort(reqs, n);
     if (chores)
         reqs[n++] = &s->chores;
     return n;

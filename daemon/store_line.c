@@ -38,7 +38,7 @@ static int behind_rows(struct db *db, struct behind *b, enum statement n) {
             b->more = true;
             return 0;
         }
-        r = row_job_read(st, b->host, &b->jobs[b->n]);
+        r = row_queued_read(db, st, b->host, &b->jobs[b->n]);
         if (r < 0)
             return r;
         struct job *j = b->jobs[b->n++];

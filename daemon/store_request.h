@@ -27,6 +27,10 @@ struct request_kind {
     bool patient;     /* nobody waits for it alone: it may be committed with those still to come */
     bool overtakes;   /* the scheduler waits for it: it may be done before patient ones */
 
+    /* As qsort() wants it, for pointers to requests of this kind that came one after the other: in
+     * this order they share more pages. NULL: they are run as they came. */
+    int (*compare)(const void *a, const void *b);
+
     /* On the thread, in a transaction. 0, with r->error set where the answer is that what was asked
      * can't be (nothing is changed then); or a negative errno: the store failed, the transaction
      * must be rolled back. May be run again after that. */

@@ -14,7 +14,7 @@ enum { FLAG_SKIPPED = 1, FLAG_NOT_MODIFIED = 2 };
 
 /* Where the columns of the result are: bound from 7, read from 0 alone and from 13 in a job's row.
  */
-enum { BIND_RESULT = 7, READ_RESULT = 13, READ_KEPT = 27, READ_PATIENCE = 34 };
+enum { BIND_RESULT = 7, READ_CHANGED = 10, READ_RESULT = 13, READ_KEPT = 27, READ_PATIENCE = 34 };
 
 void row_result_bind(sqlite3_stmt *st, const struct job_result *r) {
     int at = BIND_RESULT;
@@ -163,11 +163,8 @@ static int host_read(const struct job *j, const char *host, char **ret) {
     return *ret ? 0 : -ENOMEM;
 }
 
-int row_job_read(sqlite3_stmt *st, const char *host, struct job **ret) {
-    _cleanup_(job_freep) struct job *j = calloc(1, sizeof(*j));
-
-    if (!j)
-        return -ENOMEM;
+/* SUBMITTED_COLUMNS. */
+static int submitted_read(sqlite3_stmt *st, const char *host, struct job *j) {
     j->id = sqlite3_column_int64(st, 0);
     j->state = (enum job_state)sqlite3_column_int(st, 1);
     if (j->state < 0 || j->state >= JOB_STATE_MAX_)
@@ -180,6 +177,17 @@ int row_job_read(sqlite3_stmt *st, const char *host, struct job **ret) {
     j->created = (uint64_t)sqlite3_column_int64(st, 5);
     j->lane = sqlite3_column_int64(st, 6);
     j->rate_limit = (uint64_t)sqlite3_column_int64(st, 9);
+    if (!text_read(st, 7, &j->url) || !text_read(st, 8, &j->body))
+        return -ENOMEM;
+    return host_read(j, host, &j->host);
+}
+
+int row_job_read(sqlite3_stmt *st, const char *host, struct job **ret) {
+    _cleanup_(job_freep) struct job *j = calloc(1, sizeof(*j));
+    int r = j ? submitted_read(st, host, j) : -ENOMEM;
+
+    if (r < 0)
+        return r;
     j->due = (uint64_t)sqlite3_column_int64(st, 10);
     j->attempts = (unsigned)sqlite3_column_int64(st, 11);
     j->crashes = (unsigned)sqlite3_column_int64(st, 12);
@@ -187,13 +195,27 @@ int row_job_read(sqlite3_stmt *st, const char *host, struct job **ret) {
     j->blocked = (unsigned)sqlite3_column_int64(st, READ_PATIENCE + 1);
     j->spent = (unsigned)sqlite3_column_int64(st, READ_PATIENCE + 2);
     mirrors_due_read(st, READ_PATIENCE + 3, j);
-    if (!text_read(st, 7, &j->url) || !text_read(st, 8, &j->body))
-        return -ENOMEM;
-    int r = host_read(j, host, &j->host);
-    if (r < 0)
-        return r;
     if (result_read(st, READ_RESULT, &j->result) < 0 || kept_read(st, READ_KEPT, &j->kept) < 0)
         return -ENOMEM;
+    *ret = TAKE_PTR(j);
+    return 0;
+}
+
+int row_queued_read(struct db *db, sqlite3_stmt *st, const char *host, struct job **ret) {
+    _cleanup_(job_freep) struct job *j = NULL;
+
+    if (sqlite3_column_int(st, READ_CHANGED)) {
+        _cleanup_(db_resetp) sqlite3_stmt *whole = db_statement(db, ST_JOB_GET);
+
+        sqlite3_bind_int64(whole, 1, sqlite3_column_int64(st, 0));
+        int r = db_step(db, whole);
+        return r > 0 ? row_job_read(whole, host, ret) : r < 0 ? r : -EUCLEAN;
+    }
+    j = calloc(1, sizeof(*j));
+    int r = j ? submitted_read(st, host, j) : -ENOMEM;
+    if (r < 0)
+        return r;
+    j->result.size = j->kept.total = -1;
     *ret = TAKE_PTR(j);
     return 0;
 }

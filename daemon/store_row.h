@@ -19,10 +19,18 @@
 
 #define PATIENCE_COLUMNS "stalls, blocked, spent, mirrors_due"
 
+#define SUBMITTED_COLUMNS "id, state, batch, idx, rank, created, lane, url, body, rate_limit"
+
 /* As row_job_read() reads them. NULL stands for 0 in numbers, for unknown in size. */
 #define JOB_COLUMNS                                                                                \
-    "id, state, batch, idx, rank, created, lane, url, body, rate_limit, due, attempts, "      \
-    "crashes, " RESULT_COLUMNS ", " KEPT_COLUMNS ", " PATIENCE_COLUMNS
+    SUBMITTED_COLUMNS ", due, attempts, crashes, " RESULT_COLUMNS ", " KEPT_COLUMNS                \
+                      ", " PATIENCE_COLUMNS
+
+/* As row_queued_read() reads them: nearly all queued jobs are as they were submitted, and the rest
+ * takes most of the time. */
+#define QUEUED_COLUMNS                                                                             \
+    SUBMITTED_COLUMNS                                                                              \
+    ", coalesce(attempts, crashes, kept_offset, " PATIENCE_COLUMNS ") IS NOT NULL"
 
 /* What store_scan.c looks at. */
 #define BRIEF_COLUMNS "id, state, batch, lane, tag, url, rank"
@@ -46,6 +54,9 @@ int row_result_read(sqlite3_stmt *st, struct job_result *ret);
 /* A row of JOB_COLUMNS as a new job, of that host (NULL: of that in its URL). What is STAGED
  * becomes QUEUED: whoever sees it at all sees it so. 0, -ENOMEM or -EUCLEAN. */
 int row_job_read(sqlite3_stmt *st, const char *host, struct job **ret);
+
+/* A row of QUEUED_COLUMNS, likewise. */
+int row_queued_read(struct db *db, sqlite3_stmt *st, const char *host, struct job **ret);
 
 /* The "host:port" of a stored URL, a new string. 0, -ENOMEM or -EUCLEAN. */
 int row_url_host(const char *url, char **ret);

@@ -16,22 +16,27 @@
 struct put {
     struct request request;
     const struct job *job;
+    int64_t lane; /* the job's */
     store_done_fn *fn;
     void *userdata;
 };
 
 /* An attempt's outcome is recorded with the job's end, and when another is to follow. */
 static sqlite3_stmt *put_bind_result(struct db *db, const struct job *j) {
-    sqlite3_stmt *st = db_statement(db, job_state_ended(j->state) ? ST_JOB_END : ST_JOB_WAIT);
+    bool ended = job_state_ended(j->state), kept = !ended || job_kept_any(&j->kept);
+    sqlite3_stmt *st = db_statement(db, !ended ? ST_JOB_WAIT : kept ? ST_JOB_END_KEPT : ST_JOB_END);
 
-    db_bind_number(st, 4, (int64_t)j->due);
     db_bind_number(st, 5, j->attempts);
     db_bind_number(st, 6, j->crashes);
     row_result_bind(st, &j->result);
-    if (job_state_ended(j->state) && j->result.finished == 0) /* by this it is found */
+    if (ended && j->result.finished == 0) /* by this it is found */
         sqlite3_bind_int64(st, BIND_FINISHED, (int64_t)now_usec(CLOCK_REALTIME));
-    row_kept_bind(st, 21, &j->kept);
-    row_patience_bind(st, 27, j);
+    if (!ended)
+        db_bind_number(st, 4, (int64_t)j->due);
+    if (kept) {
+        row_kept_bind(st, 21, &j->kept);
+        row_patience_bind(st, 27, j);
+    }
     return st;
 }
 
@@ -168,15 +173,31 @@ static void put_free(struct request *r) {
     free(r);
 }
 
+/* A lane's jobs lie together in the index that they leave. */
+static int put_compare(const void *a, const void *b) {
+    const struct put *x = *(const struct put *const *)a, *y = *(const struct put *const *)b;
+
+    if (x->lane != y->lane)
+        return x->lane < y->lane ? -1 : 1;
+    return (x->request.number > y->request.number) - (x->request.number < y->request.number);
+}
+
 static const struct request_kind put_kind = {
-    .name = "put", .patient = true, .run = put_run, .deliver = put_deliver, .free = put_free};
+    .name = "put",
+    .patient = true,
+    .compare = put_compare,
+    .run = put_run,
+    .deliver = put_deliver,
+    .free = put_free,
+};
 
 int store_put(struct store *s, const struct job *job, store_done_fn *fn, void *userdata) {
     struct put *q = malloc(sizeof(*q));
 
     if (!q)
         return -ENOMEM;
-    *q = (struct put){{.kind = &put_kind}, .job = job, .fn = fn, .userdata = userdata};
+    *q = (struct put){
+        {.kind = &put_kind}, .job = job, .lane = job->lane, .fn = fn, .userdata = userdata};
     store_enqueue(s, &q->request);
     return 0;
 }

@@ -95,7 +95,12 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_JOB_SCAN_HIGHER_RANK] = "SELECT " BRIEF_COLUMNS " FROM jobs WHERE lane = ?1"
                                 " AND state = ?2 AND rank > ?3 ORDER BY rank, id",
     [ST_JOB_URL] = "SELECT url, rank FROM jobs WHERE id = ?1",
-    [ST_JOB_END] = "UPDATE jobs SET state = ?3, due = NULL, lane = NULL, " PUT_RESULT,
+    [ST_JOB_END] = "UPDATE jobs SET state = ?3, due = NULL, lane = NULL, attempts = ?5, crashes = ?6,"
+                   " (" RESULT_COLUMNS ") = (" RESULT_PARAMETERS "),"
+                   " (" KEPT_COLUMNS ", " PATIENCE_COLUMNS ") = (NULL, NULL, NULL, NULL, NULL, NULL,"
+                   " NULL, NULL, NULL, NULL, NULL)"
+                   " WHERE id = ?1 AND state = ?2 AND lane = ?31",
+    [ST_JOB_END_KEPT] = "UPDATE jobs SET state = ?3, due = NULL, lane = NULL, " PUT_RESULT,
     [ST_JOB_WAIT] = "UPDATE jobs SET state = ?3, due = ?4, " PUT_RESULT,
     [ST_JOB_HOLD] = "UPDATE jobs SET state = ?3, due = ?4, attempts = ?5, crashes = ?6,"
                     " (" KEPT_COLUMNS ") = (?7, ?8, ?9, ?10, ?11, ?12, ?32),"
@@ -149,9 +154,9 @@ static const char *const statement_sql[ST_MAX_] = {
 
     /* Two statements, because SQLite seeks by a row value only up to the last named column of an
      * index: behind (rank, id) it would read all ids of that rank, and a batch has one rank. */
-    [ST_FETCH_SAME_RANK] = "SELECT " JOB_COLUMNS " FROM jobs WHERE state = 0 AND lane = ?1"
+    [ST_FETCH_SAME_RANK] = "SELECT " QUEUED_COLUMNS " FROM jobs WHERE state = 0 AND lane = ?1"
                            " AND rank = ?2 AND id > ?3 ORDER BY id LIMIT ?4",
-    [ST_FETCH_HIGHER_RANK] = "SELECT " JOB_COLUMNS " FROM jobs WHERE state = 0 AND lane = ?1"
+    [ST_FETCH_HIGHER_RANK] = "SELECT " QUEUED_COLUMNS " FROM jobs WHERE state = 0 AND lane = ?1"
                              " AND rank > ?2 ORDER BY rank, id LIMIT ?4",
 
     [ST_USER_JOBS] = "SELECT jobs FROM users WHERE uid = ?1",

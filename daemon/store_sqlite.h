@@ -51,6 +51,7 @@ enum statement {
     ST_JOB_SCAN_HIGHER_RANK,
     ST_JOB_URL,
     ST_JOB_END,
+    ST_JOB_END_KEPT,
     ST_JOB_WAIT,
     ST_JOB_HOLD,
     ST_JOB_MOVE,
