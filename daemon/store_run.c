@@ -23,8 +23,8 @@ struct put {
 
 /* An attempt's outcome is recorded with the job's end, and when another is to follow. */
 static sqlite3_stmt *put_bind_result(struct db *db, const struct job *j) {
-    bool ended = job_state_ended(j->state), kept = !ended || job_kept_any(&j->kept);
-    sqlite3_stmt *st = db_statement(db, !ended ? ST_JOB_WAIT : kept ? ST_JOB_END_KEPT : ST_JOB_END);
+    bool ended = job_state_ended(j->state), done = j->state == JOB_DONE;
+    sqlite3_stmt *st = db_statement(db, done ? ST_JOB_DONE : ended ? ST_JOB_END : ST_JOB_WAIT);
 
     db_bind_number(st, 5, j->attempts);
     db_bind_number(st, 6, j->crashes);
@@ -33,7 +33,7 @@ static sqlite3_stmt *put_bind_result(struct db *db, const struct job *j) {
         sqlite3_bind_int64(st, BIND_FINISHED, (int64_t)now_usec(CLOCK_REALTIME));
     if (!ended)
         db_bind_number(st, 4, (int64_t)j->due);
-    if (kept) {
+    if (!done) { /* of what is done nothing is to be gone on with */
         row_kept_bind(st, 21, &j->kept);
         row_patience_bind(st, 27, j);
     }

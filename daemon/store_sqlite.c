@@ -95,12 +95,12 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_JOB_SCAN_HIGHER_RANK] = "SELECT " BRIEF_COLUMNS " FROM jobs WHERE lane = ?1"
                                 " AND state = ?2 AND rank > ?3 ORDER BY rank, id",
     [ST_JOB_URL] = "SELECT url, rank FROM jobs WHERE id = ?1",
-    [ST_JOB_END] = "UPDATE jobs SET state = ?3, due = NULL, lane = NULL, attempts = ?5, crashes = ?6,"
-                   " (" RESULT_COLUMNS ") = (" RESULT_PARAMETERS "),"
-                   " (" KEPT_COLUMNS ", " PATIENCE_COLUMNS ") = (NULL, NULL, NULL, NULL, NULL, NULL,"
-                   " NULL, NULL, NULL, NULL, NULL)"
-                   " WHERE id = ?1 AND state = ?2 AND lane = ?31",
-    [ST_JOB_END_KEPT] = "UPDATE jobs SET state = ?3, due = NULL, lane = NULL, " PUT_RESULT,
+    [ST_JOB_DONE] = "UPDATE jobs SET state = ?3, due = NULL, lane = NULL, attempts = ?5, crashes = ?6,"
+                    " (" RESULT_COLUMNS ") = (" RESULT_PARAMETERS "),"
+                    " (" KEPT_COLUMNS ", " PATIENCE_COLUMNS ") = (NULL, NULL, NULL, NULL, NULL, NULL,"
+                    " NULL, NULL, NULL, NULL, NULL)"
+                    " WHERE id = ?1 AND state = ?2 AND lane = ?31",
+    [ST_JOB_END] = "UPDATE jobs SET state = ?3, due = NULL, lane = NULL, " PUT_RESULT,
     [ST_JOB_WAIT] = "UPDATE jobs SET state = ?3, due = ?4, " PUT_RESULT,
     [ST_JOB_HOLD] = "UPDATE jobs SET state = ?3, due = ?4, attempts = ?5, crashes = ?6,"
                     " (" KEPT_COLUMNS ") = (?7, ?8, ?9, ?10, ?11, ?12, ?32),"
