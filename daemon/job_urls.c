@@ -8,33 +8,34 @@
 #include "common/url.h"
 #include "common/util.h"
 
-static int refuse_url(const char *s, const char *place, const char *why, size_t column,
-                      struct job_error *err) {
+static int refuse_url(const char *s, const char *place, const char *key, const char *why,
+                      size_t column, struct job_error *err) {
     char quoted[TEXT_QUOTED_MAX];
 
     if (why == url_scheme_unsupported)
-        return job_refuse(err, place, NULL, "the scheme %s is not supported; use " URL_SCHEMES,
+        return job_refuse(err, place, key, "the scheme %s is not supported; use " URL_SCHEMES,
                           text_quote(quoted, s, strcspn(s, ":")));
     if (column == 0)
-        return job_refuse(err, place, NULL, "%s", why);
+        return job_refuse(err, place, key, "%s", why);
     s += column - 1;
-    return job_refuse(err, place, NULL, "%s (at byte %zu: %s)", why, column,
+    return job_refuse(err, place, key, "%s (at byte %zu: %s)", why, column,
                       text_quote(quoted, s, strlen(s)));
 }
 
-static int parse_one(const char *s, const char *place, struct url *ret, struct job_error *err) {
+static int parse_one(const char *s, const char *place, const char *key, struct url *ret,
+                     struct job_error *err) {
     const char *why;
     size_t column;
     int r = url_parse(s, ret, &why, &column);
 
-    return r == -EINVAL ? refuse_url(s, place, why, column, err) : r;
+    return r == -EINVAL ? refuse_url(s, place, key, why, column, err) : r;
 }
 
 /* One of `urls`: into *first, that of the job, if it is the first, and into *mirrors. */
 static int add_mirror(const json_t *item, const char *place, struct url *first, struct buf *mirrors,
                       size_t *bytes, struct job_error *err) {
     _cleanup_(url_done) struct url url = {0};
-    int r = parse_one(json_string_value(item), place, &url, err);
+    int r = parse_one(json_string_value(item), place, NULL, &url, err);
 
     if (r < 0)
         return r;
@@ -70,15 +71,12 @@ static int parse_mirrors(const json_t *urls, const char *place, struct url *ret,
 
 int job_urls_parse(const struct job_values *v, const char *place, struct url *ret,
                    struct buf *mirrors, struct job_error *err) {
-    char full[160];
     int r;
 
     if (v->text[KEY_URL] && v->urls)
         return job_refuse(err, place, NULL, "\"url\" and \"urls\" are both given; leave one out");
-    if (v->text[KEY_URL]) {
-        snprintf(full, sizeof(full), "%.100s%surl", place, *place ? "." : "");
-        return parse_one(v->text[KEY_URL], full, ret, err);
-    }
+    if (v->text[KEY_URL])
+        return parse_one(v->text[KEY_URL], place, "url", ret, err);
     if (!v->urls)
         return job_refuse(err, place, NULL, "\"url\" is missing");
     r = parse_mirrors(v->urls, place, ret, mirrors, err);
