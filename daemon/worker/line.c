@@ -31,7 +31,8 @@ struct line {
     int fd;
     uint16_t port; /* ours, 0: not asked for yet */
     unsigned users, requests, n_held;
-    bool numbered; /* answers are */
+    const CURL *asker; /* whose answer is outstanding; NULL: nobody's */
+    bool numbered;     /* answers are */
     bool tls;
     bool stray;               /* bytes came that nobody asked for */
     bool unclear;             /* whether there are such bytes can't be told any more */
@@ -385,35 +386,46 @@ static bool is_http2(SSL *ssl) {
     return n == 2 && memcmp(name, "h2", 2) == 0;
 }
 
-struct line *line_request(struct lines *l, CURL *easy, const char *ip, int port, int local_port,
-                          bool *ret_stray) {
+int line_request(struct line **ret, struct lines *l, CURL *easy, const char *ip, int port,
+                 int local_port) {
     struct line *line = line_find(l, ip, port, local_port);
     struct curl_tlssessioninfo *info = NULL;
     const char *url = NULL;
     SSL *ssl = NULL;
+    bool stray;
 
-    *ret_stray = false;
+    *ret = NULL;
     if (!line)
-        return NULL;
+        return 0;
     if (curl_easy_getinfo(easy, CURLINFO_TLS_SSL_PTR, &info) == CURLE_OK && info &&
         info->backend == CURLSSLBACKEND_OPENSSL)
         ssl = info->internals;
     line->tls = ssl != NULL;
     line->numbered = is_http2(ssl);
+    if (!line->numbered && line->asker)
+        return -EBUSY;
     curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &url);
     line->host = line_host(url ? url : "");
-    *ret_stray = line->requests > 0 && !line->numbered && line->users == 0 && has_bytes(line, ssl);
+    stray = line->requests > 0 && !line->numbered && line->users == 0 && has_bytes(line, ssl);
+    if (stray)
+        line_spoil(line);
+    line->asker = easy;
     line->users++;
     line->requests++;
-    if (*ret_stray)
-        line_spoil(line);
-    return line;
+    *ret = line;
+    return stray ? -EBADMSG : 0;
 }
 
-void line_leave(struct line *line, bool clean) {
+void line_answered(struct line *line, const CURL *easy) {
+    if (line->asker == easy)
+        line->asker = NULL;
+}
+
+void line_leave(struct line *line, const CURL *easy, bool clean) {
     struct lines *l = line->lines;
 
     line->users--;
+    line_answered(line, easy);
     if (!clean)
         line->unclear = true;
     if (line->users > 0)

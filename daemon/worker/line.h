@@ -25,6 +25,10 @@
  * sent); and the wrong bytes in the right place. A checksum in the job tells them, and a file that
  * has it isn't held.
  *
+ * A second request while the answer to the first is still coming is never sent, though libcurl may
+ * want to: one false "HTTP/2" in a status line, or one connection of HTTP/2 beside others, makes it
+ * take all connections to that server for such as answer many at once.
+ *
  * HTTP/2 numbers its streams; its connections are known here and never hold anything.
  */
 #ifndef DLD_WORKER_LINE_H
@@ -86,10 +90,14 @@ void line_open(struct lines *l, int fd);
 bool line_close(struct lines *l, int fd);
 
 /* Before a request, from within CURLOPT_PREREQFUNCTION: the line that it goes over, of which the
- * caller is a user now until line_leave(). NULL: none that is known. *ret_stray is whether bytes
- * lie on it already: nothing may be sent then. */
-struct line *line_request(struct lines *l, CURL *easy, const char *ip, int port, int local_port,
-                          bool *ret_stray);
+ * caller is a user now until line_leave(); NULL: none that is known. 0, or if nothing may be sent
+ * -EBADMSG: bytes lie on it already, or -EBUSY: it waits for the answer to another request, and
+ * *ret is NULL. */
+int line_request(struct line **ret, struct lines *l, CURL *easy, const char *ip, int port,
+                 int local_port);
+
+/* All of the answer to the request that easy made over it has come. */
+void line_answered(struct line *line, const CURL *easy);
 
 /* Has there been a request before the last one? */
 bool line_is_used(const struct line *line);
@@ -110,8 +118,8 @@ void line_forget(struct line_item *item);
 /* Is it one of HTTP/2, by what the ends agreed upon in the TLS handshake? It is never used, then. */
 bool line_is_numbered(const struct line *line);
 
-/* The request is answered. clean: all of it came. The line may be gone after. */
-void line_leave(struct line *line, bool clean);
+/* easy's request is over. clean: all of its answer came. The line may be gone after. */
+void line_leave(struct line *line, const CURL *easy, bool clean);
 
 /* Something has come on a descriptor that curl doesn't wait for. False: it is none of ours. */
 bool line_ready(struct lines *l, int fd);

@@ -303,6 +303,7 @@ static int on_progress(void *userdata, curl_off_t total, curl_off_t now, curl_of
 
     (void)upload_total;
     (void)upload_now;
+    transfer_line_progress(t, (uint64_t)now);
     if (segments_stalled(t))
         return 1;
     if (t->body_begun || (total <= 0 && now <= (curl_off_t)DISCARD_MAX))

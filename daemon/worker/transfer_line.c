@@ -16,6 +16,8 @@ static void take_chunks(struct transfer *t, const char *p, size_t n) {
                     "%s sent the body in chunks that make no sense", t->address.url.host_key);
     else if (taken < n && t->line)
         line_spoil(t->line);
+    if (t->chunks.state == CHUNKS_ENDED && t->line)
+        line_answered(t->line, t->easy);
 }
 
 /* Without a NUL in front curl would go on with the line; with it, it takes it for none, and fails. */
@@ -92,21 +94,22 @@ void transfer_line_leave(struct transfer *t, bool clean) {
 
     t->line = NULL;
     if (line)
-        line_leave(line, clean);
+        line_leave(line, t->easy, clean);
 }
 
 /* What sent us here, if anything did, was an answer too. */
 bool transfer_line_request(struct transfer *t, const char *ip, int port, int local_port) {
     struct lines *lines = session_lines(t->settings->session);
-    bool stray = false;
+    int r;
 
     if (t->head.status >= 300 && is_used(t) && !t->lead)
         hold(t);
     transfer_line_leave(t, t->head.status >= 300); /* curl asks again where it got no answer at all */
     if (!transfer_is_http(t))
         return true;
-    t->line = line_request(lines, t->easy, ip, port, local_port, &stray);
-    return !stray;
+    r = line_request(&t->line, lines, t->easy, ip, port, local_port);
+    t->task->misled |= r == -EBUSY;
+    return r == 0;
 }
 
 void transfer_line_guard(struct transfer *t, bool on) {
@@ -116,8 +119,18 @@ void transfer_line_guard(struct transfer *t, bool on) {
 
 void transfer_line_header(struct transfer *t) {
     t->chunks = (struct chunks){0};
+    if (t->line && (t->head.status == 204 || t->head.status == 304))
+        line_answered(t->line, t->easy);
     if (is_used(t) || t->head.is_chunked)
         curl_easy_setopt(t->easy, CURLOPT_VERBOSE, 1L);
+}
+
+void transfer_line_progress(struct transfer *t, uint64_t received) {
+    const struct head *h = &t->head;
+
+    if (t->line && h->ended && h->status >= 200 && h->has_length && !h->is_chunked &&
+        received >= h->length)
+        line_answered(t->line, t->easy);
 }
 
 void transfer_line_drop(struct transfer *t) {

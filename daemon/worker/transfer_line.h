@@ -24,7 +24,10 @@ void transfer_line_guard(struct transfer *t, bool on);
  * and whether its chunks are right. */
 void transfer_line_header(struct transfer *t);
 
-/* The request is answered, if it is clean all of it. */
+/* So many bytes of the body have come. */
+void transfer_line_progress(struct transfer *t, uint64_t received);
+
+/* The request is over. clean: all of its answer came. */
 void transfer_line_leave(struct transfer *t, bool clean);
 
 /* The transfer is given up. */

@@ -148,6 +148,23 @@ def test_unlimited_neighbours_are_not_slowed(make_daemon, tls):
     assert daemon.file("free3").read_bytes() == data
 
 
+def test_unlimited_neighbours_get_their_own_bytes(make_daemon, tls):
+    """A limited job has a connection of HTTP/1 to itself, though others of its server share one of HTTP/2."""
+    daemon = make_daemon(workers=1, settings={"transfer.ca_file": tls.authority.file, "host.connections": "32"}).start()
+    tls.add("large", os.urandom(LARGE))
+    held = submit(daemon, *[(tls.https("large"), {"output": f"held{i}", "rate_limit": "200K"}) for i in range(6)])
+    wait_for(lambda: active(daemon, held))
+    for i in range(400):
+        tls.add(f"{i}", content(i, 20 * KIB))
+    for n in range(6):
+        jobs = daemon.run([{"url": tls.https(f"{i}"), "output": f"{n}/{i}", **({} if i % 5 else {"rate_limit": "100M"})}
+                           for i in range(400)])
+        for i, job in enumerate(jobs):
+            assert done(job)["attempts"] == 1, job
+            assert daemon.file(f"{n}/{i}").read_bytes() == content(i, 20 * KIB), job
+    assert set(tls.versions()) == {"HTTP/1.1", "HTTP/2.0"} and active(daemon, held)
+
+
 # ---- changes ----
 
 
