@@ -36,7 +36,7 @@
     X(checkpoint_put)                                                                              \
     X(end_put)                                                                                     \
     X(end_committed)                                                                               \
-    X(leftover_put)                                                                                \
+    X(leftover_gone)                                                                               \
     X(purge_deferred)                                                                              \
     X(purge_done)                                                                                  \
     X(commit_due)                                                                                  \

@@ -166,7 +166,6 @@ void dispatch_on_lost(void *userdata, struct pool_job *job, bool to_blame) {
     fault_point(worker_lost);
     live_leave_sched(l, &nothing);
     live_suspect(l);
-    l->row->kept.leftover = true; /* if nothing durable is known of it */
     if (l->row->kept.offset == 0)
         store_checkpoint(d->store, l->id, &(struct job_kept){.total = -1, .leftover = true});
     if (to_blame && l->wish == WISH_NONE) {
@@ -233,7 +232,7 @@ struct dispatch *dispatch_free(struct dispatch *d) {
     if (!d)
         return NULL;
     HASH_ITER(hh, d->live, l, tmp)
-    live_free(l);
+    live_drop(l);
     discards_free(d);
     HASH_ITER(hh, d->suspects, s, next)
     suspect_drop(d, s->id);

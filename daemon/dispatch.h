@@ -33,7 +33,8 @@ struct dispatch_settings {
 };
 
 int dispatch_new(struct dispatch **ret, sd_event *event, const struct dispatch_settings *settings);
-struct dispatch *dispatch_free(struct dispatch *d); /* takes NULL, returns NULL */
+/* When the store is closed. Takes NULL, returns NULL. */
+struct dispatch *dispatch_free(struct dispatch *d);
 
 /* What attempts are made and judged by from now on, and sched.policy answers as another
  * configuration says. */

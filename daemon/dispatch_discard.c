@@ -42,25 +42,25 @@ static bool discard_begin(struct dispatch *d, const struct job *row) {
     free(x);
     if (r == -ENOMEM || r == -EAGAIN)
         return false;
-    store_leftover_put(d->store, row->id, false); /* it can't be told any more where it would be */
+    store_leftover_gone(d->store, row->id); /* it can't be told any more where it would be */
     return true;
 }
 
-void discard_unknown(struct dispatch *d, const struct job *row) {
-    (void)discard_begin(d, row);
-}
-
+/* A job that a worker still has, or whose end is being written, is looked for again after that. */
 static void on_leftovers(void *userdata, int error, struct job **jobs, size_t n) {
     struct dispatch *d = userdata;
+    bool again = d->discards_due, failed = error < 0;
 
     d->discards_asked = false;
-    d->discards_due |= n == DISCARDS_MAX;
     for (size_t i = 0; i < n; i++)
-        if (!discard_begin(d, jobs[i]))
-            d->discards_due = true;
+        if (!live_find(d, jobs[i]->id) && !discard_begin(d, jobs[i]))
+            failed = true;
     job_free_many(jobs, n);
+    d->discards_due = again || failed || n == DISCARDS_MAX;
     if (error < 0)
-        d->discards_due = true;
+        store_let_rest(d);
+    if (again && !failed)
+        discards_go_on(d);
 }
 
 void discards_look(struct dispatch *d) {
@@ -69,10 +69,12 @@ void discards_look(struct dispatch *d) {
     d->discards_due = true;
     if (d->discards_asked || d->discards)
         return; /* afterwards */
-    if (store_leftovers(d->store, DISCARDS_MAX, on_leftovers, d) == 0) {
-        d->discards_asked = true;
-        d->discards_due = false;
+    if (store_leftovers(d->store, DISCARDS_MAX, on_leftovers, d) < 0) {
+        store_let_rest(d);
+        return;
     }
+    d->discards_asked = true;
+    d->discards_due = false;
 }
 
 void discards_go_on(struct dispatch *d) {
@@ -92,7 +94,7 @@ void dispatch_on_discarded(void *userdata, int64_t id) {
     if (!x)
         return;
     fault_point(discarded_received);
-    if (store_leftover_put(d->store, id, false) < 0)
+    if (store_leftover_gone(d->store, id) < 0)
         d->discards_due = true;
     discard_end(d, x);
     discards_go_on(d);

@@ -39,7 +39,7 @@ static void drop_bucket(struct live_job *l) {
     l->host_bucket = 0;
 }
 
-void live_free(struct live_job *l) {
+void live_drop(struct live_job *l) {
     struct dispatch *d = l->dispatch;
 
     drop_bucket(l);
@@ -48,6 +48,11 @@ void live_free(struct live_job *l) {
     HASH_DEL(d->live, l);
     job_free(l->row);
     free(l);
+}
+
+void live_free(struct live_job *l) {
+    store_job_back(l->dispatch->store, l->id);
+    live_drop(l);
 }
 
 void live_leave_sched(struct live_job *l, const struct live_says *says) {
@@ -66,7 +71,7 @@ void live_leave_sched(struct live_job *l, const struct live_says *says) {
 void live_suspect(struct live_job *l) {
     struct suspect *s = NULL;
 
-    l->maybe_published = true;
+    l->maybe_published = l->row->kept.leftover = true;
     HASH_FIND(hh, l->dispatch->suspects, &l->id, sizeof(l->id), s);
     if (s || !(s = calloc(1, sizeof(*s))))
         return;
@@ -76,15 +81,14 @@ void live_suspect(struct live_job *l) {
         free(s);
 }
 
-bool suspect_drop(struct dispatch *d, int64_t id) {
+void suspect_drop(struct dispatch *d, int64_t id) {
     struct suspect *s;
 
     HASH_FIND(hh, d->suspects, &id, sizeof(id), s);
     if (!s)
-        return false;
+        return;
     HASH_DEL(d->suspects, s);
     free(s);
-    return true;
 }
 
 void lane_again(struct dispatch *d, uid_t uid, const struct job *row) {
@@ -345,20 +349,13 @@ void dispatch_changed(struct dispatch *d, const int64_t *ids, size_t n, enum dis
     for (size_t i = 0; i < n; i++) {
         struct live_job *l = live_find(d, ids[i]);
 
+        if (wish == WISH_CANCEL && (!l || l->stage == LIVE_QUEUED))
+            suspect_drop(d, ids[i]);
         if (l && l->stage == LIVE_QUEUED) {
-            /* A worker that had it was lost sight of, in this life or an earlier one. */
-            if (wish == WISH_CANCEL && l->maybe_published)
-                store_leftover_put(d->store, l->id, true);
-            if (wish == WISH_CANCEL)
-                suspect_drop(d, l->id);
             live_leave_sched(l, &nothing);
             live_free(l);
         } else if (l && l->stage == LIVE_ACTIVE && wish != WISH_NONE) {
             live_wish(l, wish);
-        } else if (l && wish == WISH_CANCEL && job_kept_any(&l->row->kept)) {
-            store_leftover_put(d->store, l->id, true); /* what it has, the store was not told yet */
-        } else if (!l && wish == WISH_CANCEL && suspect_drop(d, ids[i])) {
-            store_leftover_put(d->store, ids[i], true);
         }
     }
     if (n > 0)

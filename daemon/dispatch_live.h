@@ -78,6 +78,8 @@ struct live_job *live_find(const struct dispatch *d, int64_t id);
 /* Takes over the row on success; NULL when out of memory. */
 struct live_job *live_new(struct dispatch *d, struct job *row);
 void live_free(struct live_job *l);
+/* The same when the store is closed. */
+void live_drop(struct live_job *l);
 
 /* It leaves the window, or its host's connection is free again, of which the attempt says that,
  * with an error for people. */
@@ -91,8 +93,8 @@ void live_leave_sched(struct live_job *l, const struct live_says *says);
 /* Of an attempt at it nothing more will be heard: it may have published the file, or left a part. */
 void live_suspect(struct live_job *l);
 
-/* It has ended: it is none any more. Returns whether it was. */
-bool suspect_drop(struct dispatch *d, int64_t id);
+/* It has ended: it is none any more, if it was. */
+void suspect_drop(struct dispatch *d, int64_t id);
 
 /* The lane has a job in the store that the scheduler may not know of. */
 void lane_again(struct dispatch *d, uid_t uid, const struct job *row);
@@ -137,9 +139,6 @@ void discards_look(struct dispatch *d);
 
 /* A worker may have room again. */
 void discards_go_on(struct dispatch *d);
-
-/* Of a job that the store doesn't know any more; it stays where no worker can be told. */
-void discard_unknown(struct dispatch *d, const struct job *row);
 
 /* Is the part file of this job, which someone wants to be done after all, just being removed? Then
  * the row is taken over, and the scheduler is told of it when that is over. */

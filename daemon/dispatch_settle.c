@@ -24,6 +24,7 @@ int on_store_retry(sd_event_source *source, uint64_t usec, void *userdata) {
         settle(l);
         l = next;
     }
+    discards_go_on(d);
     dispatch_turn(d);
     return 0;
 }
@@ -73,21 +74,10 @@ static void log_failure(const struct job *job) {
               job->url);
 }
 
-/* The job was cancelled in the queue, and perhaps purged from it, when a worker still had its part
- * file, or before the store was told of that. */
-static void settled_too_late(struct live_job *l, int error) {
-    if (!job_kept_any(&l->row->kept))
-        return;
-    if (error == -ENOENT)
-        discard_unknown(l->dispatch, l->row);
-    else
-        store_leftover_put(l->dispatch->store, l->id, true);
-}
-
 static void on_settled(void *userdata, int error) {
     struct live_job *l = userdata;
     struct dispatch *d = l->dispatch;
-    bool too_late = error == -EALREADY || error == -ENOENT;
+    bool too_late = error == -EALREADY || error == -ENOENT, look;
 
     if (error < 0 && !too_late) {
         settle_failed(l, error);
@@ -101,15 +91,14 @@ static void on_settled(void *userdata, int error) {
     }
     if (too_late || job_state_ended(l->row->state))
         suspect_drop(d, l->id);
-    if (too_late)
-        settled_too_late(l, error);
-    if (too_late || (l->row->kept.leftover && job_state_ended(l->row->state)))
-        discards_look(d);
+    look = too_late || (l->row->kept.leftover && job_state_ended(l->row->state));
     if (error == 0 && l->row->state == JOB_FAILED)
         log_failure(l->row);
     if (error == 0 && job_state_ended(l->row->state))
         d->settings.ended(d->settings.userdata, l->row);
     live_free(l);
+    if (look)
+        discards_look(d);
 }
 
 void settle(struct live_job *l) {

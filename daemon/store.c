@@ -433,6 +433,10 @@ void store_set_keep(struct store *s, uint64_t age, uint64_t count) {
     pthread_mutex_unlock(&s->lock);
 }
 
+void store_job_back(struct store *s, int64_t id) {
+    given_drop(&s->db->given, id);
+}
+
 const uint64_t *store_counts(const struct store *s) {
     return s->counts;
 }

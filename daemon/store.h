@@ -150,9 +150,12 @@ typedef void store_leftovers_fn(void *userdata, int error, struct job **jobs, si
 /* Jobs that have ended and of which a part file may be there that nobody will go on with. */
 int store_leftovers(struct store *s, size_t limit, store_leftovers_fn *fn, void *userdata);
 
-/* Records whether there may be such a file of a job that has ended or is paused; others are left as
- * they are. 0 or -ENOMEM. */
-int store_leftover_put(struct store *s, int64_t id, bool there);
+/* Records that there is no such file; a job that was to be forgotten is deleted then. 0 or -ENOMEM. */
+int store_leftover_gone(struct store *s, int64_t id);
+
+/* The jobs of store_fetch() and store_lanes() are given out: until this is called for one a part
+ * file may be there that the store was not told of, and be left if the job is cancelled. */
+void store_job_back(struct store *s, int64_t id);
 
 /* The jobs are the callee's to keep (job_free_many). more: the host has further queued ones behind
  * these. */

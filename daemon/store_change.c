@@ -47,7 +47,7 @@ static int job_cancel(struct db *db, const struct change *q, const struct scan_f
 
     sqlite3_bind_int64(st, 1, f->id);
     sqlite3_bind_int64(st, 2, (int64_t)q->now);
-    sqlite3_bind_int64(st, 3, db->doubted);
+    sqlite3_bind_int(st, 3, f->id < db->doubted || given_has(&db->given, f->id));
     int r = db_exec(db, st);
     return r < 0 ? r : note_move(db, f, JOB_CANCELLED, 0);
 }

@@ -74,41 +74,38 @@ int store_leftovers(struct store *s, size_t limit, store_leftovers_fn *fn, void 
     return 0;
 }
 
-/* ---- put ---- */
+/* ---- gone ---- */
 
-struct leftover_put {
+struct leftover_gone {
     struct request request;
     int64_t id;
-    bool there;
 };
 
-static int leftover_put_run(struct db *db, struct request *r) {
-    const struct leftover_put *q = (struct leftover_put *)r;
-    sqlite3_stmt *st = db_statement(db, ST_LEFTOVER_PUT);
+static int leftover_gone_run(struct db *db, struct request *r) {
+    const struct leftover_gone *q = (struct leftover_gone *)r;
+    sqlite3_stmt *st = db_statement(db, ST_LEFTOVER_GONE);
 
     sqlite3_bind_int64(st, 1, q->id);
-    db_bind_number(st, 2, q->there ? 0 : -1);
-    db_bind_number(st, 3, q->there ? -1 : 0);
     int k = db_exec(db, st);
-    fault_point(leftover_put);
-    if (k < 0 || q->there || sqlite3_changes(db->sqlite) > 0)
+    fault_point(leftover_gone);
+    if (k < 0 || sqlite3_changes(db->sqlite) > 0)
         return k;
     return history_delete_forgotten(db, q->id);
 }
 
-static void leftover_put_free(struct request *r) {
+static void leftover_gone_free(struct request *r) {
     free(r);
 }
 
-static const struct request_kind leftover_put_kind = {
-    .name = "leftover", .patient = true, .run = leftover_put_run, .free = leftover_put_free};
+static const struct request_kind leftover_gone_kind = {
+    .name = "leftover", .patient = true, .run = leftover_gone_run, .free = leftover_gone_free};
 
-int store_leftover_put(struct store *s, int64_t id, bool there) {
-    struct leftover_put *q = malloc(sizeof(*q));
+int store_leftover_gone(struct store *s, int64_t id) {
+    struct leftover_gone *q = malloc(sizeof(*q));
 
     if (!q)
         return -ENOMEM;
-    *q = (struct leftover_put){{.kind = &leftover_put_kind}, id, there};
+    *q = (struct leftover_gone){{.kind = &leftover_gone_kind}, id};
     store_enqueue(s, &q->request);
     return 0;
 }

@@ -44,6 +44,9 @@ static int behind_rows(struct db *db, struct behind *b, enum statement n) {
         struct job *j = b->jobs[b->n++];
         if (j->id < db->doubted && j->kept.offset == 0)
             j->kept.leftover = true;
+        r = given_add(&db->given, j->id);
+        if (r < 0)
+            return r;
     }
     return r;
 }

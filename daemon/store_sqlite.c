@@ -109,16 +109,15 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_JOB_MOVE] = "UPDATE jobs SET lane = ?2, url = ?3 WHERE id = ?1 AND (lane <> ?2 OR url <> ?3)",
     [ST_JOB_CHECKPOINT] = "UPDATE jobs SET (" KEPT_COLUMNS ") = (?2, ?3, ?4, ?5, ?6, ?7, ?32)"
                           " WHERE id = ?1 AND state = 0",
-    /* Those with mark ?2 get mark ?3. */
-    [ST_LEFTOVER_PUT] = "UPDATE jobs SET kept_offset = ?3 WHERE id = ?1 AND state IN (2, 5, 6)"
-                        " AND kept_offset IS ?2",
+    [ST_LEFTOVER_GONE] = "UPDATE jobs SET kept_offset = NULL WHERE id = ?1 AND state IN (5, 6)"
+                         " AND kept_offset = -1",
     [ST_LEFTOVERS] = "SELECT " JOB_COLUMNS " FROM jobs WHERE kept_offset < 0 AND state > 4"
                      " ORDER BY id LIMIT ?1",
     [ST_JOB_REQUEUE] = "UPDATE jobs SET state = 0, due = NULL, attempts = ?3, crashes = ?4"
                        " WHERE id = ?1 AND state = ?2 AND lane = ?31",
     [ST_JOB_CANCEL] = "UPDATE jobs SET state = 6, lane = NULL, due = NULL, finished = ?2,"
                       " error = NULL, message = NULL,"
-                      " kept_offset = iif(kept_offset IS NULL AND id >= ?3, NULL, -1) WHERE id = ?1",
+                      " kept_offset = iif(kept_offset IS NULL AND NOT ?3, NULL, -1) WHERE id = ?1",
     [ST_JOB_PAUSE] = "UPDATE jobs SET state = 2 WHERE id = ?1",
     [ST_JOB_RESUME] = "UPDATE OR FAIL jobs SET state = iif(due > ?2, 1, 0), due = iif(due > ?2, due, NULL)"
                       " WHERE id = ?1 RETURNING rank, due",
@@ -546,6 +545,8 @@ int db_open(struct db **ret, const char *dir, char **ret_why) {
     int r;
 
     *ret_why = NULL;
+    if (db)
+        given_init(&db->given);
     /* Counting its memory takes a lock for each piece of it. Too late once it is in use: no matter.
      * */
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
@@ -572,6 +573,7 @@ struct db *db_close(struct db *db) {
     sqlite3_close(db->sqlite);
     batch_deltas_drop(db);
     lanes_drop(db);
+    given_done(&db->given);
     free(db->ready);
     free(db);
     return NULL;

@@ -15,6 +15,7 @@
 #include <uthash.h>
 
 #include "daemon/store.h"
+#include "daemon/store_given.h"
 
 #define JOB_INSERT_COLUMNS 12
 #define JOBS_AT_ONCE 20
@@ -56,7 +57,7 @@ enum statement {
     ST_JOB_HOLD,
     ST_JOB_MOVE,
     ST_JOB_CHECKPOINT,
-    ST_LEFTOVER_PUT,
+    ST_LEFTOVER_GONE,
     ST_LEFTOVERS,
     ST_JOB_REQUEUE,
     ST_JOB_CANCEL,
@@ -115,7 +116,8 @@ struct db_numbers {
     int64_t next_job, next_batch, next_lane; /* ids; never given twice */
 };
 
-/* Fields are those of the thread that has the connection; id may be read by any. */
+/* Fields are those of the thread that has the connection; id may be read by any, and given has a
+ * lock of its own. */
 struct db {
     sqlite3 *sqlite;
     sqlite3_stmt *statements[ST_MAX_];
@@ -137,7 +139,8 @@ struct db {
     uint64_t chores_at;            /* realtime usec, when to run the chores; 0: look now */
     int64_t step_rows;             /* how many rows they take at a time */
     bool leftovers;                /* part files of jobs to be forgotten wait to be removed */
-    int64_t doubted;               /* jobs below may have part files that their rows don't know of */
+    int64_t doubted;               /* jobs below may have part files that their rows don't know of, */
+    struct given given;            /* and so may these */
     bool wrote;                    /* the last commit wrote something */
     int wal_frames, checkpoint_at; /* pages in the log; how many make it worth moving them */
     struct {

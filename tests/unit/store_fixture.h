@@ -69,9 +69,14 @@ static inline int lane_put(struct fixture *f, int64_t lane, int64_t turn, uint64
 /* Where the directories are made. */
 static const char *fixture_top = "/tmp";
 
+static void on_leftover(void *userdata) {
+    (void)userdata;
+}
+
 /* How the store comes up: 0 or a negative errno. */
 static int fixture_open(struct fixture *f, char **ret_why) {
     struct store_settings settings = {.ready = on_ready,
+                                      .leftover = on_leftover,
                                       .userdata = f,
                                       .keep_age = f->keep_age,
                                       .keep_count = f->keep_count};

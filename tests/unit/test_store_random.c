@@ -73,6 +73,8 @@ static void put_any(struct fixture *f) {
         j->result.error = any(2) ? ERR_TIMEOUT : ERR_NONE;
         int r = put(f, j, to[any(ELEMENTSOF(to))]);
         assert_true(r == 0 || r == -ENOSPC || r == -EALREADY);
+        if (any(4))
+            store_job_back(f->store, j->id);
     }
     job_free_many(jobs, n);
 }
@@ -94,6 +96,17 @@ static void change_any(struct fixture *f) {
         assert_int_equal(store_change(f->store, &filter, what, (int64_t)any(100), on_change, f), 0);
     int r = answer(f);
     assert_true(r == 0 || r == -ENOSPC);
+}
+
+static void on_leftovers(void *userdata, int error, struct job **jobs, size_t n) {
+    on_jobs(userdata, error, jobs, n, false);
+}
+
+static void discard_any(struct fixture *f) {
+    assert_int_equal(store_leftovers(f->store, 1 + any(10), on_leftovers, f), 0);
+    assert_int_equal(answer(f), 0);
+    for (size_t i = 0; i < f->n_jobs; i++)
+        assert_int_equal(store_leftover_gone(f->store, f->jobs[i]->id), 0);
 }
 
 static void park_any(struct fixture *f) {
@@ -142,8 +155,10 @@ static void round_run(struct fixture *f) {
             submit_any(f);
         else if (what < 13)
             put_any(f);
-        else if (what < 18)
+        else if (what < 17)
             change_any(f);
+        else if (what < 18)
+            discard_any(f);
         else if (what < 19)
             park_any(f);
         else
