@@ -68,8 +68,9 @@ struct walk {
     const struct store_filter *f;
     unsigned states;
     struct scan *out;
-    size_t room;   /* in out */
-    size_t looked; /* at rows, or ids that have none */
+    size_t room;      /* in out */
+    size_t looked;    /* at rows, or ids that have none */
+    bool only_staged; /* rows are meant */
     /* The lanes of the filter's host, in order. */
     int64_t *lanes;
     size_t n_lanes;
@@ -134,7 +135,8 @@ static int host_matches(const struct walk *w, const struct scan_found *row, sqli
 static int row_matches(struct walk *w, const struct scan_found *row, sqlite3_stmt *st) {
     enum job_state shown = row->state == JOB_STAGED ? JOB_QUEUED : row->state;
 
-    if (!(w->states & STATE_BIT(shown)) || (w->f->batch != 0 && row->batch != w->f->batch))
+    if (!(w->states & STATE_BIT(shown)) || (w->f->batch != 0 && row->batch != w->f->batch) ||
+        (w->only_staged && row->state != JOB_STAGED))
         return 0;
     if (w->f->except &&
         bsearch(&row->id, w->f->except, w->f->n_except, sizeof(row->id), id_compare))
@@ -262,9 +264,9 @@ static void found_sort(struct scan *s) {
 }
 
 /* In this order a lane's jobs are looked at, so that one that goes on by itself while the way is
- * under way (it is released or due, or is to be tried again) is still to come. */
+ * under way (it is due, or is to be tried again) is still to come. */
 static const enum job_state stages[] = {
-    JOB_STAGED, JOB_PAUSED, JOB_QUEUED, JOB_WAITING, JOB_QUEUED,
+    JOB_PAUSED, JOB_QUEUED, JOB_WAITING, JOB_QUEUED,
 };
 
 /* The jobs of a lane and state behind (c->rank, c->id). 1: go on, 0: enough, and the cursor is set. */
@@ -296,9 +298,7 @@ static int lane_walk(struct walk *w, struct store_cursor c) {
     int r = 1;
 
     for (; c.stage < ELEMENTSOF(stages) && r > 0; c.stage++) {
-        enum job_state shown = stages[c.stage] == JOB_STAGED ? JOB_QUEUED : stages[c.stage];
-
-        if (w->states & STATE_BIT(shown)) {
+        if (w->states & STATE_BIT(stages[c.stage])) {
             if (c.id > 0)
                 r = rank_walk(w, &c, ST_JOB_SCAN_SAME_RANK);
             if (r > 0)
@@ -310,12 +310,29 @@ static int lane_walk(struct walk *w, struct store_cursor c) {
     return r;
 }
 
-/* Each user who has jobs of the host has a lane of his own: one after the other. */
+/* The STAGED jobs of complete batches, by their ids: no index has them. 1: go on, 0: enough. */
+static int staged_walk(struct walk *w) {
+    _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(w->db, ST_BATCHES_RELEASING);
+    int r = db_step(w->db, st);
+
+    if (r <= 0 || sqlite3_column_type(st, 0) == SQLITE_NULL)
+        return r < 0 ? r : 1;
+    w->only_staged = true;
+    r = range_walk(w, MAX(w->f->after.id, sqlite3_column_int64(st, 0)) + 1,
+                   sqlite3_column_int64(st, 1));
+    w->only_staged = false;
+    return r;
+}
+
+/* Each user who has jobs of the host has a lane of his own: one after the other, behind what is
+ * about to come into them. */
 static int host_walk(struct walk *w) {
     const struct store_cursor *after = &w->f->after;
     struct scan *out = w->out;
     int r = 1;
 
+    if (after->lane == 0 && (w->states & STATE_BIT(JOB_QUEUED)))
+        r = staged_walk(w);
     for (size_t i = 0; i < w->n_lanes && r > 0; i++) {
         if (w->lanes[i] == after->lane)
             r = lane_walk(w, *after);

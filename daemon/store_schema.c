@@ -21,9 +21,10 @@ _Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_PAUSED == 2 && JOB_DON
  * jobs: a queued job takes a row and an index entry. state is enum job_state without ACTIVE.
  * Results are NULL until there are any; NULL means 0 for numbers and unknown for size. lane is NULL
  * once the job has ended. The index jobs_lane gives a lane's jobs of a state in order of (rank,
- * id), jobs_ended those that have ended, the oldest first. With a thousand lanes each transaction
- * writes a page of it for each lane: another index with a part for each lane would cost half a
- * submission.
+ * id), but for STAGED ones, which get their entry when they are released; jobs_ended gives those
+ * that have ended, the oldest first. With a thousand lanes each transaction writes a page of
+ * jobs_lane for each lane: another index with a part for each lane would cost half a submission.
+ * SQLite uses an index with a condition only for what has the same words in its own.
  *
  * No index has IN in its condition, for SQLite makes a table of the list at each change of a row.
  *
@@ -79,7 +80,7 @@ static const char *const migrations[] = {
     " kept_total INTEGER, kept_etag TEXT, kept_modified TEXT, kept_file INTEGER,"
     " kept_source INTEGER, stalls INTEGER, blocked INTEGER, spent INTEGER, mirrors_due TEXT,"
     " kept_ranges TEXT);"
-    "CREATE INDEX jobs_lane ON jobs(lane, state, rank) WHERE lane IS NOT NULL;"
+    "CREATE INDEX jobs_lane ON jobs(lane, state, rank) WHERE lane IS NOT NULL AND state <> 7;"
     "CREATE INDEX jobs_waiting ON jobs(due) WHERE state = 1;"
     "CREATE INDEX jobs_leftover ON jobs(id) WHERE kept_offset < 0 AND state > 4;"
     "CREATE INDEX jobs_ended ON jobs(finished) WHERE state >= 4 AND state <= 6;"

@@ -62,6 +62,8 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_BATCH_BY_KEY] = "SELECT " BATCH_COLUMNS " FROM batches WHERE uid = ?1 AND submit_key = ?2",
     [ST_BATCH_FIRST] = "SELECT " BATCH_COLUMNS " FROM batches WHERE phase <> 2 AND phase = ?1"
                        " ORDER BY touched LIMIT 1",
+    [ST_BATCHES_RELEASING] = "SELECT min(max(coalesce(cursor, 0), first_id - 1)), max(last_id)"
+                             " FROM batches WHERE phase <> 2 AND phase = 1",
     [ST_BATCH_PUT] =
         "INSERT INTO batches(id, uid, submit_key, phase, created, touched, finished, count,"
         " first_id, last_id, cursor) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
@@ -91,9 +93,9 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_JOB_SCAN_TAG] =
         "SELECT " BRIEF_COLUMNS " FROM jobs WHERE tag = ?1 AND id > ?2 ORDER BY id",
     [ST_JOB_SCAN_SAME_RANK] = "SELECT " BRIEF_COLUMNS " FROM jobs WHERE lane = ?1 AND state = ?2"
-                              " AND rank = ?3 AND id > ?4 ORDER BY id",
+                              " AND state <> 7 AND rank = ?3 AND id > ?4 ORDER BY id",
     [ST_JOB_SCAN_HIGHER_RANK] = "SELECT " BRIEF_COLUMNS " FROM jobs WHERE lane = ?1"
-                                " AND state = ?2 AND rank > ?3 ORDER BY rank, id",
+                                " AND state = ?2 AND state <> 7 AND rank > ?3 ORDER BY rank, id",
     [ST_JOB_URL] = "SELECT url, rank FROM jobs WHERE id = ?1",
     [ST_JOB_DONE] = "UPDATE jobs SET state = ?3, due = NULL, lane = NULL, attempts = ?5, crashes = ?6,"
                     " (" RESULT_COLUMNS ") = (" RESULT_PARAMETERS "),"
@@ -153,10 +155,10 @@ static const char *const statement_sql[ST_MAX_] = {
 
     /* Two statements, because SQLite seeks by a row value only up to the last named column of an
      * index: behind (rank, id) it would read all ids of that rank, and a batch has one rank. */
-    [ST_FETCH_SAME_RANK] = "SELECT " QUEUED_COLUMNS " FROM jobs WHERE state = 0 AND lane = ?1"
-                           " AND rank = ?2 AND id > ?3 ORDER BY id LIMIT ?4",
-    [ST_FETCH_HIGHER_RANK] = "SELECT " QUEUED_COLUMNS " FROM jobs WHERE state = 0 AND lane = ?1"
-                             " AND rank > ?2 ORDER BY rank, id LIMIT ?4",
+    [ST_FETCH_SAME_RANK] = "SELECT " QUEUED_COLUMNS " FROM jobs WHERE lane = ?1 AND state = 0"
+                           " AND state <> 7 AND rank = ?2 AND id > ?3 ORDER BY id LIMIT ?4",
+    [ST_FETCH_HIGHER_RANK] = "SELECT " QUEUED_COLUMNS " FROM jobs WHERE lane = ?1 AND state = 0"
+                             " AND state <> 7 AND rank > ?2 ORDER BY rank, id LIMIT ?4",
 
     [ST_USER_JOBS] = "SELECT jobs FROM users WHERE uid = ?1",
     [ST_USER_ADD] = "INSERT INTO users VALUES(?1, ?2) ON CONFLICT(uid) DO UPDATE SET jobs = jobs + ?2",
@@ -191,8 +193,8 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_LANES_ALL] = "SELECT " LANE_COLUMNS " FROM lanes WHERE id > ?1 ORDER BY id LIMIT ?2",
     [ST_LANES_OF_HOST] = "SELECT " LANE_COLUMNS " FROM lanes WHERE hash = ?3 AND host = ?4"
                          " AND id > ?1 ORDER BY id LIMIT ?2",
-    [ST_LANE_FIRST_RANK] = "SELECT rank FROM jobs WHERE state = 0 AND lane = ?1 ORDER BY rank"
-                           " LIMIT 1",
+    [ST_LANE_FIRST_RANK] = "SELECT rank FROM jobs WHERE lane = ?1 AND state = 0"
+                           " AND state <> 7 ORDER BY rank LIMIT 1",
 
     [ST_ATTEMPT_PUT] = "INSERT INTO attempts(job, n, " RESULT_COLUMNS ") VALUES(?1, " NEXT_ATTEMPT
                        ", " RESULT_PARAMETERS ") RETURNING n",

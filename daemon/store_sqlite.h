@@ -32,6 +32,7 @@ enum statement {
     ST_BATCH_BY_ID,
     ST_BATCH_BY_KEY,
     ST_BATCH_FIRST, /* the one in a phase that was touched longest ago */
+    ST_BATCHES_RELEASING,
     ST_BATCH_PUT,
     ST_BATCH_PUT_PHASE,
     ST_BATCH_DELETE,

@@ -164,6 +164,32 @@ static void test_host_of_what_is_being_released(void **state) {
     check_numbers(f);
 }
 
+static void on_last_chunk(void *userdata, int error, const struct store_batch *batch,
+                          const int64_t *ids, size_t n) {
+    (void)ids;
+    (void)n;
+    *(bool *)userdata = error == 0 && batch->complete;
+}
+
+/* Not one of their jobs is QUEUED yet, and ids of another host and another batch are in between. */
+static void test_host_of_what_is_about_to_be_released(void **state) {
+    struct store_filter a = {.state = -1, .host = HOST};
+    struct fixture *f = *state;
+    bool complete = false;
+
+    assert_int_equal(submit(f, "k", 0, 700, false), 0);
+    assert_int_equal(submit(f, "open", 0, 700, false), 0);
+    assert_int_equal(submit_chunk(f, chunk_mixed(7, NULL, 100)), 0);
+    assert_int_equal(submit(f, "k", 700, 700, false), 0);
+    struct store_chunk *c = chunk_new("k", 1400, 1, true);
+    assert_int_equal(store_submit(f->store, c, on_last_chunk, &complete), 0);
+    assert_int_equal(change_all(f, a, STORE_CANCEL, 0), 1401 + 50);
+    assert_true(complete);
+    assert_int_equal(count(f, JOB_CANCELLED), 1401 + 50);
+    assert_int_equal(count(f, JOB_QUEUED), 50);
+    check_numbers(f);
+}
+
 static void test_pause_keeps_from_starting(void **state) {
     struct fixture *f = *state;
 
@@ -414,6 +440,7 @@ int main(void) {
         TEST(test_host_whose_jobs_go_on),
         TEST(test_host_of_many_jobs),
         TEST(test_host_of_what_is_being_released),
+        TEST(test_host_of_what_is_about_to_be_released),
         TEST(test_pause_keeps_from_starting),
         TEST(test_resume_waits_for_what_is_still_due),
         TEST(test_pause_of_an_active_job),
