@@ -17,7 +17,7 @@ void part_remove(struct desk *d, int64_t job, const char *output) {
 
     if (dirs_open(d->dirs, output, path_dir_len(output), false, &dir) < 0)
         return;
-    part_name(part, job);
+    part_name(part, d->config.store_id, job);
     part_unlink(dir, part);
     dir_unref(dir);
 }

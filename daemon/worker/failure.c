@@ -50,6 +50,7 @@ static const struct {
      "the file system can neither rename without replacing nor make hard links; on_conflict "
      "overwrite needs neither"},
     {ENOENT, ERR_OUTPUT, "its directory was removed while it was written"},
+    {ESTALE, ERR_OUTPUT, "another program has put a file in the place of its part file"},
 };
 
 void failure_set_output(struct failure *f, int error, const char *path) {
@@ -57,7 +58,7 @@ void failure_set_output(struct failure *f, int error, const char *path) {
         if (output_failures[i].error == -error) {
             failure_set(f, output_failures[i].is, "can't write %.*s: %s", PATH_SHOWN, path,
                         output_failures[i].reason);
-            f->transient |= error == -ENOENT; /* the next attempt makes it again */
+            f->transient |= error == -ENOENT || error == -ESTALE; /* the next attempt makes it again */
             return;
         }
     failure_set(f, ERR_OUTPUT, "can't write %.*s: %s", PATH_SHOWN, path, strerror(-error));

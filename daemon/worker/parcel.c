@@ -13,8 +13,8 @@
 #include "common/util.h"
 #include "daemon/worker/place.h"
 
-void part_name(char *ret, int64_t job) {
-    snprintf(ret, PART_NAME_MAX, ".dld-%" PRId64 ".part", job);
+void part_name(char *ret, const char *store_id, int64_t job) {
+    snprintf(ret, PART_NAME_MAX, ".dld-%.8s-%" PRId64 ".part", store_id, job);
 }
 
 void part_unlink(const struct dir *dir, const char *part) {
@@ -29,17 +29,36 @@ void parcel_discard(struct parcel *p) {
     p->fd = close_fd(p->fd);
 }
 
+/* Where a name in the directory leads. */
+enum leads { LEADS_NOWHERE, LEADS_HERE /* to the open file */, LEADS_ELSEWHERE };
+
+static enum leads where_leads(const struct dir *dir, const char *name, int fd) {
+    struct stat ours, there;
+
+    if (fstat(fd, &ours) < 0 || fstatat(dir->fd, name, &there, AT_SYMLINK_NOFOLLOW) < 0)
+        return LEADS_NOWHERE;
+    return there.st_ino == ours.st_ino && there.st_dev == ours.st_dev ? LEADS_HERE : LEADS_ELSEWHERE;
+}
+
+static int give_name(struct parcel *p) {
+    if (p->unnamed)
+        return place_unnamed(p->dir->fd, p->fd, p->part, p->name, p->conflict, p->placed);
+    if (where_leads(p->dir, p->part, p->fd) == LEADS_ELSEWHERE)
+        return -ESTALE;
+    return place_file(p->dir->fd, p->part, p->name, p->conflict, p->placed);
+}
+
 void parcel_name(struct parcel *p) {
     int r;
 
     fault_point(name_due);
-    r = p->unnamed ? place_unnamed(p->dir->fd, p->fd, p->part, p->name, p->conflict, p->placed)
-                   : place_file(p->dir->fd, p->part, p->name, p->conflict, p->placed);
-
+    r = give_name(p);
     fault_point(name_given);
     p->error = r < 0 ? r : 0;
     p->skipped = r > 0;
-    if (r != 0)
+    if (r == -ESTALE)
+        p->fd = close_fd(p->fd);
+    else if (r != 0)
         parcel_discard(p);
 }
 
@@ -49,11 +68,7 @@ void parcel_place(struct parcel *p) {
 }
 
 void parcel_unname(struct parcel *p) {
-    struct stat ours, there;
-
-    if (p->conflict != CONFLICT_OVERWRITE && fstat(p->fd, &ours) == 0 &&
-        fstatat(p->dir->fd, p->placed, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
-        there.st_ino == ours.st_ino && there.st_dev == ours.st_dev)
+    if (p->conflict != CONFLICT_OVERWRITE && where_leads(p->dir, p->placed, p->fd) == LEADS_HERE)
         unlinkat(p->dir->fd, p->placed, 0);
     p->fd = close_fd(p->fd);
 }

@@ -13,8 +13,9 @@
 
 #define PART_NAME_MAX 40
 
-/* ".dld-ID.part", into PART_NAME_MAX bytes. */
-void part_name(char *ret, int64_t job);
+/* ".dld-QUEUE-ID.part", into PART_NAME_MAX bytes: with the first digits of the queue's id, so that
+ * several daemons may write below one directory. */
+void part_name(char *ret, const char *store_id, int64_t job);
 
 /* Removes a part file that nobody will go on with, if it is there; says so where it can't. */
 void part_unlink(const struct dir *dir, const char *part);
@@ -53,7 +54,8 @@ struct parcel {
 };
 
 /* Gives the file its name, or removes the part file and closes fd when that fails or the name is
- * skipped; fills in error, skipped and placed. */
+ * skipped; fills in error, skipped and placed. -ESTALE: another file has the part file's name, and
+ * keeps it. */
 void parcel_name(struct parcel *p);
 
 /* Likewise, and closes fd in any case. */

@@ -71,7 +71,7 @@ uint64_t part_mark(int fd) {
 static void sink_open_unnamed(struct sink *s) {
     bool named;
 
-    part_name(s->part, s->job);
+    part_name(s->part, s->settings->store_id, s->job);
     if (dirs_open(s->settings->dirs, s->output, path_dir_len(s->output), true, &s->dir) < 0)
         return;
     s->fd = unnamed_open(s->dir, s->part, s->settings->file_mode, &named);
@@ -88,7 +88,7 @@ static int sink_open(struct sink *s) {
     struct dirs *dirs = s->settings->dirs;
     int r = 0;
 
-    part_name(s->part, s->job);
+    part_name(s->part, s->settings->store_id, s->job);
     /* Twice, as a directory that was kept open may have been removed. */
     for (int i = 0; i < 2; i++) {
         r = dirs_open(dirs, s->output, path_dir_len(s->output), true, &s->dir);
@@ -128,7 +128,7 @@ static int part_reopen(struct sink *s, uint64_t offset, uint64_t least, uint64_t
 int sink_resume(struct sink *s, uint64_t offset, uint64_t least, uint64_t mark) {
     int r;
 
-    part_name(s->part, s->job);
+    part_name(s->part, s->settings->store_id, s->job);
     r = dirs_open(s->settings->dirs, s->output, path_dir_len(s->output), false, &s->dir);
     if (r == 0)
         r = part_reopen(s, offset, least, mark);

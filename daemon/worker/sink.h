@@ -33,7 +33,7 @@
 struct sink_settings {
     struct dirs *dirs;
     mode_t file_mode;     /* exactly, with umask 0 */
-    const char *store_id; /* for owner_mark() */
+    const char *store_id; /* for owner_mark() and part_name() */
     size_t buffer;        /* bytes collected before they are written */
     struct room *room;    /* NULL: files may take all there is */
     bool unnamed;         /* what fits into the buffer may do without a part file (unnamed.h) */

@@ -34,7 +34,7 @@ static int find_own(struct dir *dir, const char *store_id, struct task *t) {
 
     if (r <= 0)
         return r;
-    part_name(part, t->job.id);
+    part_name(part, store_id, t->job.id);
     unlinkat(dir->fd, part, 0);
     memcpy(t->parcel.placed, own.name, sizeof(own.name));
     /* That attempt may have ended before the name was durable. */

@@ -172,7 +172,7 @@ class Story:
 
     def part_size(self, number):
         try:
-            return self.daemon.file(f".dld-{number}.part").stat().st_size
+            return self.daemon.part(number).stat().st_size
         except FileNotFoundError:  # not yet, or not any more
             return 0
 

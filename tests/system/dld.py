@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from support import (BUILD, SANITIZER_WORDS, SLOWER, alive, children_of, clean_environment, die_with_parent,
-                     kill_session, session_of, wait_for)
+                     kill_session, part_number, session_of, wait_for)
 
 DLD = BUILD / "dld"
 WORKER = BUILD / "dld-worker"
@@ -340,6 +340,10 @@ class Daemon:
 
     def file(self, name):
         return self.root / name
+
+    def part(self, number):
+        """The job's part file."""
+        return next((p for p in self.root.rglob(".dld-*") if part_number(p) == number), self.root / ".dld-none")
 
     # ---- talking ----
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import random
 import shutil
 import signal
@@ -54,6 +55,17 @@ def files_under(root):
 
 def is_part(path):
     return os.path.basename(path).startswith(".dld-")
+
+
+def part_number(path):
+    """Of which job it is the part file; None: it is none."""
+    match = re.fullmatch(r"\.dld-[0-9a-f]{8}-(\d+)\.part", os.path.basename(path))
+    return int(match[1]) if match else None
+
+
+def parts_under(root):
+    """The numbers of the jobs whose part files are all that there is beneath root, in order."""
+    return sorted(part_number(path) for path in files_under(root))
 
 
 def clean_environment(**more):

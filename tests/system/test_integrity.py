@@ -207,3 +207,20 @@ def test_own_file_is_read_again_after_a_crash(make_daemon, bad):
     assert [job["output"] for job in jobs] == [*map(str, range(7)), "7.1"]
     assert all(job["digest"] == checksum("sha-256", content(path(i), 3000)) for i, job in enumerate(jobs))
     assert bad.count() == 9
+
+
+# ---- in one another's way ----
+
+
+def test_two_daemons_write_below_one_directory(make_daemon, bad):
+    """Their jobs have the same numbers."""
+    one = make_daemon("one").start()
+    two = make_daemon("two", settings={"output.root": one.root}).start()
+    paths = [f"/parts/600000/0/0/{name}" for name in ("one", "two")]
+    ids = [d.submit([{"url": bad.url(p + "?rate=400000"), "output": p[-3:]}])["ids"][0]
+           for d, p in zip((one, two), paths)]
+    assert ids[0] == ids[1]
+    for daemon, path in zip((one, two), paths):
+        wait_for(lambda: daemon.show(ids[0])["state"] == "done")
+        assert one.file(path[-3:]).read_bytes() == content(path + "1", 600000)
+    assert len(files_under(one.root)) == 2

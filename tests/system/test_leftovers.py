@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from support import MIB, SLOWER, content, files_under, is_part, wait_for
+from support import MIB, SLOWER, content, files_under, is_part, parts_under, wait_for
 from test_download import done, failed
 from test_resume import CUT, ETAG, SIZE, check, parts, ranges, start_and_wait, throttled
 
@@ -19,7 +19,7 @@ def waits_with_part(daemon, bad, **query):
     url, _ = parts(bad, etag=ETAG, **query)
     (number,) = daemon.submit([{"url": url, "output": "deep/er/a"}])["ids"]
     wait_for(lambda: daemon.show(number)["state"] == "waiting")
-    assert files_under(daemon.root) == [f"deep/er/.dld-{number}.part"]
+    assert parts_under(daemon.root) == [number]
     return number
 
 
@@ -45,10 +45,9 @@ def test_many_cancelled_while_they_wait(make_daemon, bad):
     numbers = daemon.submit(jobs)["ids"]
     wait_for(lambda: daemon.counts()["waiting"] == 600)
     daemon.call("cancel", {"ids": numbers[10:]})
-    kept = sorted(f".dld-{n}.part" for n in numbers[:10])
-    wait_for(lambda: files_under(daemon.root) == kept)
+    wait_for(lambda: parts_under(daemon.root) == numbers[:10])
     time.sleep(0.3)
-    assert files_under(daemon.root) == kept
+    assert parts_under(daemon.root) == numbers[:10]
 
 
 def test_cancelled_while_queued_with_a_part(make_daemon, bad):
@@ -92,7 +91,7 @@ def test_cancelled_after_its_worker_was_lost(make_daemon, bad):
     daemon = make_daemon(workers=1).start()
     url, _ = parts(bad, size=5 * MIB, cuts=0, rate=MIB)
     (number,) = daemon.submit([{"url": url}])["ids"]
-    wait_for(lambda: files_under(daemon.root) == [f".dld-{number}.part"])
+    wait_for(lambda: parts_under(daemon.root) == [number])
     os.kill(daemon.worker_pids()[0], signal.SIGSTOP)
     os.kill(daemon.worker_pids()[0], signal.SIGKILL)
     daemon.call("cancel", {"ids": [number]})
@@ -106,7 +105,7 @@ def cut_short(make_daemon, bad, **job):
     daemon = make_daemon(workers=1, settings={"worker.transfers": "1", "transfer.low_speed_time": "1h"}).start()
     url, _ = parts(bad, size=5 * MIB, cuts=0, rate=MIB)
     (number,) = daemon.submit([{"url": url, **job}])["ids"]
-    wait_for(lambda: files_under(daemon.root) == [f".dld-{number}.part"])
+    wait_for(lambda: parts_under(daemon.root) == [number])
     daemon.submit([{"url": bad.url("/silent-request/first"), "priority": 100}])
     daemon.kill()
     daemon.start()
@@ -139,7 +138,7 @@ def test_cancel_is_carried_out_after_a_restart(make_daemon, bad, how):
     (worker,) = daemon.worker_pids()
     os.kill(worker, signal.SIGSTOP)
     daemon.call("cancel", {"ids": [number]})
-    assert len(files_under(daemon.root)) == 1
+    (part,) = files_under(daemon.root)
     daemon.kill()
     os.kill(worker, signal.SIGKILL)
     wait_for(daemon.has_no_processes)
@@ -148,7 +147,7 @@ def test_cancel_is_carried_out_after_a_restart(make_daemon, bad, how):
         daemon.start()
         gone(daemon)
         daemon.stop()
-        (daemon.root / "deep/er" / f".dld-{number}.part").write_text("not to be touched: it was done already")
+        daemon.file(part).write_text("not to be touched: it was done already")
         daemon.start()
         done(daemon.run_one(bad.url("/any/later")))
         assert len(files_under(daemon.root)) == 2
@@ -245,9 +244,9 @@ def test_failed_for_now(daemon, bad):
     """What could be gone on with is kept for `retry`, over a restart too."""
     url, path = parts(bad, etag=ETAG, fault="503")
     job = failed(daemon.run_one(url, retries=0), "http")
-    assert files_under(daemon.root) == [f".dld-{job['id']}.part"]
+    assert parts_under(daemon.root) == [job["id"]]
     daemon.restart()
-    assert files_under(daemon.root) == [f".dld-{job['id']}.part"]
+    assert parts_under(daemon.root) == [job["id"]]
     daemon.call("retry", {"ids": [job["id"]]})
     wait_for(lambda: daemon.show(job["id"])["state"] == "done")
     assert ranges(bad) == [None, f"bytes={CUT}-", f"bytes={CUT}-"]
@@ -273,7 +272,7 @@ def test_what_begins_anew_is_not_taken_for_what_was_kept(make_daemon, bad):
     daemon = make_daemon(workers=1).start()
     url, path = parts(bad, size=4 * MIB, cut=3 * MIB, etag=ETAG, fault="503", changes=2, back=3, rate=2 * MIB)
     job = failed(daemon.run_one(url, retries=0), "http")
-    part = daemon.file(f".dld-{job['id']}.part")
+    part = daemon.part(job["id"])
     assert part.read_bytes() == content(path + "1", 4 * MIB)[:3 * MIB]
     daemon.stop()
     shutil.copytree(daemon.state, daemon.base / "before")

@@ -7,7 +7,6 @@ DLD_POWER_ALL=1 tries every instant with every outcome instead of some.
 import hashlib
 import json
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -21,7 +20,7 @@ import pytest
 from disk import DATA, NAMES, STRACE, Disk, mark_of, trace_of
 from dld import DLD, ENDED, Daemon
 from queue_file import discrepancies
-from support import content, files_under, is_part, seeded, wait_for
+from support import content, files_under, is_part, part_number, seeded, wait_for
 
 DONE, FAILED = 4, 5
 IMAGES = 20  # in an ordinary run, of each mode
@@ -57,7 +56,7 @@ class Run:
         self.log = self.disk.inodes[self.store + "-wal"]
 
     def _body_of_part(self, path):
-        number = int(re.fullmatch(r"\.dld-(\d+)\.part", PurePosixPath(path).name)[1])
+        number = part_number(path)
         return body_of(self.jobs[number]["url"])
 
     def told(self):

@@ -190,6 +190,22 @@ static void test_each_outcome_is_its_own(void **state) {
     fixture_done(&f);
 }
 
+static void test_part_file_that_another_took_the_place_of(void **state) {
+    const struct scratch *s = *state;
+    struct fixture f;
+
+    fixture_init(&f, s, FSYNC_BATCH, 0, 64);
+    finish(&f, 0, "a", CONFLICT_FAIL);
+    assert_int_equal(unlinkat(s->fd, f.parcels[0].part, 0), 0);
+    scratch_write(s, f.parcels[0].part, "half of another file");
+    publisher_put(f.publisher, &f.parcels[0]);
+    run_until(&f, 1);
+    assert_int_equal(f.parcels[0].error, -ESTALE);
+    assert_false(scratch_exists(s, "a"));
+    assert_true(scratch_holds(s, f.parcels[0].part, "half of another file"));
+    fixture_done(&f);
+}
+
 static void test_part_file_that_vanished(void **state) {
     const struct scratch *s = *state;
     struct fixture f;
@@ -222,6 +238,7 @@ int main(void) {
         TEST(test_half_full_stage_does_not_wait), TEST(test_hurry_ends_the_wait),
         TEST(test_always_publishes_each),         TEST(test_stage_is_bounded),
         TEST(test_each_outcome_is_its_own),       TEST(test_part_file_that_vanished),
+        TEST(test_part_file_that_another_took_the_place_of),
         TEST(test_freed_with_work_left),
     };
 

@@ -62,8 +62,8 @@ static void test_finish_leaves_part_beside_target(void **state) {
     fixture_init(&f, *state);
     assert_int_equal(put(&f, "a/b/c.bin", "hello", &parcel), 0);
     assert_string_equal(parcel.name, "c.bin");
-    assert_string_equal(parcel.part, ".dld-7.part");
-    assert_true(scratch_holds(*state, "a/b/.dld-7.part", "hello"));
+    assert_string_equal(parcel.part, ".dld-01234567-7.part");
+    assert_true(scratch_holds(*state, "a/b/.dld-01234567-7.part", "hello"));
     parcel_done(&parcel);
     fixture_done(&f);
 }
@@ -74,7 +74,7 @@ static void test_empty_body_makes_empty_file(void **state) {
 
     fixture_init(&f, *state);
     assert_int_equal(put(&f, "c", "", &parcel), 0);
-    assert_true(scratch_holds(*state, ".dld-7.part", ""));
+    assert_true(scratch_holds(*state, ".dld-01234567-7.part", ""));
     parcel_done(&parcel);
     fixture_done(&f);
 }
@@ -89,7 +89,7 @@ static void test_modes_are_exact(void **state) {
     assert_int_equal(put(&f, "d/c", "x", &parcel), 0);
     assert_int_equal(fstatat(s->fd, "d", &st, 0), 0);
     assert_int_equal(st.st_mode & 07777, 0750);
-    assert_int_equal(fstatat(s->fd, "d/.dld-7.part", &st, 0), 0);
+    assert_int_equal(fstatat(s->fd, "d/.dld-01234567-7.part", &st, 0), 0);
     assert_int_equal(st.st_mode & 07777, 0666);
     parcel_done(&parcel);
     fixture_done(&f);
@@ -111,7 +111,7 @@ static void test_pieces_of_every_size_arrive_in_order(void **state) {
     }
     expected[total] = '\0';
     assert_int_equal(sink_finish(&f.sink, 200, &parcel), 0);
-    assert_true(scratch_holds(*state, ".dld-7.part", expected));
+    assert_true(scratch_holds(*state, ".dld-01234567-7.part", expected));
     parcel_done(&parcel);
     fixture_done(&f);
 }
@@ -124,7 +124,7 @@ static void test_discard_removes_part(void **state) {
     fixture_init(&f, *state);
     sink_begin(&f.sink, 7, "c");
     assert_int_equal(sink_write(&f.sink, big, sizeof(big)), 0);
-    assert_true(scratch_exists(*state, ".dld-7.part"));
+    assert_true(scratch_exists(*state, ".dld-01234567-7.part"));
     sink_discard(&f.sink);
     assert_int_equal(scratch_count(*state, "."), 0);
     fixture_done(&f);
@@ -137,10 +137,10 @@ static void test_left_over_part_is_replaced_not_reused(void **state) {
 
     fixture_init(&f, s);
     scratch_write(s, "published", "keep me");
-    assert_int_equal(linkat(s->fd, "published", s->fd, ".dld-7.part", 0), 0);
+    assert_int_equal(linkat(s->fd, "published", s->fd, ".dld-01234567-7.part", 0), 0);
     assert_int_equal(put(&f, "c", "new", &parcel), 0);
     assert_true(scratch_holds(s, "published", "keep me"));
-    assert_true(scratch_holds(s, ".dld-7.part", "new"));
+    assert_true(scratch_holds(s, ".dld-01234567-7.part", "new"));
     parcel_done(&parcel);
     fixture_done(&f);
 }
@@ -151,9 +151,9 @@ static void test_fifo_in_place_of_part_is_not_waited_for(void **state) {
     struct fixture f;
 
     fixture_init(&f, s);
-    assert_int_equal(mkfifoat(s->fd, ".dld-7.part", 0600), 0);
+    assert_int_equal(mkfifoat(s->fd, ".dld-01234567-7.part", 0600), 0);
     assert_int_equal(put(&f, "c", "new", &parcel), 0);
-    assert_true(scratch_holds(s, ".dld-7.part", "new"));
+    assert_true(scratch_holds(s, ".dld-01234567-7.part", "new"));
     parcel_done(&parcel);
     fixture_done(&f);
 }
@@ -180,7 +180,7 @@ static void test_symlink_in_place_of_part_is_not_followed(void **state) {
 
     fixture_init(&f, s);
     scratch_write(s, "victim", "safe");
-    assert_int_equal(symlinkat("victim", s->fd, ".dld-7.part"), 0);
+    assert_int_equal(symlinkat("victim", s->fd, ".dld-01234567-7.part"), 0);
     assert_int_equal(put(&f, "c", "new", &parcel), 0);
     assert_true(scratch_holds(s, "victim", "safe"));
     parcel_done(&parcel);
@@ -208,7 +208,7 @@ static void test_removed_directory_is_made_again(void **state) {
     parcel_done(&parcel);
     assert_int_equal(unlinkat(s->fd, "a", AT_REMOVEDIR), 0);
     assert_int_equal(put(&f, "a/c", "again", &parcel), 0);
-    assert_true(scratch_holds(s, "a/.dld-7.part", "again"));
+    assert_true(scratch_holds(s, "a/.dld-01234567-7.part", "again"));
     parcel_done(&parcel);
     fixture_done(&f);
 }
@@ -224,7 +224,7 @@ static void test_moved_directory_is_noticed(void **state) {
     assert_int_equal(renameat(s->fd, "a", s->fd, "moved"), 0);
     usleep(DIRS_TRUSTED + 10000);
     assert_int_equal(put(&f, "a/c", "second", &parcel), 0);
-    assert_true(scratch_holds(s, "a/.dld-7.part", "second"));
+    assert_true(scratch_holds(s, "a/.dld-01234567-7.part", "second"));
     parcel_done(&parcel);
     fixture_done(&f);
 }
@@ -290,7 +290,7 @@ static void test_kept_part_is_gone_on_with(void **state) {
     assert_int_equal(sink_write(&f.sink, "s", 1), 0);
     assert_int_equal(sink_finish(&f.sink, 200, &parcel), 0);
     assert_int_equal(part_mark(parcel.fd), mark);
-    assert_true(scratch_holds(*state, ".dld-7.part", "hells"));
+    assert_true(scratch_holds(*state, ".dld-01234567-7.part", "hells"));
     parcel_done(&parcel);
     fixture_done(&f);
 }
@@ -302,7 +302,7 @@ static void test_part_begun_anew_is_another_file(void **state) {
 
     fixture_init(&f, *state);
     old = keep(&f, "version one");
-    before = openat(((struct scratch *)*state)->fd, ".dld-7.part", O_RDONLY | O_CLOEXEC);
+    before = openat(((struct scratch *)*state)->fd, ".dld-01234567-7.part", O_RDONLY | O_CLOEXEC);
     sink_begin(&f.sink, 7, "c");
     assert_int_equal(sink_resume(&f.sink, 7, 7, old), 0);
     assert_int_equal(sink_restart(&f.sink), 0);
@@ -313,7 +313,7 @@ static void test_part_begun_anew_is_another_file(void **state) {
     sink_begin(&f.sink, 7, "c");
     assert_int_equal(sink_resume(&f.sink, 7, 7, old), -ESTALE);
     assert_int_equal(sink_resume(&f.sink, 7, 7, 0), -ESTALE);
-    assert_true(scratch_holds(*state, ".dld-7.part", "two, longer than one"));
+    assert_true(scratch_holds(*state, ".dld-01234567-7.part", "two, longer than one"));
     assert_int_equal(sink_resume(&f.sink, 7, 7, mark), 0);
     sink_discard(&f.sink);
     fixture_done(&f);

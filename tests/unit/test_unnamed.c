@@ -108,7 +108,7 @@ static void test_larger_than_the_buffer_has_a_part_file(void **state) {
     fixture_init(&f, *state);
     assert_int_equal(put(&f, "d/a", text, &parcel), 0);
     assert_false(parcel.unnamed);
-    assert_true(scratch_holds(*state, "d/.dld-4.part", text));
+    assert_true(scratch_holds(*state, "d/.dld-01234567-4.part", text));
     parcel_discard(&parcel);
     parcel_done(&parcel);
     fixture_done(&f);
@@ -154,10 +154,10 @@ static void test_left_over_part_is_not_reused(void **state) {
 
     fixture_init(&f, *state);
     place_one(&f, "d/a", "old", CONFLICT_FAIL, &parcel);
-    scratch_write(*state, "d/.dld-5.part", "left over");
+    scratch_write(*state, "d/.dld-01234567-5.part", "left over");
     place_one(&f, "d/a", "new", CONFLICT_OVERWRITE, &parcel);
     assert_true(scratch_holds(*state, "d/a", "new"));
-    assert_false(scratch_exists(*state, "d/.dld-5.part"));
+    assert_false(scratch_exists(*state, "d/.dld-01234567-5.part"));
     fixture_done(&f);
 }
 
@@ -184,7 +184,7 @@ static void test_where_it_can_not_be_linked_it_is_made_by_name(void **state) {
     dir_unref(dir);
     assert_int_equal(put(&f, "d/a", "new", &parcel), 0);
     assert_false(parcel.unnamed);
-    assert_true(scratch_holds(*state, "d/.dld-4.part", "new"));
+    assert_true(scratch_holds(*state, "d/.dld-01234567-4.part", "new"));
     parcel_discard(&parcel);
     parcel_done(&parcel);
     fixture_done(&f);
