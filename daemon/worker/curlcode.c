@@ -79,6 +79,10 @@ static void judge_timeout(const struct attempt *a, struct failure *f) {
     if (strstr(a->curl_text, "too slow") || early)
         failure_set(f, ERR_STALLED, "%.200s sent less than %" PRIu64 " bytes a second for %g s",
                     where(a), a->low_speed_limit, seconds(a->low_speed_time_usec));
+    else if (total == 0) /* of waiting for another's connection curl keeps no time */
+        failure_set(f, a->timeout_usec > 0 ? ERR_TIMEOUT : ERR_CONNECT,
+                    "%.200s: no connection was made for it within %g s", where(a),
+                    a->timeout_usec > 0 ? seconds(a->timeout_usec) : waited);
     else if (a->timeout_usec > 0 && total + USEC_PER_MSEC >= a->timeout_usec)
         failure_set(f, ERR_TIMEOUT, "%.200s: not finished within %g s, %" PRIu64 " bytes had come",
                     where(a), seconds(a->timeout_usec), a->received);

@@ -284,6 +284,13 @@ static void task_fetched(struct desk *d, struct task *t) {
     }
 }
 
+/* Each would else wait for the next one's attempt to connect, and the last for all of them. */
+static void tell_not_connected(struct desk *d, const struct transfer *failed) {
+    for (unsigned i = 0; i < d->config.transfers; i++)
+        if (d->slots[i] && d->slots[i] != failed)
+            transfer_not_connected(d->slots[i], failed);
+}
+
 void on_transfer_ended(void *userdata, CURL *easy, CURLcode code) {
     struct desk *d = userdata;
     struct transfer *transfer = transfer_over(transfer_of(easy), &code);
@@ -293,6 +300,8 @@ void on_transfer_ended(void *userdata, CURL *easy, CURLcode code) {
         return;
     t = transfer_task(transfer);
     beat_at(d->board, t->job.id);
+    if (transfer_failed_to_connect(transfer, code))
+        tell_not_connected(d, transfer);
     transfer_finish(transfer, code);
     switch (transfer_trust(transfer, code)) {
     case TRANSFER_TRUSTED:

@@ -280,6 +280,8 @@ static void judge(struct line *line, uint64_t now) {
         if (line->waiting && now >= line->end) {
             line_hosts_note(&line->lines->hosts, line->host);
             end_done(line, LINE_UNCLEAR);
+        } else if (!line->waiting && line->items && now >= line->held + LINE_BUSY_MAX) {
+            give_verdict(line, LINE_UNCLEAR);
         }
     } else if (!line->items || line->state != LINE_OPEN) {
         return;

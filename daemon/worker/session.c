@@ -421,6 +421,12 @@ void session_resume(struct session *s, CURL *easy) {
     s->on_ended(s->userdata, easy, code);
 }
 
+void session_again(struct session *s, CURL *easy) {
+    curl_multi_remove_handle(s->multi, easy);
+    if (session_add(s, easy) < 0)
+        s->on_ended(s->userdata, easy, CURLE_OUT_OF_MEMORY);
+}
+
 void session_remove(struct session *s, CURL *easy) {
     curl_multi_remove_handle(s->multi, easy);
 }

@@ -60,6 +60,10 @@ int session_add(struct session *s, CURL *easy);
  * end is told. */
 void session_resume(struct session *s, CURL *easy);
 
+/* Starts a transfer that has not sent anything yet from its beginning, as its options say now. Where
+ * that can't be, its end is told before this returns. */
+void session_again(struct session *s, CURL *easy);
+
 /* Gives up a transfer; doesn't wait for a name lookup in progress. */
 void session_remove(struct session *s, CURL *easy);
 

@@ -34,6 +34,7 @@ struct task {
     unsigned slot;         /* RUNNING, BLOCKED; or TASK_NO_SLOT */
     bool fetched;          /* the master knows that its slot is free */
     bool alone;            /* it gets a connection of its own, */
+    bool crowded;          /* and speaks HTTP/1 there, for libcurl chose one that was in use */
     bool misled;           /* for an answer was not to its request */
     uint8_t redone;        /* times that this happened */
     struct task_hold holds[2]; /* of a redirect's connection, and of the file's */

@@ -326,6 +326,7 @@ static curl_socket_t on_open(void *userdata, curlsocktype purpose, struct curl_s
     struct transfer *t = userdata;
 
     (void)purpose;
+    t->opened = true;
     return passage_open(&t->passage, &address->addr) ? session_open(t->settings->session, address)
                                                      : CURL_SOCKET_BAD;
 }
@@ -413,9 +414,9 @@ struct transfer *transfer_new(const struct transfer_settings *settings,
  * don't see: where there may be one, each transfer gets a new handle. */
 static int transfer_renew(struct transfer *t, const char *proxy) {
     t->stale = t->easy && curl_facts()->version_num < 0x080000;
-    if (t->easy && !(t->stale && (proxy || t->settings->config->proxy)))
+    if (t->easy && !t->challenged && !(t->stale && (proxy || t->settings->config->proxy)))
         return 0;
-    t->stale = false;
+    t->stale = t->challenged = false;
     curl_easy_cleanup(t->easy);
     t->easy = curl_easy_init();
     return transfer_setup(t);
@@ -453,6 +454,8 @@ static int session_start(struct transfer *t) {
     int r = t->used ? transfer_renew(t, job->proxy) : 0;
 
     t->used = true;
+    t->opened = false;
+    t->challenged = job->auth == WIRE_AUTH_DIGEST;
     passage_begin(&t->passage, job->proxy);
     if (r == 0)
         r = transfer_line_setup(t);

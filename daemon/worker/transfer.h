@@ -79,6 +79,12 @@ enum transfer_trust transfer_trust(struct transfer *t, CURLcode code);
  * be in task->parcel as PARCEL_KEEP. */
 void transfer_abort(struct transfer *t, bool keep);
 
+/* Has it ended without a connection that others of its host may have been waiting for, to share it? */
+bool transfer_failed_to_connect(const struct transfer *t, CURLcode code);
+
+/* If t waits for the connection that the failed one did not get, it makes one of its own. */
+void transfer_not_connected(struct transfer *t, const struct transfer *failed);
+
 /* A second descriptor of the part file for the parcel, and in *ret_kept what is in the file; ranges
  * is room for RANGES_TEXT_MAX bytes of that. 0 or a negative errno. transfer_saved() must follow.
  */

@@ -156,14 +156,27 @@ void transfer_abort(struct transfer *t, bool keep) {
     if (t->in_session) {
         session_remove(t->settings->session, t->easy);
         t->in_session = false;
-        transfer_line_drop(t);
         rate_end(t);
         t->task->http_status = (unsigned)transfer_status(t);
         request_clear(&t->request, &t->task->job);
     }
-    if (t->task)
+    if (t->task) {
+        transfer_line_drop(t);
         rest_leave(t, keep);
+    }
     transfer_release(t);
+}
+
+void transfer_not_connected(struct transfer *t, const struct transfer *failed) {
+    if (!t->in_session || t->opened || t->line || t->lead || !address_is_https(&t->address) ||
+        !streq(t->address.url.host_key, failed->address.url.host_key))
+        return;
+    curl_easy_setopt(t->easy, CURLOPT_PIPEWAIT, 0L);
+    session_again(t->settings->session, t->easy);
+}
+
+bool transfer_failed_to_connect(const struct transfer *t, CURLcode code) {
+    return code != CURLE_OK && !t->aside && !t->line && address_is_https(&t->address);
 }
 
 void transfer_release(struct transfer *t) {

@@ -108,7 +108,8 @@ bool transfer_line_request(struct transfer *t, const char *ip, int port, int loc
     if (!transfer_is_http(t))
         return true;
     r = line_request(&t->line, lines, t->easy, ip, port, local_port);
-    t->task->misled |= r == -EBUSY;
+    if (r == -EBUSY)
+        t->task->misled = t->task->crowded = true;
     return r == 0;
 }
 
@@ -179,6 +180,10 @@ static enum transfer_trust judge_line(struct transfer *t, CURLcode code) {
     if (is_proven(task) || segments_vouch(t))
         return TRANSFER_TRUSTED;
     if (is_used(t) && line_is_spoilt(t->line))
+        return TRANSFER_WRONG;
+    /* A connection of HTTP/2 that its server was about to end: nobody has worked on the request. */
+    if (t->line && line_is_numbered(t->line) && f->error == ERR_RESET && t->head.status == 0 &&
+        task->redone == 0)
         return TRANSFER_WRONG;
     if (!is_used(t) || task->parcel.work == PARCEL_KEEP)
         return TRANSFER_TRUSTED;

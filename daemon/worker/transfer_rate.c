@@ -40,8 +40,14 @@ static CURLcode fit_buffer(struct transfer *t) {
  * is limited from the start gets a connection to itself, and so does each of several for one file.
  */
 static CURLcode fit_version(struct transfer *t) {
-    if (!address_is_https(&t->address) || (!t->lead && !throttle_limits(&t->throttled)))
-        return CURLE_OK;
+    bool single = t->task->crowded || (address_is_https(&t->address) &&
+                                       (t->lead || throttle_limits(&t->throttled)));
+    /* libcurl keeps connections by scope, port and host: so those of HTTP/1 stay apart from those
+     * that others share. The kernel looks at it for link-local addresses only. */
+    CURLcode c = curl_easy_setopt(t->easy, CURLOPT_ADDRESS_SCOPE, single ? 1L : 0L);
+
+    if (c != CURLE_OK || !single)
+        return c;
     return curl_easy_setopt(t->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 }
 

@@ -32,8 +32,10 @@ struct transfer {
     struct line *line;    /* of the request that is outstanding; NULL: none known */
     bool used;            /* the handle, by an earlier task */
     bool stale;           /* what it knows of the last header is freed: see transfer_renew() */
+    bool challenged;      /* it holds a nonce of the server that the last task asked */
     bool guarding;        /* the next line is looked at before curl takes it in */
     bool in_session;
+    bool opened; /* a socket for this task */
     bool body_begun;                /* of the answer that is not a redirect */
     bool wanted;                    /* that body belongs in the file */
     struct head head;               /* of the last answer */

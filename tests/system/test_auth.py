@@ -119,6 +119,14 @@ def test_digest_whose_nonces_are_always_stale_ends(secret, bad):
     assert bad.count() == 23  # max_redirects, and the challenges of an honest server
 
 
+def test_digest_of_one_server_is_not_said_to_another(make_secret, bad, other):
+    daemon = make_secret(workers=1, settings={"worker.transfers": 1}).start()
+    digest = {"type": "digest", "credential": "site"}
+    failed(daemon.run_one(bad.url("/stale/a"), auth=digest), "http")
+    done(daemon.run_one(other.url("/any/a"), auth=digest))
+    assert [r.header("Authorization") for r in other.requests()] == [None]
+
+
 def test_challenge_without_end(secret, bad):
     good = [{"url": bad.url(f"/ok/5000/g{i}")} for i in range(20)]
     jobs = secret.run([{"url": bad.url("/endless-challenge/a"), "retries": 1,

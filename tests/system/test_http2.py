@@ -5,9 +5,10 @@ import pytest
 pytest.importorskip("h2", reason="needs python3-h2")
 
 from h2server import SIZE, Http2Server
-from support import content, files_under, have
+from support import SLOWER, content, files_under, have
 from test_download import done, failed
-from tls import Authority
+from test_retries import times
+from tls import Authority, TlsNginx
 
 pytestmark = pytest.mark.skipif(not have("openssl"), reason="needs openssl to make certificates")
 
@@ -69,3 +70,30 @@ def test_streams_share_a_connection_that_is_kept(trusting, server):
                                  for i in range(100)]):
             done(job)
     assert server.connections <= 2, server.connections
+
+
+def test_connection_that_its_server_ends_costs_no_attempt(make_daemon, tmp, authority):
+    """nginx ends each after some requests; those that were under way nobody has worked on."""
+    server = TlsNginx(tmp / "tls", tmp / "files", authority, requests=100)
+    try:
+        server.start()
+        daemon = make_daemon(workers=1, settings={"transfer.ca_file": authority.file}).start()
+        for i in range(20):
+            server.add(f"{i}", content(i, 3000))
+        jobs = daemon.run([{"url": server.https(f"{n % 20}"), "output": f"{n}", "retries": 0} for n in range(2000)])
+        for n, job in enumerate(jobs):
+            done(job)
+            assert daemon.file(f"{n}").read_bytes() == content(n % 20, 3000), job
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("keys", [{}, {"timeout": 4}])
+def test_silent_host_is_waited_for_no_longer_by_many(make_daemon, bad, keys):
+    """Those who wait to share a connection make their own when there is none to be had."""
+    daemon = make_daemon(workers=1, settings={"host.connections": "8", "transfer.connect_timeout": "3s",
+                                              "transfer.low_speed_time": "1h"}).start()
+    url = bad.silent_url().replace("http:", "https:")
+    jobs = daemon.run([{"url": f"{url}/{i}", "output": f"{i}", "retries": 0, **keys} for i in range(8)])
+    assert {job["error"]["name"] for job in jobs} <= {"connect", "timeout"}, jobs
+    assert max(times(job) for job in jobs) < 8 * SLOWER  # twice connect_timeout, and not eight times

@@ -165,6 +165,22 @@ def test_unlimited_neighbours_get_their_own_bytes(make_daemon, tls):
     assert set(tls.versions()) == {"HTTP/1.1", "HTTP/2.0"} and active(daemon, held)
 
 
+@pytest.mark.parametrize("limited", [1, 6])
+def test_redirects_beside_limited_jobs(make_daemon, tls, limited):
+    daemon = make_daemon(workers=1, settings={"transfer.ca_file": tls.authority.file, "host.connections": "32"}).start()
+    tls.add("large", os.urandom(LARGE))
+    held = submit(daemon, *[(tls.https("large"), {"output": f"held{i}", "rate_limit": "200K"}) for i in range(limited)])
+    wait_for(lambda: active(daemon, held))
+    for i in range(40):
+        tls.add(f"{i}", content(i, 20 * KIB))
+    for n in range(3):
+        jobs = daemon.run([{"url": tls.https(f"to/{i}"), "output": f"{n}/{i}"} for i in range(40)])
+        for i, job in enumerate(jobs):
+            assert done(job)["attempts"] == 1, job
+            assert daemon.file(f"{n}/{i}").read_bytes() == content(i, 20 * KIB), job
+    assert active(daemon, held)
+
+
 # ---- changes ----
 
 
@@ -301,16 +317,9 @@ def test_no_file_suffers_from_pauses(make_daemon, nginx, tls, secure):
     for _ in range(30):
         time.sleep(0.1)
         rate = source.choice(["64K", "1M", "3M", "10M"])
-        try:
-            daemon.call("set", {"rate": rate} if source.random() < 0.5 else {"id": source.choice(ids), "rate": rate})
-        except RpcError:
-            pass  # that one has ended
+        daemon.call("set", {"rate": rate} if source.random() < 0.5 else {"ids": [source.choice(ids)], "rate": rate})
     daemon.call("set", {"rate": "none"})
-    for i in ids:
-        try:
-            daemon.call("set", {"id": i, "rate": "none"})
-        except RpcError:
-            pass
+    daemon.call("set", {"ids": ids, "rate": "none"})
     daemon.call("wait", {"ids": ids})
     for i in ids:
         assert done(daemon.show(i))["attempts"] == 1

@@ -5,6 +5,7 @@ import hashlib
 import pytest
 
 from badserver import BadServer
+from nginx import Nginx
 from support import MIB, closed_port, content, wait_for
 from test_download import done
 from test_segments import SETTINGS, SIZE, check, large, ranges, segmented  # noqa: F401 (a fixture)
@@ -89,3 +90,30 @@ def test_mirror_with_other_bytes(segmented, bad, other):  # noqa: F811
     assert job["attempts"] in (2, 3)
     assert ranges(bad)[-1] is None
     check(segmented, f"/ranges/{SIZE}/a")
+
+
+@pytest.fixture
+def mirror(tmp):
+    server = Nginx(tmp / "mirror", tmp / "mirrored")
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("verb", ["cancel", "pause"])
+def test_files_of_the_connection_that_the_first_part_came_over(make_daemon, nginx, mirror, verb):
+    """They are held until it has ended, which it does when the large file is given up."""
+    data = content("large", 24 * MIB)
+    for server in nginx, mirror:
+        server.add("large", data)
+    small = [{"url": nginx.add(f"s{i}", content(i, 5000)), "output": f"s{i}"} for i in range(30)]
+    large = {"urls": [nginx.url("rate/6m/large"), mirror.url("rate/400k/large")], "output": "large",
+             "checksum": f"sha-256:{hashlib.sha256(data).hexdigest()}"}
+    daemon = make_daemon(workers=1, settings={"transfer.segment_min": "1M", "host.connections": "1"}).start()
+    *ids, last = daemon.submit([*small, large])["ids"]
+    wait_for(lambda: any("large" in r[3] for r in nginx.requests()), 20, "the first part of the large file")
+    assert daemon.show(last)["state"] == "active"
+    daemon.call(verb, {"ids": [last]})
+    wait_for(lambda: all(daemon.show(i)["state"] == "done" for i in ids), 20, "the small files to be done")
+    assert all(daemon.file(f"s{i}").read_bytes() == content(i, 5000) for i in range(30))

@@ -24,10 +24,12 @@ commonName = supplied
 SERVER = """
     server {{
         listen 127.0.0.1:{port} ssl http2;
+        keepalive_requests {requests};
         ssl_certificate {base}/{kind}.pem;
         ssl_certificate_key {base}/{kind}.key;
         access_log {log} tls;
         location / {{ root {files}; }}
+        location ~ ^/to/(?<rest>.*)$ {{ return 302 /$rest; }}
         location ~ ^/rate/(?<rate>[0-9]+[km]?)(?<rest>/.*)$ {{ limit_rate $rate; alias {files}$rest; }}
     }}
 """
@@ -66,9 +68,10 @@ class Authority:
 class TlsNginx(Nginx):
     """Serves the same over TLS with HTTP/2, on one more port for each of KINDS."""
 
-    def __init__(self, base, files, authority):
+    def __init__(self, base, files, authority, requests=1000000):
         super().__init__(base, files)
         self.authority = authority
+        self.requests_each = requests  # over a connection
         self.ports = {}
         self.log = self.base / "tls.log"
 
@@ -82,7 +85,7 @@ class TlsNginx(Nginx):
     def configure(self):
         command = super().configure()
         self.ports = {kind: server_port() for kind in KINDS}
-        servers = "".join(SERVER.format(port=self.ports[kind], base=self.authority.base, kind=kind, log=self.log,
+        servers = "".join(SERVER.format(port=self.ports[kind], base=self.authority.base, kind=kind, log=self.log, requests=self.requests_each,
                                         files=self.files) for kind in KINDS)
         path = self.base / "nginx.conf"
         text = path.read_text().rstrip()
