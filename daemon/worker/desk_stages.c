@@ -84,9 +84,10 @@ static void task_requeue(struct desk *d, struct task *t) {
     queue_push(d->queue, t);
 }
 
-/* The file that an earlier attempt published is no longer what it was: it is left to whom it
- * belongs now, and the job is done like any other. */
+/* The file that is there, published by an earlier attempt or called current by its server, is not
+ * what it should be: it is left to whom it belongs now, and the job is done like any other. */
 static void task_again(struct desk *d, struct task *t) {
+    t->stale |= t->not_modified;
     parcel_done(&t->parcel);
     t->found_own = t->job.maybe_published = false;
     task_requeue(d, t);
@@ -269,10 +270,25 @@ void desk_fill(struct desk *d) {
         task_start(d, t);
 }
 
+/* The server says that the file that is there is current; whether it has the job's checksum no
+ * server knows. */
+static void task_check(struct desk *d, struct task *t) {
+    if (!target_open(d->dirs, t)) {
+        task_again(d, t);
+        return;
+    }
+    t->stage = TASK_PUBLISHING;
+    task_tell_fetched(d, t);
+    publisher_put(d->publisher, &t->parcel);
+}
+
 /* A transfer has ended, and its word counts. */
 static void task_fetched(struct desk *d, struct task *t) {
     if (t->parcel.work == PARCEL_KEEP) {
         task_keep(d, t, OUTCOME_FAILED);
+    } else if (t->not_modified && t->integrity.job.given) {
+        slot_release(d, t->slot);
+        task_check(d, t);
     } else if (t->failure.error != ERR_NONE || t->not_modified) {
         slot_release(d, t->slot);
         task_report_ended(d, t);

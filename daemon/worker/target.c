@@ -26,6 +26,17 @@ void target_path(const struct task *t, char *ret) {
              t->parcel.placed);
 }
 
+/* parcel.fd is the file. */
+static void check_begin(struct task *t, struct dir *dir) {
+    t->parcel.work = PARCEL_CHECK;
+    t->parcel.dir = dir;
+    dir->n_refs++;
+    if (t->integrity.kinds != 0) {
+        t->parcel.unread = &t->integrity;
+        t->parcel.failure = &t->failure;
+    }
+}
+
 /* 1: this job's file is there, of an earlier attempt. */
 static int find_own(struct dir *dir, const char *store_id, struct task *t) {
     char part[PART_NAME_MAX];
@@ -42,13 +53,7 @@ static int find_own(struct dir *dir, const char *store_id, struct task *t) {
     if (t->parcel.fd < 0)
         return 0;
     fault_point(own_found);
-    t->parcel.work = PARCEL_CHECK;
-    t->parcel.dir = dir;
-    dir->n_refs++;
-    if (t->integrity.kinds != 0) {
-        t->parcel.unread = &t->integrity;
-        t->parcel.failure = &t->failure;
-    }
+    check_begin(t, dir);
     t->found_own = true;
     t->size = own.size;
     t->bytes = (uint64_t)own.size; /* that attempt received them, and was not recorded */
@@ -87,6 +92,18 @@ static int look(struct dirs *dirs, const char *store_id, struct task *t) {
         r = find_other(dir->fd, t);
     dir_unref(dir);
     return r;
+}
+
+bool target_open(struct dirs *dirs, struct task *t) {
+    struct dir *dir = NULL;
+
+    if (dirs_open(dirs, t->job.output, path_dir_len(t->job.output), false, &dir) < 0)
+        return false;
+    t->parcel.fd = openat(dir->fd, target_name(t), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (t->parcel.fd >= 0)
+        check_begin(t, dir);
+    dir_unref(dir);
+    return t->parcel.fd >= 0;
 }
 
 bool target_settled(struct dirs *dirs, const char *store_id, struct task *t) {

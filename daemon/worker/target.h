@@ -13,6 +13,9 @@
  * where on_conflict or maybe_published call for it. */
 bool target_settled(struct dirs *dirs, const char *store_id, struct task *t);
 
+/* Opens the file that is there in the task's parcel, to be checked. Whether it can be. */
+bool target_open(struct dirs *dirs, struct task *t);
+
 /* Writes the path beneath the root of what parcel.placed names into ret, which holds
  * OUTPUT_MAX_BYTES + 1. */
 void target_path(const struct task *t, char *ret);

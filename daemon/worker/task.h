@@ -37,6 +37,7 @@ struct task {
     bool crowded;          /* and speaks HTTP/1 there, for libcurl chose one that was in use */
     bool misled;           /* for an answer was not to its request */
     uint8_t redone;        /* times that this happened */
+    bool stale;            /* the file that is there is not what the job asks for */
     struct task_hold holds[2]; /* of a redirect's connection, and of the file's */
     struct parcel parcel;  /* the file on its way to its name */
 

@@ -176,7 +176,7 @@ int ftp_start(struct transfer *t) {
     t->anew = t->unchanged = false;
     ftp_begin(&t->ftp);
     if (task->job.if_modified)
-        remote_base_look(&t->base, t->settings->sink->dirs, task->job.output);
+        remote_look(t);
     else
         ask_rest(t);
     if (r == 0 && curl_easy_setopt(own.easy, CURLOPT_PRIVATE, t) != CURLE_OK)

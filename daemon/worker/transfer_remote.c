@@ -6,24 +6,30 @@
 
 #include "daemon/worker/answer.h"
 
+void remote_look(struct transfer *t) {
+    const struct task *task = t->task;
+
+    remote_base_look(&t->base, t->settings->sink->dirs, task->job.output);
+    if (task->stale || (task->job.size >= 0 && t->base.st.st_size != task->job.size))
+        t->base.there = false; /* whatever the server says of it, it won't do */
+}
+
+/* The tag alone where there is one: a server is to pass over the time then (RFC 9110 section
+ * 13.1.3), but nginx wants that to be the same, too. */
 int remote_ask(struct transfer *t) {
-    const struct wire_job *job = &t->task->job;
     char field[ETAG_MAX + 64];
     struct tm tm;
-    int r = 0;
 
-    remote_base_look(&t->base, t->settings->sink->dirs, job->output);
+    remote_look(t);
     if (!t->base.there)
         return 0;
-    if (*t->base.etag) {
+    if (*t->base.etag)
         snprintf(field, sizeof(field), "If-None-Match: %s", t->base.etag);
-        r = request_add(&t->request, field);
-    }
-    if (r == 0 && gmtime_r(&t->base.st.st_mtim.tv_sec, &tm)) {
+    else if (gmtime_r(&t->base.st.st_mtim.tv_sec, &tm))
         strftime(field, sizeof(field), "If-Modified-Since: %a, %d %b %Y %H:%M:%S GMT", &tm);
-        r = request_add(&t->request, field);
-    }
-    return r;
+    else
+        return 0;
+    return request_add(&t->request, field);
 }
 
 bool remote_redirects(struct transfer *t) {

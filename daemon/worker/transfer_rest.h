@@ -163,7 +163,10 @@ bool rate_admits(struct transfer *t, size_t bytes);
 
 /* ---- transfer_remote.c: what the server says of the file besides its bytes ---- */
 
-/* With if_modified, before the request is filled: asks for the file only if it differs from the one
+/* With if_modified: looks at the file that is there, if it can be the one asked for. */
+void remote_look(struct transfer *t);
+
+/* The same, before the request is filled: asks for the file only if it differs from the one
  * that is there. 0 or -ENOMEM. */
 int remote_ask(struct transfer *t);
 

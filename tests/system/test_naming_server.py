@@ -1,5 +1,6 @@
 """What the server says of its file: its name, its time, its version, its coding."""
 
+import hashlib
 import os
 import time
 from urllib.parse import quote
@@ -111,6 +112,36 @@ def test_if_modified_without_a_file_asks_without_conditions(daemon, bad):
     (request,) = bad.requests()
     assert request.header("If-None-Match") is None and request.header("If-Modified-Since") is None
     assert os.getxattr(daemon.file("a"), "user.dld.etag") == b'"one"'
+
+
+@pytest.mark.parametrize("remote_time", [True, False])
+def test_if_modified_of_nginx(daemon, nginx, remote_time):
+    """Whatever time the file has here."""
+    url = nginx.add("a", content("one", 5000))
+    os.utime(nginx.files / "a", (1000000000, 1000000000))
+    keys = {"if_modified": True, "remote_time": remote_time}
+    assert "not_modified" not in done(daemon.run_one(url, **keys))
+    assert done(daemon.run_one(url, **keys))["not_modified"]
+    nginx.add("a", content("two", 6000))
+    assert "not_modified" not in done(daemon.run_one(url, **keys))
+    assert daemon.file("a").read_bytes() == content("two", 6000)
+
+
+@pytest.mark.parametrize("key", ["checksum", "size"])
+def test_file_that_is_not_what_the_job_asks_for_is_not_called_current(daemon, nginx, key):
+    """However current it was for the server."""
+    data = content("a", 50000)
+    url = nginx.add("a", data)
+    keys = {"if_modified": True, key: len(data) if key == "size" else f"sha-256:{hashlib.sha256(data).hexdigest()}"}
+    done(daemon.run_one(url, **keys))
+    again = done(daemon.run_one(url, **keys))
+    assert again["not_modified"] and again.get("digest") == done(daemon.jobs()[0]).get("digest")
+    with daemon.file("a").open("r+b") as file:
+        file.write(b"other")
+        file.truncate(40000 if key == "size" else 50000)
+    whole = done(daemon.run_one(url, **keys))
+    assert "not_modified" not in whole and whole["attempts"] == 1
+    assert daemon.file("a").read_bytes() == data
 
 
 def test_304_without_a_file_is_no_answer(daemon, bad):
