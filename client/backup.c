@@ -6,6 +6,7 @@
 #include <libgen.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/connect.h"
@@ -33,6 +34,33 @@ static void copy_done(struct copy *f) {
 static int complain_file(const struct copy *f, int error) {
     complain("%s cannot be written: %s", f->path, strerror(-error));
     return DLCTL_JOB_FAILED;
+}
+
+/* Is the queue of a daemon that runs in it? SQLite locks bytes from 1 GiB on. */
+static bool is_in_use(const char *path) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0x40000000, .l_len = 512};
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+    return fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+/* May it be replaced, if it is there? */
+static int check_path(const char *path) {
+    const char *what = NULL;
+    struct stat st;
+
+    if (streq(path, "-"))
+        what = "a backup is a file, not standard output; name one";
+    else if (lstat(path, &st) < 0)
+        return DLCTL_OK;
+    else if (!S_ISREG(st.st_mode))
+        what = "it is there and no regular file; name another";
+    else if (is_in_use(path))
+        what = "it is a queue that is in use; name another";
+    if (!what)
+        return DLCTL_OK;
+    complain("%s cannot be the backup: %s", path, what);
+    return DLCTL_USAGE;
 }
 
 static int copy_make(struct copy *f) {
@@ -143,7 +171,9 @@ int verb_backup(struct dlctl *c, int argc, char **argv) {
     if (r != 0)
         return options_status(r);
     f.path = argv[0];
-    r = client_connect(c, &rpc);
+    r = check_path(f.path);
+    if (r == DLCTL_OK)
+        r = client_connect(c, &rpc);
     if (r != 0)
         return r;
     r = copy_make(&f);

@@ -39,6 +39,7 @@
 #include "client/options.h"
 #include "client/print.h"
 #include "common/exitcode.h"
+#include "common/util.h"
 
 struct verb {
     const char *name;
@@ -119,6 +120,7 @@ int main(int argc, char **argv) {
     struct dlctl c = {0};
     int status;
 
+    standard_fds_hold();
     /* a reader of stdout that goes away is told by write(), see print_flush() */
     signal(SIGPIPE, SIG_IGN);
     status = run(&c, MAX(argc - 1, 0), argv + MIN(argc, 1));

@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +14,14 @@ int close_fd(int fd) {
         errno = saved;
     }
     return -1;
+}
+
+void standard_fds_hold(void) {
+    static const int modes[] = {O_WRONLY, O_RDONLY, O_RDONLY};
+
+    for (int fd = 0; fd < (int)ELEMENTSOF(modes); fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) < 0)
+            return;
 }
 
 uint64_t now_usec(clockid_t clock) {

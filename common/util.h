@@ -50,6 +50,10 @@ static inline void freep(void *p) {
     free(*(void **)p);
 }
 
+/* Of the standard descriptors gives those that are closed to /dev/null, so that no file that is opened
+ * later is taken for one of them; reading standard input, and writing the others, then fails. */
+void standard_fds_hold(void);
+
 /* Closes fd unless it is negative, keeps errno, returns -1: `fd = close_fd(fd)`. */
 int close_fd(int fd);
 

@@ -27,21 +27,29 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/exitcode.h"
 #include "common/log.h"
+#include "common/util.h"
 #include "daemon/config.h"
 #include "daemon/master.h"
 #include "daemon/repair.h"
 
 int main(int argc, char **argv) {
     struct config config;
-    int r = config_load(&config, argc, argv, stdout, stderr);
+    int r;
 
+    standard_fds_hold();
+    r = config_load(&config, argc, argv, stdout, stderr);
     if (r < 0)
         return DLD_USAGE;
-    if (r == 0)
+    if (r == 0 && fflush(stdout) == 0 && !ferror(stdout))
         return DLD_OK;
+    if (r == 0) {
+        fprintf(stderr, "dld: standard output cannot be written: %s\n", strerror(errno));
+        return DLD_FAILED;
+    }
     log_init("dld", config.log.level);
     signal(SIGPIPE, SIG_IGN); /* whoever reads the log may go away */
     r = config.task == CONFIG_SERVE ? master_run(&config, argc, argv) : repair_run(&config);

@@ -11,6 +11,7 @@ import pytest
 from dld import DLCTL, RpcError, run
 from queue_file import discrepancies, rows
 from support import files_under, is_part, wait_for
+from test_download import done
 
 LONG = "x" * 1500  # so that a queue of some thousand jobs comes in many pieces
 
@@ -110,6 +111,23 @@ def test_file_that_cannot_be_written(daemon, tmp):
     result = daemon.dlctl("backup", tmp / "missing" / "copy.db", code=1)
     assert "copy.db cannot be written: No such file or directory" in result.err
     assert "backup needs the name of one file" in daemon.dlctl("backup", code=2).err
+
+
+def test_only_a_file_is_replaced(daemon, bad, tmp):
+    """And not the queue itself, whose jobs would be lost."""
+    done(daemon.run_one(bad.url("/any/a")))
+    (tmp / "file").write_text("an older one")
+    (tmp / "link").symlink_to(tmp / "file")
+    (tmp / "folder").mkdir()
+    os.mkfifo(tmp / "fifo")
+    for name, why in [("link", "no regular file"), ("fifo", "no regular file"), ("folder", "no regular file"),
+                      ("-", "standard output"), (daemon.state / "queue.db", "a queue that is in use")]:
+        result = daemon.dlctl("backup", name if name == "-" else tmp / name, code=2)
+        assert "cannot be the backup" in result.err and why in result.err
+    assert (tmp / "link").is_symlink() and (tmp / "fifo").is_fifo() and (tmp / "file").read_text() == "an older one"
+    daemon.dlctl("backup", tmp / "file")
+    daemon.restart()
+    assert len(daemon.jobs()) == 1
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be someone else")

@@ -1,6 +1,7 @@
 """dlctl: what it takes, what it prints, how it ends."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import time
 import pytest
 
 from dld import DLCTL, ENDED, RpcError, run
-from support import (KIB, SANITIZE, SLOWER, clean_environment, closed_port, content, die_with_parent, files_under,
+from support import (BUILD, KIB, SANITIZE, SLOWER, clean_environment, closed_port, content, die_with_parent, files_under,
                      wait_for)
 from test_download import done
 from test_jobfile import nothing_taken
@@ -371,3 +372,37 @@ def test_wait_takes_no_longer_than_the_jobs(daemon, bad):
     start = time.monotonic()
     daemon.dlctl("submit", bad.url("/any/a"), "--wait")
     assert time.monotonic() - start < 2 * SLOWER
+
+
+# ---- standard descriptors that are closed ----
+
+
+@pytest.mark.parametrize("words, redirect, said", [
+    ("status", ">&-", "cannot write the results"), ("submit -", "<&-", "standard input"), ("status", "2>&-", None)])
+def test_closed_standard_descriptor(daemon, words, redirect, said):
+    """No other file is taken for it."""
+    shell = f"exec {DLCTL} --socket {daemon.socket} {words} {redirect}"
+    result = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, env=clean_environment(), timeout=60)
+    if said:
+        assert result.returncode in (1, 2) and said in result.stderr, result
+        assert "Bad file descriptor" in result.stderr
+    else:
+        assert result.returncode == 0 and "Jobs:" in result.stdout, result
+
+
+def test_daemon_without_standard_descriptors(make_daemon, bad):
+    daemon = make_daemon()
+    script = daemon.base / "dld.sh"
+    script.write_text(f'#!/bin/sh\nexec {BUILD}/dld "$@" <&- >&- 2>&-\n')
+    script.chmod(0o755)
+    daemon.program = script
+    daemon.start()
+    failed = daemon.run_one(bad.url("/status/404/a"))
+    assert failed["state"] == "failed"
+    assert (daemon.state / "lock").read_text() == f"{daemon.pid}\n"
+    assert {os.readlink(f"/proc/{daemon.pid}/fd/{fd}") for fd in range(3)} == {"/dev/null"}
+
+
+def test_results_that_can_not_be_written(daemon):
+    result = run(["bash", "-c", f"{BUILD}/dld --print-config > /dev/full"])
+    assert result.code == 1 and "standard output cannot be written" in result.err
