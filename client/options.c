@@ -225,7 +225,8 @@ int options_status(int r) {
 
 int options_ids(int argc, char **argv, int64_t *ret) {
     if (argc > DLCTL_MAX_IDS) {
-        complain("too many IDs: at most %d at once", DLCTL_MAX_IDS);
+        complain("too many IDs: at most %d at once; name a --batch or a --tag, or use xargs -n",
+                 DLCTL_MAX_IDS);
         return -EINVAL;
     }
     for (int i = 0; i < argc; i++) {

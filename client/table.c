@@ -60,6 +60,12 @@ static void add_wait(struct buf *b, const json_t *job) {
     buf_adds(b, ")");
 }
 
+static void add_error(struct buf *b, const json_t *job) {
+    buf_adds(b, " (");
+    add_printable(b, get_text(json_object_get(job, "error"), "name"));
+    buf_adds(b, ")");
+}
+
 void table_list_row(const json_t *job, unsigned width) {
     _cleanup_(buf_done) struct buf b = BUF_INIT(LINE_MAX_BYTES);
     const char *state = get_text(job, "state"), *line;
@@ -70,8 +76,11 @@ void table_list_row(const json_t *job, unsigned width) {
              format_int(get_int(job, "http_status", 0), "", http),
              format_size(get_int(job, "size", bytes > 0 ? bytes : -1), size));
     add_printable(&b, get_text(job, "url"));
-    add_output(&b, get_text(job, "output"));
+    if (!state || (!streq(state, "failed") && !streq(state, "cancelled")))
+        add_output(&b, get_text(job, "output"));
     add_wait(&b, job);
+    if (state && streq(state, "failed"))
+        add_error(&b, job);
     line = buf_cstr(&b);
     if (line && width > 1 && format_width(line) > width) {
         b.len = format_fit(line, width - 1);
@@ -98,7 +107,7 @@ void table_ended(const struct ended *e) {
         add_printable(&b, e->error_name);
         buf_adds(&b, ": ");
         add_printable(&b, e->error_message);
-    } else {
+    } else if (e->state && streq(e->state, "done")) {
         add_output(&b, e->output);
     }
     if (e->skipped)

@@ -330,8 +330,8 @@ static int waiter_interrupted(struct waiter *w) {
                  "%" PRId64 "; to stop it: dlctl cancel --batch %" PRId64,
                  w->jobs->batch, w->jobs->batch, w->jobs->batch);
     else
-        complain(
-            "the jobs go on in the daemon; to wait again: dlctl wait; to stop them: dlctl cancel");
+        complain("the jobs go on in the daemon; to wait again: dlctl wait %s; to stop them: dlctl cancel %s",
+                 w->jobs->all ? "--all" : "IDS", w->jobs->all ? "--all" : "IDS");
     return DLCTL_INTERRUPTED;
 }
 

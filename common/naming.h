@@ -57,7 +57,7 @@ int output_check(const char *output, const char **ret_why);
 /* Expands output (NULL: just the name in the URL) into the relative path of a job. Fields: {host}
  * {path} (the directories of the URL's path) {name} {stem} {ext} (with its dot, "" when there is
  * none) {id} {index}; "{{" and "}}" are braces. What a field brings in is made safe like a name;
- * only {path} can bring in '/'. Components too long are shortened, those that come out empty are
+ * only {path} can bring in '/'. Components that fields make too long are shortened, those that come out empty are
  * left out; when that is the last one, the name from the URL takes its place. Returns 0 and a new
  * string in *ret, -ENOMEM, -ENAMETOOLONG when the whole exceeds OUTPUT_MAX_BYTES, or -EINVAL for
  * fields that output_check() refuses. */

@@ -354,8 +354,11 @@ static bool client_read(struct client *c) {
     n = recv(c->fd, to, room, MSG_DONTWAIT);
     if (n < 0 && errno != EAGAIN && errno != EINTR)
         return false;
-    if (n == 0)
+    if (n == 0 && !c->eof) {
         c->eof = true;
+        if (buf_size(&c->in) > 0) /* a last line may do without its end */
+            buf_addc(&c->in, '\n');
+    }
     if (n > 0)
         c->in.len += (size_t)n;
     return true;

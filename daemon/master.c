@@ -388,6 +388,18 @@ static int start_control(struct master *m) {
     return r;
 }
 
+int master_open_root(const struct config *c, int *ret) {
+    int r = make_directories(c->output.root, c->output.dir_mode);
+
+    if (r == 0) {
+        *ret = open(c->output.root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        r = *ret < 0 ? -errno : 0;
+    }
+    if (r < 0)
+        log_error("the output root %s can't be used: %s", c->output.root, strerror(-r));
+    return r;
+}
+
 static int open_directories(struct master *m) {
     const struct config *c = m->config;
     int r = make_directories(c->state_dir, 0700);
@@ -400,14 +412,7 @@ static int open_directories(struct master *m) {
     if (r < 0)
         return r;
     fault_point(state_locked);
-    r = make_directories(c->output.root, c->output.dir_mode);
-    if (r == 0) {
-        m->root_fd = open(c->output.root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        r = m->root_fd < 0 ? -errno : 0;
-    }
-    if (r < 0)
-        log_error("the output root %s can't be used: %s", c->output.root, strerror(-r));
-    return r;
+    return master_open_root(c, &m->root_fd);
 }
 
 static int start_loop(struct master *m) {

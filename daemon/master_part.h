@@ -43,9 +43,13 @@ void master_pool_settings(const struct master *m, struct pool_settings *ret);
 void master_policy(const struct config *c, struct attempt_policy *ret);
 void master_access(const struct config *c, struct access_settings *ret);
 
+/* Makes and opens the output root; logs what is wrong. 0 or a negative errno. */
+int master_open_root(const struct config *c, int *ret);
+
 /* Reads the configuration again and puts it in force. Logged, and told to the service manager. 0;
  * -EINVAL: it has errors; -EBUSY: dld is not ready yet, or stopping; -ENOMEM. After an error all is
- * as it was. For struct methods; userdata is the struct master. */
+ * as it was. An output root that was removed, or has another file system on it, is opened again. For
+ * struct methods; userdata is the struct master. */
 int master_reload(void *userdata, struct reload *ret);
 
 /* Likewise, without anyone to tell. */

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/log.h"
 #include "daemon/config_diff.h"
@@ -105,16 +106,32 @@ static int put_in_force(struct master *m, struct config *next) {
     return 0;
 }
 
+/* Is what the root's path leads to still what the workers have? */
+static bool root_in_place(const struct master *m) {
+    struct stat ours, there;
+
+    return fstat(m->root_fd, &ours) == 0 && stat(m->config->output.root, &there) == 0 &&
+           ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+}
+
 static int reload(struct master *m, struct names *n) {
+    int root = -1, old = m->root_fd;
     struct config next;
     int r = load(m, &next, &n->reload->why);
 
     if (r < 0)
         return r;
     config_differences(m->config, &next, on_difference, n);
+    if (!root_in_place(m) && master_open_root(m->config, &root) == 0) {
+        m->root_fd = root;
+        on_difference(n, "output.root (what it leads to)", true);
+    }
     r = put_in_force(m, &next);
     if (r == 0)
         log_names(n);
+    if (r < 0 && root >= 0)
+        m->root_fd = old;
+    close_fd(m->root_fd == old ? root : old);
     return r;
 }
 

@@ -445,7 +445,8 @@ static void start_missing(struct pool *p) {
 }
 
 void pool_configure(struct pool *p, const struct pool_settings *settings) {
-    bool same = same_for_workers(p, &p->settings.config, &settings->config);
+    bool same = p->settings.root_fd == settings->root_fd &&
+                same_for_workers(p, &p->settings.config, &settings->config);
 
     p->settings = *settings;
     p->generation += !same;

@@ -41,6 +41,12 @@ int dirs_open_fd(const struct dirs *d, const char *path) {
     return open_beneath(d->root_fd, path);
 }
 
+int dirs_why_missing(const struct dirs *d) {
+    struct stat st;
+
+    return fstat(d->root_fd, &st) == 0 && st.st_nlink == 0 ? -EIDRM : -ENOENT;
+}
+
 static int make_component(int parent, const char *name, mode_t mode) {
     int fd = open_beneath(parent, name);
 

@@ -51,6 +51,9 @@ struct dir {
     UT_hash_handle hh;
 };
 
+/* Why something beneath the root is missing: -EIDRM: the root itself was removed, else -ENOENT. */
+int dirs_why_missing(const struct dirs *d);
+
 /* root_fd is the caller's and may be O_PATH; mode is for directories that are made. 0 or a negative
  * errno (-ENOSYS: the kernel has no openat2). */
 int dirs_new(struct dirs **ret, int root_fd, mode_t mode);

@@ -93,7 +93,7 @@ static int sink_open(struct sink *s) {
     for (int i = 0; i < 2; i++) {
         r = dirs_open(dirs, s->output, path_dir_len(s->output), true, &s->dir);
         if (r < 0)
-            return r;
+            return r == -ENOENT ? dirs_why_missing(dirs) : r;
         r = part_create(s);
         if (r != -ENOENT)
             break;
@@ -103,7 +103,7 @@ static int sink_open(struct sink *s) {
     if (r < 0)
         s->dir = dir_unref(s->dir);
     fault_point(part_opened);
-    return r;
+    return r == -ENOENT ? dirs_why_missing(dirs) : r;
 }
 
 /* Only as it was left: that regular file, with this one name, and no shorter. */

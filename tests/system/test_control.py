@@ -174,6 +174,14 @@ def test_half_a_line_holds_up_nobody(daemon):
         assert c.receive()["result"]["pid"] == daemon.pid
 
 
+def test_last_line_may_do_without_its_end(daemon):
+    """As `printf | socat` sends it."""
+    with daemon.control() as c:
+        c.send_raw(b'{"jsonrpc": "2.0", "id": 1, "method": "status"}')
+        c.socket.shutdown(socket.SHUT_WR)
+        assert c.receive()["result"]["pid"] == daemon.pid
+
+
 def test_client_that_leaves_in_the_middle_of_a_line(daemon):
     for _ in range(50):
         with daemon.control() as c:

@@ -1,11 +1,12 @@
 """dlctl reload and SIGHUP: what can change while dld runs does, what can't is named, and errors change nothing."""
 
+import shutil
 import signal
 import time
 
 import pytest
 
-from support import alive, wait_for
+from support import alive, content, wait_for
 from test_crash import workers_ready
 from test_download import done, failed
 from test_supervise import check, ranges, receiving, slow
@@ -187,3 +188,19 @@ def test_often_and_at_once(reloaded, bad):
     wait_for(lambda: (w := workers_ready(daemon)) and [x["worker"] for x in w] == [1, 2])
     failed(daemon.run_one(bad.url("/redirect/8/x")), "redirect")
     done(daemon.run_one(bad.url("/redirect/7/y")))
+
+
+def test_output_root_that_was_removed_is_opened_again(make_daemon, bad):
+    """Until then jobs wait, and lose no attempt."""
+    daemon = make_daemon(settings={"retry.max": "300ms", "retry.base": "100ms"}).start()
+    done(daemon.run_one(bad.url("/any/before")))
+    shutil.rmtree(daemon.root)
+    daemon.root.mkdir()
+    (number,) = daemon.submit([{"url": bad.url("/ok/5000/a"), "retries": 0}])["ids"]
+    wait_for(lambda: daemon.show(number)["state"] == "waiting")
+    error = daemon.show(number)["error"]
+    assert error["name"] == "no-space" and "the output root was removed" in error["message"]
+    assert daemon.call("reload")["changed"] == ["output.root (what it leads to)"]
+    wait_for(lambda: daemon.show(number)["state"] == "done", 60)
+    assert daemon.file("a").read_bytes() == content("/ok/5000/a", 5000)
+    assert daemon.call("reload")["changed"] == []

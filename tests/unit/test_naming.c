@@ -332,11 +332,26 @@ static void test_output_length_is_bounded(void **state) {
 
     (void)state;
     memset(text, 'a', sizeof(text));
+    for (size_t i = 200; i < OUTPUT_MAX_BYTES - 1; i += 200)
+        text[i] = '/';
     text[OUTPUT_MAX_BYTES] = '\0';
     assert_int_equal(output_check(text, &why), 0);
     text[OUTPUT_MAX_BYTES] = 'a';
     text[OUTPUT_MAX_BYTES + 1] = '\0';
     expect_refused(text, "4095");
+}
+
+/* What a user writes is not shortened: two names may differ at their ends only. */
+static void test_output_part_length_is_bounded(void **state) {
+    char text[NAME_MAX_BYTES + 8] = "a/";
+    const char *why;
+
+    (void)state;
+    memset(text + 2, 'b', NAME_MAX_BYTES);
+    strcpy(text + 2 + NAME_MAX_BYTES, "/c");
+    assert_int_equal(output_check(text, &why), 0);
+    strcpy(text + 2 + NAME_MAX_BYTES, "b/c");
+    expect_refused(text, "longer than 255 bytes");
 }
 
 static void test_number_goes_before_the_extension(void **state) {
@@ -432,6 +447,7 @@ int main(void) {
         cmocka_unit_test(test_output_has_no_controls),
         cmocka_unit_test(test_output_has_known_fields_only),
         cmocka_unit_test(test_output_length_is_bounded),
+        cmocka_unit_test(test_output_part_length_is_bounded),
         cmocka_unit_test(test_number_goes_before_the_extension),
         cmocka_unit_test(test_number_goes_before_tar),
         cmocka_unit_test(test_dots_at_the_start_are_no_extension),
