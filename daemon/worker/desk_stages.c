@@ -75,6 +75,7 @@ static void slot_release(struct desk *d, unsigned slot) {
 
 static void task_requeue(struct desk *d, struct task *t) {
     task_reset(t);
+    t->serial = ++d->serial; /* what is being made durable of it is of no use any more */
     if (d->stopping) {
         task_report(d, t, OUTCOME_RELEASED);
         return;

@@ -46,7 +46,7 @@ struct task {
     char *ranges;           /* kept.ranges may be in it; owned */
     struct version version; /* of what this attempt received */
     uint8_t outcome;        /* enum wire_outcome, to be reported once the part file is kept */
-    uint64_t serial;        /* no other task of this worker has it */
+    uint64_t serial;        /* no other task of this worker has it, nor this one when done again */
 
     struct integrity integrity; /* what its digests are to be */
 

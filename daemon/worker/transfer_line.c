@@ -105,6 +105,7 @@ bool transfer_line_request(struct transfer *t, const char *ip, int port, int loc
     if (t->head.status >= 300 && is_used(t) && !t->lead)
         hold(t);
     transfer_line_leave(t, t->head.status >= 300); /* curl asks again where it got no answer at all */
+    t->head = (struct head){0};
     if (!transfer_is_http(t))
         return true;
     r = line_request(&t->line, lines, t->easy, ip, port, local_port);

@@ -134,23 +134,25 @@ static unsigned check_answers(const struct buf *b) {
     return n;
 }
 
-/* Requests in the input up to the first thing that ends the conversation, that included; *ret_odd:
- * whether it is too long a line, of which only the server knows where it gave up. */
+/* Requests in the input up to the first thing that ends the conversation, that included, the last line
+ * with its end or without; *ret_odd: whether it is too long a line, of which only the server knows
+ * where it gave up. */
 static unsigned count_requests(const uint8_t *data, size_t size, bool *ret_odd) {
-    const uint8_t *end;
     unsigned n = 0;
 
     *ret_odd = false;
-    while ((end = size > 0 ? memchr(data, '\n', size) : NULL)) {
-        size_t taken = (size_t)(end - data) + 1, len = taken - 1;
+    while (size > 0) {
+        const uint8_t *end = memchr(data, '\n', size);
+        size_t taken = end ? (size_t)(end - data) + 1 : size, len = end ? taken - 1 : size;
         _cleanup_free_ char *line = NULL;
         json_auto_t *message = NULL;
 
-        *ret_odd |= taken >= LINE_MAX_BYTES;
+        *ret_odd |= len + 1 >= LINE_MAX_BYTES;
         if (len > 0 && data[len - 1] == '\r')
             len--;
-        line = fuzz_copy(data, len + 1);
-        line[len] = '\0';
+        line = calloc(1, len + 1);
+        fuzz_check(line);
+        memcpy(line, data, len);
         data += taken;
         size -= taken;
         if (strspn(line, " \t") == len)
@@ -160,7 +162,6 @@ static unsigned count_requests(const uint8_t *data, size_t size, bool *ret_odd) 
         if (!json_is_object(message))
             return n;
     }
-    *ret_odd |= size >= LINE_MAX_BYTES;
     return n;
 }
 
