@@ -57,10 +57,10 @@ int output_check(const char *output, const char **ret_why);
 /* Expands output (NULL: just the name in the URL) into the relative path of a job. Fields: {host}
  * {path} (the directories of the URL's path) {name} {stem} {ext} (with its dot, "" when there is
  * none) {id} {index}; "{{" and "}}" are braces. What a field brings in is made safe like a name;
- * only {path} can bring in '/'. Components that fields make too long are shortened, those that come out empty are
- * left out; when that is the last one, the name from the URL takes its place. Returns 0 and a new
- * string in *ret, -ENOMEM, -ENAMETOOLONG when the whole exceeds OUTPUT_MAX_BYTES, or -EINVAL for
- * fields that output_check() refuses. */
+ * only {path} can bring in '/'. Components that fields make too long are shortened, those that come
+ * out empty are left out; when that is the last one, the name from the URL takes its place. Returns
+ * 0 and a new string in *ret, -ENOMEM, -ENAMETOOLONG when the whole exceeds OUTPUT_MAX_BYTES, or
+ * -EINVAL for fields that output_check() refuses. */
 int output_expand(const char *output, const struct url *u, int64_t id, uint64_t index, char **ret);
 
 /* "dir/photo.jpg", 2 -> "photo.2.jpg": the last component of path with the number before its

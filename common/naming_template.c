@@ -66,7 +66,7 @@ static const char *check_parts(const char *output) {
         if ((n == 1 && *part == '.') || (n == 2 && memcmp(part, "..", 2) == 0))
             return "no part of the path may be \".\" or \"..\"";
         if (n > NAME_MAX_BYTES && !memchr(part, '{', n))
-            return "a part of the path is longer than 255 bytes";
+            return "a part of the path is longer than 255 bytes; shorten it";
         if (name_is_reserved(part, n))
             return "names that start with \".dld-\" are reserved for part files";
         part += n;

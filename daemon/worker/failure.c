@@ -38,7 +38,7 @@ static const struct {
     {EDQUOT, ERR_NO_SPACE, "the disk quota is used up"},
     {EROOM, ERR_NO_SPACE, "the file system has no room for it, or less than min_free_space would be left"},
     {EROFS, ERR_NO_SPACE, "the file system is read-only"},
-    {EIDRM, ERR_NO_SPACE, "the output root was removed; make it again, then run dlctl reload"},
+    {EIDRM, ERR_NO_SPACE, "the output root was removed; dlctl reload makes it again"},
     {ENOMEM, ERR_INTERNAL, "out of memory"},
     {EMFILE, ERR_INTERNAL, "too many files are open in this worker"},
     {ENFILE, ERR_INTERNAL, "too many files are open on this machine"},

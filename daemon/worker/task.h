@@ -34,9 +34,9 @@ struct task {
     unsigned slot;         /* RUNNING, BLOCKED; or TASK_NO_SLOT */
     bool fetched;          /* the master knows that its slot is free */
     bool alone;            /* it gets a connection of its own, */
-    bool crowded;          /* and speaks HTTP/1 there, for libcurl chose one that was in use */
     bool misled;           /* for an answer was not to its request */
     uint8_t redone;        /* times that this happened */
+    bool crowded;          /* libcurl chose a connection in use for it: it gets one of HTTP/1 */
     bool stale;            /* the file that is there is not what the job asks for */
     struct task_hold holds[2]; /* of a redirect's connection, and of the file's */
     struct parcel parcel;  /* the file on its way to its name */

@@ -74,7 +74,7 @@ def test_streams_share_a_connection_that_is_kept(trusting, server):
 
 def test_connection_that_its_server_ends_costs_hardly_an_attempt(make_daemon, tmp, authority):
     """nginx ends each after some requests; those that were under way nobody has worked on."""
-    server = TlsNginx(tmp / "tls", tmp / "files", authority, requests=100)
+    server = TlsNginx(tmp / "tls", tmp / "files", authority, requests=30)
     try:
         server.start()
         daemon = make_daemon(workers=1, settings={"transfer.ca_file": authority.file}).start()
@@ -82,7 +82,7 @@ def test_connection_that_its_server_ends_costs_hardly_an_attempt(make_daemon, tm
             server.add(f"{i}", content(i, 3000))
         jobs = daemon.run([{"url": server.https(f"{n % 20}"), "output": f"{n}"} for n in range(2000)])
         # An answer that had begun may still be lost, where the server closes before it has read all requests.
-        assert sum(job["attempts"] for job in jobs) <= 2000 + 5
+        assert sum(job["attempts"] for job in jobs) <= 2000 + 20
         for n, job in enumerate(jobs):
             done(job)
             assert daemon.file(f"{n}").read_bytes() == content(n % 20, 3000), job
