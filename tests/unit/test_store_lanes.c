@@ -1,5 +1,6 @@
 /* The durable queue: lanes, their users' lines, and who is told of them. */
 
+#include "daemon/store_repair.h"
 #include "daemon/store_sqlite.h"
 #include "tests/unit/store_fixture.h"
 
@@ -282,6 +283,33 @@ static void test_no_statement_scans(void **state) {
     db_close(db);
 }
 
+static int on_profile(unsigned what, void *userdata, void *statement, void *usec) {
+    int steps = sqlite3_stmt_status(statement, SQLITE_STMTSTATUS_FULLSCAN_STEP, 0);
+
+    (void)what;
+    (void)userdata;
+    (void)usec;
+    if (steps > JOB_STATE_MAX_) /* the counters are read one and all */
+        fail_msg("%s: %d steps", sqlite3_sql(statement), steps);
+    return 0;
+}
+
+static void test_opening_looks_at_few_rows(void **state) {
+    struct fixture *f = *state;
+    struct db *db;
+    char *why = NULL;
+
+    assert_int_equal(submit(f, NULL, 0, 100, true), 0);
+    f->store = store_close(f->store);
+    assert_int_equal(db_open(&db, f->dir, &why), 0);
+    assert_int_equal(sqlite3_exec(db->sqlite, "UPDATE jobs SET state = 4, lane = NULL, finished = 1",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_trace_v2(db->sqlite, SQLITE_TRACE_PROFILE, on_profile, NULL), SQLITE_OK);
+    assert_int_equal(repair_look_rows(db->sqlite, &why), 0);
+    db_close(db);
+}
+
 static void test_urgent_job_hurries_its_lane(void **state) {
     struct fixture *f = *state;
     int64_t far = (int64_t)created + 3600 * (int64_t)USEC_PER_SEC;
@@ -319,6 +347,7 @@ int main(void) {
         TEST(test_one_notice_for_a_lane_of_a_release),
         TEST(test_many_hosts),
         TEST(test_no_statement_scans),
+        TEST(test_opening_looks_at_few_rows),
         TEST(test_urgent_job_hurries_its_lane),
     };
 
