@@ -133,12 +133,13 @@ def check_output(corpus, folder):
 
 
 def run_rounds(workload, corpus, names, base_url, work, rounds, stack):
-    """{program: [Sample of each round]}, programs in turn within each round."""
+    """{program: [Sample of each round]}. Each round has another order, so that none always comes behind
+    the same one: what that left in the caches, or of the machine's share of its host, is not to decide."""
     for i, program in enumerate(workload.programs):
         program.start(work / f"p{i}", stack)
     samples = {program: [] for program in workload.programs}
     for round_ in range(rounds):
-        for program in workload.programs:
+        for program in random.Random(round_).sample(workload.programs, len(workload.programs)):
             program.prepare(base_url + workload.path, names, round_)
             os.sync()
             sample = program.run()

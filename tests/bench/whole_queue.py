@@ -26,8 +26,9 @@ CHUNK = 10_000  # jobs of a batch over the control socket
 CHUNKS = 30
 IN_FLIGHT = 4
 SMALL = 10_000
-SMALL_ROUNDS = 5
-DISPATCH_JOBS = 200_000  # over which the rate is taken
+ROUNDS = 3  # of dispatching from each queue, in turn
+SMALL_RUNS = 5  # in each of them, for they are short
+DISPATCH_JOBS = 300_000  # of a run; of all rounds fewer than [history] keep has
 BYTES_PER_JOB = 600  # of disk, the log and the job file included
 SETTINGS = {"worker.transfers": 256, "host.connections": 1000}
 COLUMNS = ["queued", "dlctl submit jobs/s", "CPU us/job", "batches jobs/s", "CPU us/job", "RSS MiB", "peak MiB",
@@ -50,7 +51,7 @@ class Queue:
     def __init__(self, base, jobs):
         self.base, self.file_jobs = base, min(FILE_JOBS, jobs)
         program = base / "bin"
-        program.mkdir()
+        program.mkdir(parents=True)
         shutil.copy(BUILD / "dld", program / "dld")
         shutil.copy(BUILD / "bench_queue_worker", program / "dld-worker")
         self.daemon = ServedDaemon(base / "dld", workers=2, settings=SETTINGS, program=program / "dld")
@@ -150,6 +151,11 @@ class Queue:
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(fd)
 
+    def fill_cache(self):
+        with (self.daemon.state / "queue.db").open("rb", buffering=0) as f:
+            while f.read(1 << 20):
+                pass
+
     def start_up(self):
         """Milliseconds until READY and until the first job, and the latter with a cold cache."""
         times = []
@@ -171,7 +177,7 @@ class Queue:
                 counts = control.call("status")["jobs"]
                 if counts["done"] - before >= jobs or counts["queued"] + counts["active"] == 0:
                     break
-                time.sleep(0.02)
+                time.sleep(0.005 if jobs <= SMALL else 0.02)
             seconds = time.monotonic() - start
         used, n = cpu_seconds([self.daemon.pid]) - used, max(counts["done"] - before, 1)
         _, peak = self.memory()
@@ -196,31 +202,48 @@ def median(values):
     return sorted(values)[len(values) // 2]
 
 
-def measure(queue, jobs):
-    """A row of the table: with so many jobs queued; with SMALL, submitting is to an empty queue."""
+def refill(queue, jobs):
+    queue.start(answer=False)
+    queue.fill(jobs)
+    queue.stop()
+
+
+def prepare(queue, jobs):
+    """Fills the queue. Returns the columns of starting with it, and its bytes per job."""
     note(f"{jobs:,} jobs")
-    runs = []
-    for _ in range(SMALL_ROUNDS if jobs == SMALL else 1):
-        queue.start(answer=False)
-        queue.fill(jobs)
-        queue.stop()
-        if not runs:
-            size = queue.file_bytes() / jobs
-            ready, first, cold = queue.start_up()
-        runs.append(queue.dispatch(min(DISPATCH_JOBS, jobs * 9 // 10)))
-    rate, used, dispatch_peak = (median([run[i] for run in runs]) for i in range(3))
+    refill(queue, jobs)
+    times, size = queue.start_up(), queue.file_bytes() / jobs
+    queue.fill_cache()
+    return [f"{t:.0f}" for t in times], f"{size:.0f}"
+
+
+def dispatch_in_turn(queues):
+    """The columns of dispatching for each number of jobs queued."""
+    runs = {jobs: [] for jobs in queues}
+    for number in range(ROUNDS):
+        note(f"dispatching, round {number + 1}")
+        for jobs, queue in queues.items():
+            for _ in range(SMALL_RUNS if jobs == SMALL else 1):
+                if jobs == SMALL:
+                    refill(queue, jobs)
+                runs[jobs].append(queue.dispatch(min(DISPATCH_JOBS, jobs * 9 // 10)))
+    columns = {}
+    for jobs, measured in runs.items():
+        rate, used = (median([run[i] for run in measured]) for i in range(2))
+        columns[jobs] = [f"{rate:,.0f}", f"{used:.1f}", f"{max(run[2] for run in measured):.0f}"]
+    return columns
+
+
+def submit(queue):
+    """The columns of submitting to what is there now, and of the memory after it."""
     queue.start(answer=False)
     batch_rate, batch_cpu = queue.submit_batches()
     file_rate, file_cpu = queue.submit_file()
     rss, peak = queue.memory()
-    if jobs == SMALL:
-        queue.drop()
-    else:
-        queue.settle()
-        queue.stop()
-    return [f"{jobs:,}", f"{file_rate:,.0f}", f"{file_cpu:.1f}", f"{batch_rate:,.0f}", f"{batch_cpu:.1f}",
-            f"{rss:.0f}", f"{peak:.0f}", f"{ready:.0f}", f"{first:.0f}", f"{cold:.0f}", f"{rate:,.0f}",
-            f"{used:.1f}", f"{dispatch_peak:.0f}", f"{size:.0f}"]
+    queue.settle()
+    queue.stop()
+    return [f"{file_rate:,.0f}", f"{file_cpu:.1f}", f"{batch_rate:,.0f}", f"{batch_cpu:.1f}", f"{rss:.0f}",
+            f"{peak:.0f}"]
 
 
 def table_of(rows):
@@ -248,11 +271,16 @@ def main():
     start = time.monotonic()
     sizes = sorted({min(n, args.jobs) for n in (SMALL, 1_000_000, args.jobs)})
     with tempfile.TemporaryDirectory(prefix="dld-bench-", dir=args.directory) as work:
-        queue = Queue(Path(work), args.jobs)
+        queues = {jobs: Queue(Path(work) / str(jobs), args.jobs) for jobs in sizes}
         try:
-            rows = [measure(queue, jobs) for jobs in sizes]
+            starts = {jobs: prepare(queue, jobs) for jobs, queue in queues.items()}
+            dispatched = dispatch_in_turn(queues)
+            queues[sizes[0]].drop()
+            rows = [[f"{jobs:,}", *submit(queue), *starts[jobs][0], *dispatched[jobs], starts[jobs][1]]
+                    for jobs, queue in queues.items()]
         finally:
-            queue.stop()
+            for queue in queues.values():
+                queue.stop()
     text = table_of(rows)
     path = HERE / "out" / "queue.md"
     path.parent.mkdir(exist_ok=True)
