@@ -395,6 +395,8 @@ bool dispatch_overlay(const struct dispatch *d, struct job *job, struct job_prog
     job->state = JOB_ACTIVE;
     job->attempts = l->row->attempts;
     job->result.worker = l->pool.last_worker;
+    job->result.started =
+        now_usec(CLOCK_REALTIME) - (now_usec(CLOCK_MONOTONIC) - l->sched.started);
     *ret = (struct job_progress){.total = -1};
     if (l->stage == LIVE_ACTIVE && pool_progress(&l->pool, &p) == 0)
         *ret = (struct job_progress){.bytes = p.bytes, .speed = p.speed, .total = p.total};

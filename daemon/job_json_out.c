@@ -119,7 +119,7 @@ void job_to_json(struct buf *b, const char *key, const struct job *j,
     json_int_or_null(b, "worker", r->worker, r->worker > 0);
     json_time(b, "created", j->created);
     json_time(b, "started", r->started);
-    json_time(b, "finished", r->finished);
+    json_time(b, "finished", job_state_ended(j->state) ? r->finished : 0);
     json_str(b, "effective_url", r->effective_url ? r->effective_url : done ? j->url : NULL);
     json_str(b, "content_type", r->content_type);
     if (r->skipped)

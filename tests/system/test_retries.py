@@ -36,6 +36,21 @@ def test_statuses_that_curl_retries(daemon, bad, status):
     assert done(daemon.run_one(bad.url(f"/flaky/{status}/1/a")))["attempts"] == 2
 
 
+# ---- while it lasts ----
+
+
+def test_times_of_a_job_that_has_not_ended(make_daemon, bad):
+    daemon = make_daemon(settings={"retry.base": "1h", "retry.max": "1h"}).start()
+    before = time.time()
+    daemon.submit([{"url": bad.url("/silent-body/100/2000/a")}, {"url": bad.url("/status/503/a")}])
+    job = wait_for(lambda: (j := daemon.show(1))["state"] == "active" and j["bytes"] and j)
+    assert before <= job["created"] <= job["started"] <= time.time()
+    assert job["finished"] is None
+    job = wait_for(lambda: (j := daemon.show(2))["state"] == "waiting" and j)
+    assert job["started"] >= job["created"] and job["finished"] is None
+    assert [h["finished"] >= h["started"] for h in job["history"]] == [True]
+
+
 # ---- deadline ----
 
 
