@@ -16,10 +16,11 @@
 #include "common/base64.h"
 #include "common/exitcode.h"
 
-/* The file, under another name until it is complete. */
+/* The file, without a name until it is complete, so that nothing of it is left where dlctl is ended
+ * before; under another one on file systems that have no such files. */
 struct copy {
     const char *path;
-    char *temporary; /* owned; the file is there, NULL: it isn't */
+    char *temporary; /* owned; the file's name, NULL: it has none */
     int fd;
     uint64_t size;
 };
@@ -63,20 +64,36 @@ static int check_path(const char *path) {
     return DLCTL_USAGE;
 }
 
+/* There are secrets in it: only its owner may read it. */
 static int copy_make(struct copy *f) {
-    char *name;
+    _cleanup_free_ char *path = strdup(f->path), *name = NULL;
 
-    if (asprintf(&name, "%s.XXXXXX", f->path) < 0)
+    if (!path || asprintf(&name, "%s.XXXXXX", f->path) < 0)
         return -ENOMEM;
-    f->fd = mkostemp(name, O_CLOEXEC); /* 0600: there are secrets in it */
-    if (f->fd < 0) {
-        int r = -errno;
-
-        free(name);
-        return r;
-    }
-    f->temporary = name;
+    f->fd = open(dirname(path), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+    if (f->fd >= 0)
+        return 0;
+    f->fd = mkostemp(name, O_CLOEXEC);
+    if (f->fd < 0)
+        return -errno;
+    f->temporary = TAKE_PTR(name);
     return 0;
+}
+
+/* Gives it a name from which rename() can take it to its own. */
+static int copy_link(struct copy *f) {
+    char link[64], *name;
+    int r = 0;
+
+    if (asprintf(&name, "%s.%d", f->path, getpid()) < 0)
+        return -ENOMEM;
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", f->fd);
+    if (linkat(AT_FDCWD, link, AT_FDCWD, name, AT_SYMLINK_FOLLOW) < 0)
+        r = -errno;
+    else
+        f->temporary = TAKE_PTR(name);
+    free(name);
+    return r;
 }
 
 static int write_all(int fd, const uint8_t *data, size_t n) {
@@ -103,7 +120,13 @@ static int sync_directory(const char *path) {
 }
 
 static int copy_finish(struct copy *f) {
-    if (fsync(f->fd) < 0 || rename(f->temporary, f->path) < 0)
+    int r = fsync(f->fd) < 0 ? -errno : 0;
+
+    if (r == 0 && !f->temporary)
+        r = copy_link(f);
+    if (r < 0)
+        return r;
+    if (rename(f->temporary, f->path) < 0)
         return -errno;
     free(TAKE_PTR(f->temporary));
     return sync_directory(f->path);

@@ -1,10 +1,14 @@
 """dlctl backup: a copy of the queue at one moment, while it goes on; and a start with such a copy."""
 
 import base64
+import contextlib
 import os
 import shutil
+import signal
 import stat
+import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +22,14 @@ LONG = "x" * 1500  # so that a queue of some thousand jobs comes in many pieces
 
 def many(bad, n, **keys):
     return [{"url": bad.url(f"/any/{i}?{LONG}"), "not_before": "+1d", **keys} for i in range(n)]
+
+
+def open_files(pid):
+    names = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            names.append(os.readlink(link))
+    return names
 
 
 def test_backup_is_the_queue_at_one_moment(daemon, bad, tmp):
@@ -45,6 +57,20 @@ def test_backup_is_the_queue_at_one_moment(daemon, bad, tmp):
     ((n,),) = rows(target, "SELECT count(*) FROM jobs")
     assert n >= 4000 and n % 50 == 0
     assert [p.name for p in tmp.iterdir() if p.name.startswith("copy")] == ["copy.db"]
+
+
+def test_nothing_is_left_of_one_that_was_interrupted(daemon, tmp):
+    folder = tmp / "backups"
+    folder.mkdir()
+    os.kill(daemon.pid, signal.SIGSTOP)
+    try:
+        dlctl = subprocess.Popen([DLCTL, "--socket", daemon.socket, "backup", folder / "copy.db"])
+        wait_for(lambda: any(str(folder) in name for name in open_files(dlctl.pid)))
+        dlctl.send_signal(signal.SIGINT)
+        assert dlctl.wait(10) == -signal.SIGINT
+    finally:
+        os.kill(daemon.pid, signal.SIGCONT)
+    assert list(folder.iterdir()) == []
 
 
 def test_restored_queue_goes_on(daemon, bad, tmp):
