@@ -1,5 +1,6 @@
 #include "client/jobfile.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -210,11 +211,12 @@ static int take_bom(struct jobfile *f) {
 }
 
 static int read_start(struct jobfile *f) {
-    int r = take_bom(f);
+    int r = take_bom(f), c;
 
     if (r < 0)
         return r;
-    switch (text_peek_word(f, false)) {
+    c = text_peek_word(f, false);
+    switch (c) {
     case TEXT_END:
         f->state = JOBFILE_TRAILER;
         return 0;
@@ -225,7 +227,9 @@ static int read_start(struct jobfile *f) {
     case '{':
         return read_object(f);
     default:
-        return text_fail_expected(f, "a job (an object) or an array of jobs");
+        return text_fail_expected(f, isalpha(c) ? "a job (an object) or an array of jobs (URLs are given as"
+                                                  " words: xargs dlctl submit < FILE)"
+                                                : "a job (an object) or an array of jobs");
     }
 }
 
