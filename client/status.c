@@ -76,7 +76,7 @@ static void status_batch(struct buf *b, const json_t *batch) {
     buf_addf(b, ", %" PRId64 " failed, %" PRId64 " cancelled, %" PRId64 " active",
              get_int(batch, "failed", 0), get_int(batch, "cancelled", 0),
              get_int(batch, "active", 0));
-    buf_addf(b, ", %s", format_bytes((uint64_t)MAX(get_int(batch, "bytes", 0), 0), text));
+    buf_addf(b, ", %s", format_bytes(batch_bytes(batch), text));
     buf_addf(b, " in %s", format_duration(get_number(batch, "seconds", 0), text));
     buf_addf(b, ", %s/s", format_speed(batch, text));
     if (json_is_false(json_object_get(batch, "complete")))

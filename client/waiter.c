@@ -206,8 +206,7 @@ static void waiter_draw(struct waiter *w, const json_t *status) {
     }
     buf_addf(&b, "%" PRId64 " of %" PRId64, ended, ended + left);
     add_count(&b, failed, "failed");
-    buf_addf(&b, ", %s",
-             format_bytes((uint64_t)MAX(get_int(batch, "bytes", (int64_t)w->bytes), 0), text));
+    buf_addf(&b, ", %s", format_bytes(batch ? batch_bytes(batch) : w->bytes, text));
     buf_addf(&b, ", %s/s", format_bytes((uint64_t)MAX(get_number(from, "speed", 0), 0), text));
     add_count(&b, get_int(batch ? batch : jobs, "active", 0), "active");
     add_time_left(&b, w, ended, left);

@@ -117,7 +117,14 @@ bool dispatch_host_info(const struct dispatch *d, const char *host, struct sched
  * out of memory. */
 int64_t *dispatch_active_lanes(const struct dispatch *d, size_t *ret_n);
 
-/* Active jobs (of a batch; 0: all) and the sum of their speeds. */
-unsigned dispatch_n_active(const struct dispatch *d, int64_t batch, uint64_t *ret_speed);
+/* What is under way. */
+struct dispatch_activity {
+    unsigned jobs;
+    uint64_t bytes; /* that these have so far */
+    uint64_t speed; /* bytes a second */
+};
+
+/* Of the active jobs of a batch; 0: of all. */
+struct dispatch_activity dispatch_activity(const struct dispatch *d, int64_t batch);
 
 #endif

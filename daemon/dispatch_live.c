@@ -418,20 +418,23 @@ int64_t *dispatch_active_ids(const struct dispatch *d, int64_t after, size_t *re
     return ids;
 }
 
-unsigned dispatch_n_active(const struct dispatch *d, int64_t batch, uint64_t *ret_speed) {
+struct dispatch_activity dispatch_activity(const struct dispatch *d, int64_t batch) {
+    struct dispatch_activity sum = {0};
     const struct live_job *l, *tmp;
     struct pool_progress p;
-    unsigned n = 0;
 
-    *ret_speed = 0;
     HASH_ITER(hh, d->live, l, tmp) {
         if (l->stage == LIVE_QUEUED || (batch && l->row->batch != batch))
             continue;
-        n++;
-        if (l->stage == LIVE_ACTIVE && pool_progress(&l->pool, &p) == 0)
-            *ret_speed += p.speed;
+        sum.jobs++;
+        if (l->stage == LIVE_SETTLING) {
+            sum.bytes += l->row->result.bytes;
+        } else if (pool_progress(&l->pool, &p) == 0) {
+            sum.bytes += p.bytes;
+            sum.speed += p.speed;
+        }
     }
-    return n;
+    return sum;
 }
 
 bool dispatch_host_info(const struct dispatch *d, const char *host, struct sched_host_info *ret) {

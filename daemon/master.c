@@ -30,13 +30,12 @@ static int on_status_due(sd_event_source *source, uint64_t usec, void *userdata)
     struct master *m = userdata;
     const uint64_t *n = store_counts(m->store);
     unsigned n_active;
-    uint64_t speed;
 
     (void)source;
     (void)usec;
     if (m->methods.stopping)
         return 0;
-    n_active = dispatch_n_active(m->dispatch, 0, &speed);
+    n_active = dispatch_activity(m->dispatch, 0).jobs;
     notify_send("%sSTATUS=%u active, %" PRIu64 " queued, %" PRIu64 " waiting, %" PRIu64
                 " done, %" PRIu64 " failed",
                 m->ready ? "READY=1\n" : "", /* in case that of a reload got lost */
@@ -63,10 +62,8 @@ static void on_job_moved(void *userdata) {
 static void on_drained(void *userdata, int error, const struct store_batch *batch);
 
 static void drained(struct master *m) {
-    uint64_t speed;
-
     fault_point(stop_drained);
-    if (dispatch_n_active(m->dispatch, 0, &speed) == 0)
+    if (dispatch_activity(m->dispatch, 0).jobs == 0)
         store_settled(m->store);
     sd_event_exit(m->event, m->failed ? -EIO : 0);
 }

@@ -138,7 +138,6 @@ void method_drain(struct request *request, const json_t *params, void *userdata)
     static const char *const known[] = {"on", NULL};
     struct methods *m = userdata;
     struct params_error err;
-    uint64_t speed;
     struct buf *b;
     bool on = true;
 
@@ -150,7 +149,7 @@ void method_drain(struct request *request, const json_t *params, void *userdata)
     b = request_reply(request);
     json_begin(b, "result", '{');
     json_bool(b, "draining", on);
-    json_int(b, "active", dispatch_n_active(m->dispatch, 0, &speed));
+    json_int(b, "active", dispatch_activity(m->dispatch, 0).jobs);
     json_end(b, '}');
     request_done(request);
 }

@@ -279,8 +279,8 @@ static void write_counts(const struct methods *m, struct buf *b, unsigned n_acti
 }
 
 static void write_batch(const struct methods *m, struct buf *b, const struct store_batch *batch) {
-    uint64_t end = batch->finished ? batch->finished : now_usec(CLOCK_REALTIME), speed;
-    unsigned n_active = dispatch_n_active(m->dispatch, batch->id, &speed);
+    uint64_t end = batch->finished ? batch->finished : now_usec(CLOCK_REALTIME);
+    struct dispatch_activity active = dispatch_activity(m->dispatch, batch->id);
 
     json_begin(b, "batch", '{');
     json_int(b, "batch", batch->id);
@@ -289,8 +289,9 @@ static void write_batch(const struct methods *m, struct buf *b, const struct sto
     json_int(b, "failed", (int64_t)batch->failed);
     json_int(b, "cancelled", (int64_t)batch->cancelled);
     json_int(b, "bytes", (int64_t)batch->bytes);
-    json_int(b, "active", n_active);
-    json_int(b, "speed", (int64_t)speed);
+    json_int(b, "active", active.jobs);
+    json_int(b, "active_bytes", (int64_t)active.bytes);
+    json_int(b, "speed", (int64_t)active.speed);
     json_bool(b, "complete", batch->complete);
     json_num(b, "seconds", (double)(MAX(end, batch->created) - batch->created) / 1e6);
     json_end(b, '}');
@@ -300,18 +301,17 @@ static void write_batch(const struct methods *m, struct buf *b, const struct sto
 static void write_status(const struct methods *m, struct request *request,
                          const struct store_batch *batch) {
     struct buf *b = request_reply(request);
-    uint64_t speed;
-    unsigned n_active = dispatch_n_active(m->dispatch, 0, &speed);
+    struct dispatch_activity active = dispatch_activity(m->dispatch, 0);
 
     json_begin(b, "result", '{');
     json_str(b, "version", DLD_VERSION);
     json_int(b, "pid", getpid());
     json_num(b, "uptime", (double)(now_usec(CLOCK_MONOTONIC) - m->started) / 1e6);
-    json_int(b, "speed", (int64_t)speed);
+    json_int(b, "speed", (int64_t)active.speed);
     json_bool(b, "draining", dispatch_draining(m->dispatch));
     rate_to_json(b, m->rates);
     write_workers(m, b);
-    write_counts(m, b, n_active);
+    write_counts(m, b, active.jobs);
     if (batch)
         write_batch(m, b, batch);
     json_end(b, '}');

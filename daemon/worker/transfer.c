@@ -22,7 +22,7 @@
 /* Bytes read of a body that nobody wants, to keep its connection for the next job. */
 #define DISCARD_MAX (64 * KIB)
 
-#define SHOW_EVERY (50 * USEC_PER_MSEC)
+#define SPEED_EVERY (50 * USEC_PER_MSEC)
 #define SPEED_OVER (2 * USEC_PER_SEC) /* what is shown is the mean of so long at most */
 
 /* ---- scoreboard ---- */
@@ -43,14 +43,10 @@ static void row_update(struct transfer *t) {
     uint64_t now = now_usec(CLOCK_MONOTONIC), bytes = t->offset + t->had + t->task->bytes;
 
     atomic_store_explicit(&t->settings->board->heartbeat, now, memory_order_relaxed);
-    if (now - t->shown_usec < SHOW_EVERY) {
-        /* The first at once: by them others know that the host answers. */
-        if (atomic_load_explicit(&t->row->bytes, memory_order_relaxed) == 0)
-            ROW_SET(t->row, bytes, bytes);
-        return;
-    }
-    t->shown_usec = now;
     ROW_SET(t->row, bytes, bytes);
+    if (now - t->shown_usec < SPEED_EVERY)
+        return;
+    t->shown_usec = now;
     ROW_SET(t->row, speed, (bytes - t->mark_bytes) * USEC_PER_SEC / (now - t->mark_usec));
     ROW_SET(t->row, heartbeat, now);
     if (now - t->mark_usec > SPEED_OVER) {

@@ -285,11 +285,10 @@ int64_t *dispatch_active_lanes(const struct dispatch *d, size_t *ret_n) {
     return none(ret_n);
 }
 
-unsigned dispatch_n_active(const struct dispatch *d, int64_t batch, uint64_t *ret_speed) {
+struct dispatch_activity dispatch_activity(const struct dispatch *d, int64_t batch) {
     (void)d;
     (void)batch;
-    *ret_speed = 0;
-    return 0;
+    return (struct dispatch_activity){0};
 }
 
 unsigned pool_n_workers(const struct pool *p) {

@@ -194,6 +194,14 @@ def test_wait_for_ids_a_batch_and_all(daemon, bad):
         assert all(j["state"] in ENDED for j in daemon.jobs())
 
 
+def test_status_of_a_batch_counts_what_is_under_way(daemon, bad):
+    daemon.submit([{"url": bad.url("/silent-body/100000/200000/a")}, {"url": bad.url("/ok/1234/b")}])
+    batch = wait_for(lambda: (s := daemon.call("status", {"batch": 1})["batch"])["active_bytes"] and s["done"] and s)
+    assert (batch["done"], batch["active"], batch["bytes"]) == (1, 1, 1234)
+    assert 0 < batch["active_bytes"] <= 100000
+    wait_for(lambda: ", 101.2 KB in" in daemon.dlctl("status", "--batch", "1").out)
+
+
 @pytest.mark.parametrize("what", ["ids", "batch", "all"])
 def test_jobs_that_end_together_are_all_in_the_sum(daemon, bad, what):
     for _ in range(3):
