@@ -185,7 +185,8 @@ void dispatch_on_room(void *userdata) {
 void dispatch_on_ready(void *userdata, const struct store_ready *ready) {
     struct dispatch *d = userdata;
 
-    sched_ready(d->sched, ready->uid, ready->lane, ready->turn, ready->rank);
+    sched_ready(d->sched, ready->uid, ready->lane, ready->turn, ready->first_rank,
+                ready->last_rank);
     dispatch_turn(d);
 }
 

@@ -180,7 +180,7 @@ static void on_moved(void *userdata, int error, const struct store_move *m) {
     if (error == 0)
         return;
     store_let_rest(d);
-    sched_ready(d->sched, m->uid, m->lane, m->from, INT64_MAX);
+    sched_ready(d->sched, m->uid, m->lane, m->from, INT64_MAX, INT64_MAX);
 }
 
 /* Where a lane goes that has had its turn: behind those that wait since before now, as a job that
@@ -200,7 +200,7 @@ static void lane_put(struct dispatch *d, const struct sched_evicted *e) {
     if (r < 0)
         on_moved(d, r, &m);
     else if (e->wait == 0)
-        sched_ready(d->sched, e->uid, e->lane, m.turn, INT64_MAX);
+        sched_ready(d->sched, e->uid, e->lane, m.turn, INT64_MAX, INT64_MAX);
 }
 
 static void evicted(struct dispatch *d, struct sched_evicted *e) {

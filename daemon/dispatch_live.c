@@ -98,7 +98,7 @@ void lane_again(struct dispatch *d, uid_t uid, const struct job *row) {
     if (r == 0)
         sched_filled(d->sched, row->lane, true, INT64_MIN, 0);
     else if (r == -EEXIST)
-        sched_ready(d->sched, uid, row->lane, row->rank, row->rank);
+        sched_ready(d->sched, uid, row->lane, row->rank, row->rank, row->rank);
     dispatch_turn(d);
 }
 

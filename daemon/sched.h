@@ -85,10 +85,11 @@ void sched_policies_changed(struct sched *s);
 
 /* ---- what the store has ---- */
 
-/* A user's lane got queued jobs that it did not have before, the first of them at `rank`; `turn` is
- * where the lane stands in his line (the smaller the earlier; INT64_MIN: not known). 0 or -ENOMEM;
- * nothing is lost then, it is listed later. */
-int sched_ready(struct sched *s, uid_t uid, int64_t lane, int64_t turn, int64_t rank);
+/* A user's lane got queued jobs that it did not have before, all of them from first_rank to
+ * last_rank; `turn` is where the lane stands in his line (the smaller the earlier; INT64_MIN: not
+ * known). 0 or -ENOMEM; nothing is lost then, it is listed later. */
+int sched_ready(struct sched *s, uid_t uid, int64_t lane, int64_t turn, int64_t first_rank,
+                int64_t last_rank);
 
 enum sched_want {
     SCHED_WANT_NOTHING,

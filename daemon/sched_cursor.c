@@ -37,19 +37,20 @@ static void note(struct sched_cursor *c, int64_t low, int64_t low_id, int64_t hi
     c->again = true;
 }
 
-void sched_cursor_ready(struct sched_cursor *c, int64_t key, int64_t id) {
-    int64_t last_id = id == CURSOR_ANY_ID ? INT64_MAX : id;
-
+void sched_cursor_ready(struct sched_cursor *c, int64_t first, int64_t first_id, int64_t last,
+                        int64_t last_id) {
+    if (last_id == CURSOR_ANY_ID)
+        last_id = INT64_MAX;
     if (c->reads == CURSOR_IDLE) {
-        note(c, key, id, key, last_id);
+        note(c, first, first_id, last, last_id);
         return;
     }
-    if (!c->seen || before(key, id, c->seen_low, c->seen_low_id)) {
-        c->seen_low = key;
-        c->seen_low_id = id;
+    if (!c->seen || before(first, first_id, c->seen_low, c->seen_low_id)) {
+        c->seen_low = first;
+        c->seen_low_id = first_id;
     }
-    if (!c->seen || before(c->seen_high, c->seen_high_id, key, last_id)) {
-        c->seen_high = key;
+    if (!c->seen || before(c->seen_high, c->seen_high_id, last, last_id)) {
+        c->seen_high = last;
         c->seen_high_id = last_id;
     }
     c->seen = true;
@@ -72,7 +73,7 @@ static void clip(struct sched_cursor *c) {
 
 void sched_cursor_back(struct sched_cursor *c, int64_t key, int64_t id) {
     if (c->reads != CURSOR_IDLE) {
-        sched_cursor_ready(c, key, id);
+        sched_cursor_ready(c, key, id, key, id);
         return;
     }
     c->more = true;

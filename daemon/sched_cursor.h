@@ -28,8 +28,9 @@ struct sched_cursor {
 /* At the very beginning; nobody knows what the store has. */
 void sched_cursor_init(struct sched_cursor *c);
 
-/* Something became ready at this place: that id, or any of this key. */
-void sched_cursor_ready(struct sched_cursor *c, int64_t key, int64_t id);
+/* Something became ready between these places, both included: that id, or any of the key. */
+void sched_cursor_ready(struct sched_cursor *c, int64_t first, int64_t first_id, int64_t last,
+                        int64_t last_id);
 
 /* Did something become ready here, since the reading began of which the answer is just taken? */
 bool sched_cursor_missed(const struct sched_cursor *c, int64_t key, int64_t id);

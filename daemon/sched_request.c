@@ -22,12 +22,13 @@ int sched_user_add(struct sched *s, uid_t uid) {
     return 0;
 }
 
-int sched_ready(struct sched *s, uid_t uid, int64_t id, int64_t turn, int64_t rank) {
+int sched_ready(struct sched *s, uid_t uid, int64_t id, int64_t turn, int64_t first_rank,
+                int64_t last_rank) {
     struct sched_lane *lane = sched_lane_find(s, id);
     struct sched_user *u;
 
     if (lane && lane->in_window) {
-        sched_cursor_ready(&lane->queue, rank, CURSOR_ANY_ID);
+        sched_cursor_ready(&lane->queue, first_rank, CURSOR_ANY_ID, last_rank, CURSOR_ANY_ID);
         if (turn > INT64_MIN && turn < lane->turn) {
             lane->turn = turn;
             heap_reorder(&lane->user->by_turn, lane);
@@ -38,7 +39,7 @@ int sched_ready(struct sched *s, uid_t uid, int64_t id, int64_t turn, int64_t ra
     u = sched_user_find(s, uid);
     if (!u || !u->in_window)
         return sched_user_add(s, uid);
-    sched_cursor_ready(&u->line, turn, id);
+    sched_cursor_ready(&u->line, turn, id, turn, id);
     sched_user_changed(s, u);
     return 0;
 }

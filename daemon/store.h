@@ -55,7 +55,8 @@ struct store_lane {
 struct store_ready {
     int64_t lane;
     uid_t uid;
-    int64_t turn, rank;
+    int64_t turn;
+    int64_t first_rank, last_rank; /* of the jobs that became ready */
 };
 
 struct store_settings {

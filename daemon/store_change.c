@@ -67,7 +67,7 @@ static int lane_again(struct db *db, const struct scan_found *f, int64_t *ret_la
     r = row_url_host((const char *)sqlite3_column_text(st, 0), &host);
     if (r >= 0)
         r = batch_uid(db, f->batch, &uid);
-    return r < 0 ? r : lane_add(db, uid, lane_hash(db, host), host, rank, added, rank, ret_lane);
+    return r < 0 ? r : lane_add(db, uid, lane_hash(db, host), host, rank, added, rank, rank, ret_lane);
 }
 
 /* What made it fail becomes an attempt among others, and it starts anew. */
@@ -129,7 +129,7 @@ static int job_reprioritise(struct db *db, const struct change *q, const struct 
         return 0;
     int64_t rank = sqlite3_column_int64(st, 0);
     r = lane_hurry(db, f->lane, rank);
-    return r < 0 ? r : lane_note_ready(db, f->lane, rank);
+    return r < 0 ? r : lane_note_ready(db, f->lane, rank, rank);
 }
 
 static int job_limit_rate(struct db *db, const struct change *q, const struct scan_found *f) {

@@ -63,14 +63,14 @@ static int due_step(struct db *db, uint64_t now, uint64_t *next) {
     return MIN(r, 0);
 }
 
-/* The rank of the lane's first job that is queued, if it has one. */
+/* The lane is told of with all its jobs that are queued, if it has some. */
 static int lane_due(struct db *db, int64_t lane) {
     _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(db, ST_LANE_FIRST_RANK);
 
     sqlite3_bind_int64(st, 1, lane);
     int r = db_step(db, st);
     if (r > 0)
-        r = lane_note_ready(db, lane, sqlite3_column_int64(st, 0));
+        r = lane_note_ready(db, lane, sqlite3_column_int64(st, 0), INT64_MAX);
     return r;
 }
 

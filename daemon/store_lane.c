@@ -16,7 +16,7 @@ struct lane_delta {
     int64_t added[LANE_NUMBER_MAX_];
     bool dirty; /* added holds something */
     bool ready; /* to be told of, with: */
-    int64_t rank;
+    int64_t first_rank, last_rank;
     bool known; /* these are those of the row: */
     bool in_line, parked;
     uid_t uid;
@@ -66,7 +66,8 @@ static struct lane_delta *delta_get(struct db *db, int64_t lane) {
         if (!d)
             return NULL;
         d->id = lane;
-        d->rank = INT64_MAX;
+        d->first_rank = INT64_MAX;
+        d->last_rank = INT64_MIN;
         HASH_ADD(hh, db->lanes, id, sizeof(d->id), d);
         if (!d->hh.tbl) {
             free(d);
@@ -76,9 +77,10 @@ static struct lane_delta *delta_get(struct db *db, int64_t lane) {
     return db->lane_last = d;
 }
 
-static void delta_ready(struct lane_delta *d, int64_t rank) {
+static void delta_ready(struct lane_delta *d, int64_t first_rank, int64_t last_rank) {
     d->ready = true;
-    d->rank = MIN(d->rank, rank);
+    d->first_rank = MIN(d->first_rank, first_rank);
+    d->last_rank = MAX(d->last_rank, last_rank);
 }
 
 int lane_note_move(struct db *db, int64_t lane, enum job_state from, enum job_state to,
@@ -96,19 +98,19 @@ int lane_note_move(struct db *db, int64_t lane, enum job_state from, enum job_st
     if (more >= 0)
         d->added[more]++;
     if (more == LANE_QUEUED)
-        delta_ready(d, rank);
+        delta_ready(d, rank, rank);
     if (!d->dirty)
         db->lanes_dirty++;
     d->dirty = true;
     return 0;
 }
 
-int lane_note_ready(struct db *db, int64_t lane, int64_t rank) {
+int lane_note_ready(struct db *db, int64_t lane, int64_t first_rank, int64_t last_rank) {
     struct lane_delta *d = delta_get(db, lane);
 
     if (!d)
         return -ENOMEM;
-    delta_ready(d, rank);
+    delta_ready(d, first_rank, last_rank);
     return 0;
 }
 
@@ -196,7 +198,8 @@ static void delta_add(struct db *db, struct lane_delta *d, const uint64_t *added
 
 /* A lane whose last job has just ended may still be in the table: it goes on. */
 int lane_add(struct db *db, uid_t uid, int32_t hash, const char *host, int64_t turn,
-             const uint64_t added[LANE_NUMBER_MAX_], int64_t rank, int64_t *ret_lane) {
+             const uint64_t added[LANE_NUMBER_MAX_], int64_t first_rank, int64_t last_rank,
+             int64_t *ret_lane) {
     int64_t id = 0;
     int r = lane_find(db, uid, hash, host, &id);
 
@@ -216,7 +219,7 @@ int lane_add(struct db *db, uid_t uid, int32_t hash, const char *host, int64_t t
         r = lane_insert(db, d, hash, host, added);
     }
     if (added[LANE_QUEUED] > 0)
-        delta_ready(d, rank);
+        delta_ready(d, first_rank, last_rank);
     *ret_lane = d->id;
     return MIN(r, 0);
 }
@@ -318,7 +321,7 @@ static int ready_add(struct db *db, const struct lane_delta *d) {
         db->ready_room = room;
     }
     db->ready[db->n_ready++] =
-        (struct store_ready){.lane = d->id, .uid = d->uid, .turn = d->turn, .rank = d->rank};
+        (struct store_ready){d->id, d->uid, d->turn, d->first_rank, d->last_rank};
     return 0;
 }
 

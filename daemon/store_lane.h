@@ -33,17 +33,18 @@ int lane_number(enum job_state state);
 int32_t lane_hash(const struct db *db, const char *host);
 
 /* The lane of a user for a host, made if there is none, with turn as its turn, gets so many more
- * jobs. ready: it is told of, rank being the smallest of those that are queued. */
+ * jobs. It is told of, if some are queued, with the ranks of the first and the last of these. */
 int lane_add(struct db *db, uid_t uid, int32_t hash, const char *host, int64_t turn,
-             const uint64_t added[LANE_NUMBER_MAX_], int64_t rank, int64_t *ret_lane);
+             const uint64_t added[LANE_NUMBER_MAX_], int64_t first_rank, int64_t last_rank,
+             int64_t *ret_lane);
 
 /* A job of this lane goes from a state to another: what is QUEUED then is told of. */
 int lane_note_move(struct db *db, int64_t lane, enum job_state from, enum job_state to,
                    int64_t rank);
 /* It stands in its line no further back than a new lane of that rank. */
 int lane_hurry(struct db *db, int64_t lane, int64_t rank);
-/* The lane is told of, with this rank or a smaller one. */
-int lane_note_ready(struct db *db, int64_t lane, int64_t rank);
+/* The lane is told of, with these ranks at least. */
+int lane_note_ready(struct db *db, int64_t lane, int64_t first_rank, int64_t last_rank);
 /* The row was changed otherwise. */
 void lane_note_changed(struct db *db, int64_t lane);
 

@@ -130,7 +130,7 @@ static int move_row(struct db *db, const struct job *j, int64_t *lane) {
     if (!streq(old.host, j->host)) {
         r = lane_note_move(db, *lane, JOB_WAITING, JOB_CANCELLED, 0);
         if (r >= 0)
-            r = lane_add(db, old.uid, lane_hash(db, j->host), j->host, j->rank, added, 0, lane);
+            r = lane_add(db, old.uid, lane_hash(db, j->host), j->host, j->rank, added, 0, 0, lane);
     }
     free(old.host);
     if (r < 0)

@@ -64,14 +64,14 @@ static enum job_state state_first(const struct store_chunk *c, const struct job_
     return state == JOB_QUEUED && starts_later(c, j) ? JOB_WAITING : state;
 }
 
-static int64_t rank_first(const struct store_chunk *c, const struct job_new *j) {
+static int64_t rank_new(const struct store_chunk *c, const struct job_new *j) {
     return (int64_t)c->created - j->priority * (int64_t)JOB_PRIORITY_STEP;
 }
 
 /* Seats n jobs, all of one host. */
 static int lane_seat(struct db *db, const struct store_chunk *c, uid_t uid, struct seat *seats,
                      size_t n, enum job_state state) {
-    int64_t turn = INT64_MAX, rank = INT64_MAX, lane = 0;
+    int64_t turn = INT64_MAX, first_rank = INT64_MAX, last_rank = INT64_MIN, lane = 0;
     uint64_t added[LANE_NUMBER_MAX_] = {0};
 
     for (size_t i = 0; i < n; i++) {
@@ -79,11 +79,14 @@ static int lane_seat(struct db *db, const struct store_chunk *c, uid_t uid, stru
         enum job_state first = state_first(c, j, state);
 
         added[lane_number(first)]++;
-        turn = MIN(turn, rank_first(c, j));
-        if (first == JOB_QUEUED)
-            rank = MIN(rank, rank_first(c, j));
+        turn = MIN(turn, rank_new(c, j));
+        if (first == JOB_QUEUED) {
+            first_rank = MIN(first_rank, rank_new(c, j));
+            last_rank = MAX(last_rank, rank_new(c, j));
+        }
     }
-    int r = lane_add(db, uid, seats[0].hash, seats[0].job->host, turn, added, rank, &lane);
+    int r = lane_add(db, uid, seats[0].hash, seats[0].job->host, turn, added, first_rank, last_rank,
+                     &lane);
     for (size_t i = 0; i < n; i++)
         *seats[i].lane = lane;
     /* One that was there may stand far back, for what it had before. */
@@ -131,7 +134,7 @@ static void row_bind(sqlite3_stmt *st, int at, const struct insertion *in, size_
     sqlite3_bind_int(st, at++, state_first(c, j, in->state));
     sqlite3_bind_int64(st, at++, in->batch);
     sqlite3_bind_int64(st, at++, (int64_t)(c->offset + i));
-    sqlite3_bind_int64(st, at++, rank_first(c, j));
+    sqlite3_bind_int64(st, at++, rank_new(c, j));
     sqlite3_bind_int64(st, at++, (int64_t)c->created);
     sqlite3_bind_int64(st, at++, in->lanes[i]);
     db_bind_text(st, at++, j->url);

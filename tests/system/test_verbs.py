@@ -54,6 +54,31 @@ def test_paused_jobs_stay_paused_over_a_restart(daemon, bad):
     daemon.dlctl("cancel", "--all")
 
 
+@pytest.mark.parametrize("how", ["submit", "resume", "priority"])
+def test_jobs_that_come_between_others_are_all_started(make_daemon, bad, how):
+    """More of them than are read at a time, in front of one that is in memory, and of different ranks."""
+    daemon = make_daemon(workers=1, settings={"host.connections": 1}).start()
+    (first,) = daemon.submit([{"url": bad.url("/silent-request/a")}])["ids"]
+    wait_for(lambda: daemon.show(first)["state"] == "active")
+    if how != "submit":
+        with daemon.control() as c:
+            for i in range(100):
+                c.call("submit", {"jobs": [{"url": bad.url(f"/any/{i}"), "tag": "t"}]})
+        if how == "resume":
+            daemon.call("pause", {"tag": "t"})
+    daemon.submit([{"url": bad.url("/any/last"), "priority": -100}])
+    for _ in range(50):  # it is read meanwhile
+        daemon.counts()
+    if how == "submit":
+        daemon.submit([{"url": bad.url(f"/any/{i}"), "priority": 10 if i < 40 else 5} for i in range(100)])
+    elif how == "resume":
+        daemon.call("resume", {"tag": "t"})
+    else:
+        daemon.call("set", {"tag": "t", "priority": 20})
+    daemon.call("cancel", {"ids": [first]})
+    wait_for(lambda: daemon.counts()["done"] == 101)
+
+
 def test_pause_of_a_job_that_waits_keeps_its_time(daemon, bad):
     (job,) = daemon.submit([{"url": bad.url("/any/a"), "not_before": "+1h"}])["ids"]
     daemon.dlctl("pause", str(job))

@@ -254,7 +254,7 @@ static inline void say_ready(struct world *w, uint32_t lane, int64_t rank) {
     const struct lane *l = &w->store.lanes[lane];
 
     if (!l->parked)
-        assert_int_equal(sched_ready(w->s, l->user, lane + 1, l->turn, rank), 0);
+        assert_int_equal(sched_ready(w->s, l->user, lane + 1, l->turn, rank, rank), 0);
 }
 
 static inline void submit(struct world *w, uint32_t row) {

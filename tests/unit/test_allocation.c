@@ -509,7 +509,7 @@ static int schedule(void *userdata) {
 
     if (!s)
         return -ENOMEM;
-    failed |= sched_ready(s, 7, 1, 1, 1) == -ENOMEM;
+    failed |= sched_ready(s, 7, 1, 1, 1, 1) == -ENOMEM;
     fill(s, jobs, now, &failed);
     while ((job = sched_next(s, now, &refused))) {
         sched_ended(s, job, SCHED_SAYS_FINE, 0, ERR_NONE, now);

@@ -194,7 +194,7 @@ static void test_request_is_given_once(void **state) {
 
     assert_int_equal(want(f).want, SCHED_WANT_USERS);
     assert_int_equal(want(f).want, SCHED_WANT_NOTHING);
-    sched_ready(f->s, 1, 101, 1, 1);
+    sched_ready(f->s, 1, 101, 1, 1, 1);
     assert_int_equal(want(f).want, SCHED_WANT_LANES);
     assert_int_equal(want(f).want, SCHED_WANT_NOTHING);
     lane_add(f, 1, 1);
@@ -216,12 +216,30 @@ static void test_job_before_the_cursor_is_read_from_there(void **state) {
 
     add_ranked(f, 1, 1, 0, 100);
     nothing_more(f);
-    sched_ready(f->s, 1, 101, 1, 40);
+    sched_ready(f->s, 1, 101, 1, 40, 40);
     q = want(f);
     assert_int_equal(q.want, SCHED_WANT_JOBS);
     assert_int_equal(q.after, 39);
     assert_true(q.after_id == INT64_MAX);
     sched_filled(f->s, 101, false, 100, 1);
+    assert_int_equal(want(f).want, SCHED_WANT_NOTHING);
+}
+
+static void test_jobs_before_the_cursor_are_read_up_to_the_last(void **state) {
+    struct fixture *f = *state;
+    struct sched_request q;
+
+    add_ranked(f, 1, 1, 0, 100);
+    nothing_more(f);
+    sched_ready(f->s, 1, 101, 1, 40, 60);
+    q = want(f);
+    assert_int_equal(q.after, 39);
+    sched_filled(f->s, 101, true, 50, 7);
+    q = want(f);
+    assert_int_equal(q.want, SCHED_WANT_JOBS);
+    assert_int_equal(q.after, 50);
+    assert_int_equal(q.after_id, 7);
+    sched_filled(f->s, 101, true, 61, 1);
     assert_int_equal(want(f).want, SCHED_WANT_NOTHING);
 }
 
@@ -232,7 +250,7 @@ static void test_job_that_comes_while_reading_is_asked_for(void **state) {
 
     assert_int_equal(want(f).want, SCHED_WANT_LANES);
     assert_int_equal(want(f).want, SCHED_WANT_JOBS);
-    sched_ready(f->s, 1, lane, 1, 3);
+    sched_ready(f->s, 1, lane, 1, 3, 3);
     sched_filled(f->s, lane, false, 10, 1);
     q = want(f);
     assert_int_equal(q.want, SCHED_WANT_JOBS);
@@ -245,7 +263,7 @@ static void test_job_that_comes_while_its_lane_is_listed_is_read(void **state) {
 
     sched_user_add(f->s, 1);
     assert_int_equal(want(f).want, SCHED_WANT_LANES);
-    sched_ready(f->s, 1, 101, 1, 3);
+    sched_ready(f->s, 1, 101, 1, 3, 3);
     add_ranked(f, 1, 1, 0, 10);
     sched_lanes_listed(f->s, 1, false, 1, 101);
     assert_int_equal(want(f).want, SCHED_WANT_LANES); /* it may have been added behind */
@@ -289,7 +307,7 @@ static void test_longest_lane_gives_jobs_back(void **state) {
 /* Four lanes in a window of four, and others outside. */
 static void fill_window(struct fixture *f, int jobs_each) {
     nothing_more(f);
-    sched_ready(f->s, 1, 101, 1, 1);
+    sched_ready(f->s, 1, 101, 1, 1, 1);
     assert_int_equal(want(f).want, SCHED_WANT_LANES);
     for (int host = 1; host <= 4; host++)
         for (int i = 0; i < jobs_each; i++)
@@ -363,7 +381,7 @@ static void test_lane_with_an_early_turn_gets_into_a_full_window(void **state) {
     struct sched_request q;
 
     fill_window(f, 2);
-    sched_ready(f->s, 1, 100, 0, 1);
+    sched_ready(f->s, 1, 100, 0, 1, 1);
     q = want(f);
     assert_int_equal(q.want, SCHED_WANT_LANES);
     assert_int_equal(q.after, 0);
@@ -397,7 +415,7 @@ static void test_answer_from_before_an_eviction_moves_no_cursor(void **state) {
     int64_t lane;
 
     fill_window(f, 2);
-    sched_ready(f->s, 1, 101, 1, 0);
+    sched_ready(f->s, 1, 101, 1, 0, 0);
     assert_int_equal(want(f).want, SCHED_WANT_JOBS);
     sched_ended(f->s, next(f), SCHED_SAYS_BUSY, 100 * SEC, 7, f->now);
     assert_true(sched_evict(f->s, f->now, &e));
@@ -419,7 +437,7 @@ static void test_user_with_nothing_to_start_makes_room_for_another(void **state)
 
     add_many(f, 1, 1, 0, 2);
     add_many(f, 2, 2, 0, 2);
-    sched_ready(f->s, 3, 303, 1, 1);
+    sched_ready(f->s, 3, 303, 1, 1, 1);
     assert_int_equal(sched_n_users(f->s), 2);
     sched_ended(f->s, next(f), SCHED_SAYS_BUSY, 100 * SEC, 7, f->now);
     f->now += 2 * SEC;
@@ -447,6 +465,7 @@ int main(void) {
         TEST(request_is_given_once),
         TEST(lane_in_the_window_is_not_added_twice),
         TEST(job_before_the_cursor_is_read_from_there),
+        TEST(jobs_before_the_cursor_are_read_up_to_the_last),
         TEST(job_that_comes_while_reading_is_asked_for),
         TEST(job_that_comes_while_its_lane_is_listed_is_read),
         TEST(lane_with_nothing_left_leaves_the_window),

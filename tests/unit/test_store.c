@@ -16,7 +16,7 @@ static void test_submit_one_chunk(void **state) {
     assert_int_equal(f->ready.uid, 1000);
     assert_int_equal(f->ready.turn, created);
     assert_int_equal(f->ready.lane, lane_of(f, HOST));
-    assert_int_equal(f->ready.rank, created);
+    assert_int_equal(f->ready.first_rank, created);
     assert_int_equal(store_counts(f->store)[JOB_QUEUED], 3);
     check_numbers(f);
 }
@@ -143,7 +143,7 @@ static void test_staged_until_complete(void **state) {
     assert_int_equal(store_counts(f->store)[JOB_QUEUED], 2500);
     wait_fetch(f, 2500);
     assert_true(f->n_ready >= 1);
-    assert_int_equal(f->ready.rank, created);
+    assert_int_equal(f->ready.first_rank, created);
     check_numbers(f);
 }
 
@@ -249,7 +249,7 @@ static void test_fetch_in_order_of_rank(void **state) {
     for (size_t i = 0; i < 5; i++)
         c->jobs[i].priority = priorities[i];
     assert_int_equal(submit_chunk(f, c), 0);
-    assert_int_equal(f->ready.rank, created - 100 * JOB_PRIORITY_STEP);
+    assert_int_equal(f->ready.first_rank, created - 100 * JOB_PRIORITY_STEP);
     assert_int_equal(fetch(f, 10), 0);
     for (size_t i = 0; i < 5; i++)
         assert_int_equal(f->jobs[i]->index, order[i]);
@@ -383,7 +383,7 @@ static void test_waiting_becomes_queued_when_due(void **state) {
         sd_event_run(f->event, USEC_PER_SEC);
     assert_true(now_usec(CLOCK_REALTIME) >= j->due);
     assert_int_equal(f->n_ready, 1);
-    assert_int_equal(f->ready.rank, j->rank);
+    assert_int_equal(f->ready.first_rank, j->rank);
     assert_int_equal(store_counts(f->store)[JOB_WAITING], 0);
     assert_int_equal(fetch(f, 5), 0);
     assert_int_equal(f->n_jobs, 1);

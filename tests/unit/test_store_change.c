@@ -205,7 +205,7 @@ static void test_pause_keeps_from_starting(void **state) {
     assert_int_equal(change_all(f, (struct store_filter){.state = -1, .limit = 2}, STORE_RESUME, 0),
                      5);
     assert_true(f->n_ready > 0);
-    assert_int_equal(f->ready.rank, created);
+    assert_int_equal(f->ready.first_rank, created);
     wait_fetch(f, 5);
     check_numbers(f);
 }
@@ -288,7 +288,7 @@ static void test_priority(void **state) {
     f->n_ready = 0;
     assert_int_equal(change_all(f, some, STORE_PRIORITY, 10), 2);
     assert_int_equal(f->n_ready, 1);
-    assert_int_equal(f->ready.rank, created - 10 * JOB_PRIORITY_STEP);
+    assert_int_equal(f->ready.first_rank, created - 10 * JOB_PRIORITY_STEP);
     assert_int_equal(fetch(f, 6), 0);
     assert_int_equal(f->jobs[0]->id, 3);
     assert_int_equal(job_priority(f->jobs[0]), 10);

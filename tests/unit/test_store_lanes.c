@@ -35,7 +35,7 @@ static void test_a_lane_for_each_host_and_user(void **state) {
     assert_int_equal(submit_chunk(f, chunk_hosts(1001, 10, 5)), 0);
     assert_int_equal(f->n_ready, 10);
     assert_int_equal(f->ready.uid, 1001);
-    assert_int_equal(f->ready.rank, created);
+    assert_int_equal(f->ready.first_rank, created);
     assert_int_equal(submit_chunk(f, chunk_hosts(1001, 10, 5)), 0);
     assert_int_equal(f->n_ready, 15);
     assert_int_equal(hosts(f, NULL, 0, 64), 0);
@@ -186,7 +186,7 @@ static void test_parked_until_due(void **state) {
     assert_true(now_usec(CLOCK_REALTIME) >= due);
     assert_int_equal(f->ready.lane, lane);
     assert_int_equal(f->ready.turn, 17);
-    assert_int_equal(f->ready.rank, created);
+    assert_int_equal(f->ready.first_rank, created);
     assert_int_equal(lanes(f, 1000, 5, 1), 0);
     assert_int_equal(f->n_lanes, 2);
     assert_int_equal(f->lanes[0].id, lane);

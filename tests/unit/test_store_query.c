@@ -203,7 +203,7 @@ static void test_retry_starts_anew(void **state) {
     f->n_ready = 0;
     assert_int_equal(change_all(f, (struct store_filter){.state = -1}, STORE_RETRY), 1);
     assert_int_equal(f->n_ready, 1);
-    assert_int_equal(f->ready.rank, created);
+    assert_int_equal(f->ready.first_rank, created);
     assert_int_equal(batch_get(f, batch), 0);
     assert_int_equal(f->batch.finished, 0);
     assert_int_equal(f->batch.failed, 0);
