@@ -211,10 +211,14 @@ int wire_put_drain(struct buf *b) {
     return record_close(b, record_open(b, WIRE_DRAIN));
 }
 
-int wire_put_fetched(struct buf *b, int64_t id) {
+int wire_put_fetched(struct buf *b, const struct wire_fetched *m) {
     size_t at = record_open(b, WIRE_FETCHED);
 
-    put_u64(b, (uint64_t)id);
+    put_u64(b, (uint64_t)m->id);
+    put_u8(b, m->error);
+    put_u32(b, m->http_status);
+    put_u64(b, m->bytes);
+    put_u64(b, m->retry_after_usec);
     return record_close(b, at);
 }
 
@@ -444,6 +448,19 @@ int wire_get_widen(const void *p, size_t n, struct wire_widen *ret) {
 
     ret->id = (int64_t)get_u64(&c);
     ret->n = get_u32(&c);
+    return cursor_end(&c);
+}
+
+int wire_get_fetched(const void *p, size_t n, struct wire_fetched *ret) {
+    struct cursor c = {.p = p, .left = n};
+
+    ret->id = (int64_t)get_u64(&c);
+    ret->error = get_u8(&c);
+    ret->http_status = get_u32(&c);
+    ret->bytes = get_u64(&c);
+    ret->retry_after_usec = get_u64(&c);
+    if (ret->error >= ERR_MAX_ || ret->http_status > 999 || ret->bytes > INT64_MAX)
+        c.bad = true;
     return cursor_end(&c);
 }
 

@@ -20,7 +20,7 @@
 
 #include "buf.h"
 
-#define WIRE_VERSION 4
+#define WIRE_VERSION 5
 #define WIRE_PACKET_MAX (128 * KIB)
 #define WIRE_RECORD_MAX (120 * KIB)
 #define WIRE_HEADERS_MAX 100
@@ -44,7 +44,7 @@ enum wire_type {
     WIRE_RELEASE = 11, /* to the worker: give up this job, keep what it has of the file; answer with a
                           RESULT (RELEASED, or what it came to) */
     WIRE_STOP = 5,    /* to the worker: give up all jobs (RESULT RELEASED each), then exit with 0 */
-    WIRE_FETCHED = 6, /* from the worker: body complete, slot free; the RESULT follows */
+    WIRE_FETCHED = 6, /* from the worker: the transfer is over, slot free; the RESULT follows */
     WIRE_CHECKPOINT = 8, /* from the worker: so much of a transfer that runs is on disk */
     WIRE_RESULT = 7,     /* from the worker: the job is out of its hands */
     WIRE_DISCARD = 9,    /* to the worker: remove the part file of a job that nobody has */
@@ -107,6 +107,15 @@ struct wire_discard {
 struct wire_rate {
     int64_t id;
     uint64_t rate; /* bytes a second, 0: none */
+};
+
+/* What the server came to, as in the RESULT that follows. */
+struct wire_fetched {
+    int64_t id;
+    uint8_t error;
+    uint32_t http_status;
+    uint64_t bytes;
+    uint64_t retry_after_usec;
 };
 
 struct wire_widen {
@@ -217,7 +226,7 @@ int wire_put_widen(struct buf *b, const struct wire_widen *m);
 int wire_put_widened(struct buf *b, const struct wire_widened *m);
 int wire_put_stop(struct buf *b);
 int wire_put_drain(struct buf *b);
-int wire_put_fetched(struct buf *b, int64_t id);
+int wire_put_fetched(struct buf *b, const struct wire_fetched *m);
 int wire_put_checkpoint(struct buf *b, const struct wire_checkpoint *m);
 int wire_put_result(struct buf *b, const struct wire_result *m);
 
@@ -225,12 +234,13 @@ int wire_put_result(struct buf *b, const struct wire_result *m);
 int wire_get_hello(const void *p, size_t n, struct wire_hello *ret);
 int wire_get_config(const void *p, size_t n, struct wire_config *ret);
 int wire_get_job(const void *p, size_t n, struct wire_job *ret);
-int wire_get_id(const void *p, size_t n, int64_t *ret); /* CANCEL, RELEASE, FETCHED, DISCARDED */
+int wire_get_id(const void *p, size_t n, int64_t *ret); /* CANCEL, RELEASE, DISCARDED */
 int wire_get_rate(const void *p, size_t n, struct wire_rate *ret);
 int wire_get_widen(const void *p, size_t n, struct wire_widen *ret);
 int wire_get_widened(const void *p, size_t n, struct wire_widened *ret);
 int wire_get_empty(const void *p, size_t n);            /* STOP, DRAIN */
 int wire_get_discard(const void *p, size_t n, struct wire_discard *ret);
+int wire_get_fetched(const void *p, size_t n, struct wire_fetched *ret);
 int wire_get_checkpoint(const void *p, size_t n, struct wire_checkpoint *ret);
 int wire_get_result(const void *p, size_t n, struct wire_result *ret);
 

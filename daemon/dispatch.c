@@ -65,12 +65,22 @@ struct pool_job *dispatch_on_find(void *userdata, int64_t id) {
     return l ? &l->pool : NULL;
 }
 
-void dispatch_on_fetched(void *userdata, struct pool_job *job) {
-    static const struct live_says fine = {.says = SCHED_SAYS_FINE};
+void dispatch_on_fetched(void *userdata, struct pool_job *job, const struct wire_fetched *fetched) {
+    const struct wire_result so_far = {
+        .outcome = fetched->error == ERR_NONE ? OUTCOME_DONE : OUTCOME_FAILED,
+        .error = fetched->error,
+        .http_status = fetched->http_status,
+        .bytes = fetched->bytes,
+    };
+    const struct live_says says = {
+        .says = attempt_says(&so_far),
+        .retry_after = fetched->retry_after_usec,
+        .error = fetched->error,
+    };
 
     (void)userdata;
     fault_point(fetched_received);
-    live_leave_sched(live_of(job, pool), &fine);
+    live_leave_sched(live_of(job, pool), &says);
 }
 
 void dispatch_on_checkpoint(void *userdata, struct pool_job *job, const struct wire_kept *kept) {

@@ -55,7 +55,7 @@ bool dispatch_draining(const struct dispatch *d);
 void dispatch_on_ready(void *userdata, const struct store_ready *ready);
 void dispatch_on_room(void *userdata);
 struct pool_job *dispatch_on_find(void *userdata, int64_t id);
-void dispatch_on_fetched(void *userdata, struct pool_job *job);
+void dispatch_on_fetched(void *userdata, struct pool_job *job, const struct wire_fetched *fetched);
 void dispatch_on_widen(void *userdata, struct pool_job *job, unsigned wanted);
 void dispatch_on_checkpoint(void *userdata, struct pool_job *job, const struct wire_kept *kept);
 void dispatch_on_result(void *userdata, struct pool_job *job, const struct wire_result *result);

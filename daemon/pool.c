@@ -115,17 +115,17 @@ static void slot_freed(struct pool_worker *w, struct pool_job *job) {
 
 static int worker_fetched(struct pool_worker *w, const void *payload, size_t len) {
     struct pool *p = w->pool;
+    struct wire_fetched m;
     struct pool_job *job;
-    int64_t id;
-    int r = wire_get_id(payload, len, &id);
+    int r = wire_get_fetched(payload, len, &m);
 
     if (r < 0)
         return r;
-    job = worker_job(w, id);
+    job = worker_job(w, m.id);
     if (!job || job->fetched)
         return -EBADMSG;
     slot_freed(w, job);
-    p->handlers.jobs.fetched(p->handlers.jobs.userdata, job);
+    p->handlers.jobs.fetched(p->handlers.jobs.userdata, job, &m);
     p->handlers.jobs.room(p->handlers.jobs.userdata);
     return 0;
 }

@@ -37,7 +37,7 @@ struct pool_job {
 struct pool_job_handlers {
     void (*room)(void *userdata);                         /* pool_has_room() may have become true */
     struct pool_job *(*find)(void *userdata, int64_t id); /* NULL: no such job */
-    void (*fetched)(void *userdata, struct pool_job *job);
+    void (*fetched)(void *userdata, struct pool_job *job, const struct wire_fetched *fetched);
     /* Its file is large and would have so many more connections; pool_widened() may follow. */
     void (*widen)(void *userdata, struct pool_job *job, unsigned wanted);
     void (*checkpoint)(void *userdata, struct pool_job *job, const struct wire_kept *kept);

@@ -102,8 +102,16 @@ static void task_redo(struct desk *d, struct task *t) {
 
 /* The slot is free, and the RESULT will take a while. */
 static void task_tell_fetched(struct desk *d, struct task *t) {
+    const struct wire_fetched fetched = {
+        .id = t->job.id,
+        .error = (uint8_t)t->failure.error,
+        .http_status = t->http_status,
+        .bytes = t->bytes,
+        .retry_after_usec = t->failure.retry_after_usec,
+    };
+
     if (!t->fetched)
-        link_send_fetched(d->link, t->job.id);
+        link_send_fetched(d->link, &fetched);
     t->fetched = true;
     fault_point(fetched_queued);
 }

@@ -169,8 +169,8 @@ struct link *link_free(struct link *l) {
     return NULL;
 }
 
-void link_send_fetched(struct link *l, int64_t id) {
-    int r = wire_put_fetched(chan_buf(l->chan), id);
+void link_send_fetched(struct link *l, const struct wire_fetched *fetched) {
+    int r = wire_put_fetched(chan_buf(l->chan), fetched);
 
     if (r < 0)
         fail_send(r);

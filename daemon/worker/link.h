@@ -36,7 +36,7 @@ int link_new(struct link **ret, sd_event *event, int fd, const struct link_handl
 /* Takes NULL, returns NULL. */
 struct link *link_free(struct link *l);
 
-void link_send_fetched(struct link *l, int64_t id);
+void link_send_fetched(struct link *l, const struct wire_fetched *fetched);
 void link_send_discarded(struct link *l, int64_t id);
 void link_send_widen(struct link *l, const struct wire_widen *widen);
 void link_send_checkpoint(struct link *l, const struct wire_checkpoint *checkpoint);

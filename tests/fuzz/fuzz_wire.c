@@ -47,6 +47,7 @@ static int again_down(struct buf *b, uint8_t type, const void *p, size_t n) {
 
 static int again_up(struct buf *b, uint8_t type, const void *p, size_t n) {
     struct wire_hello hello;
+    struct wire_fetched fetched;
     struct wire_checkpoint checkpoint;
     struct wire_result result;
     int r;
@@ -55,6 +56,10 @@ static int again_up(struct buf *b, uint8_t type, const void *p, size_t n) {
     case WIRE_HELLO:
         r = wire_get_hello(p, n, &hello);
         return r < 0 ? r : wire_put_hello(b, &hello);
+    case WIRE_FETCHED:
+        r = wire_get_fetched(p, n, &fetched);
+        fuzz_check(r < 0 || fetched.error < ERR_MAX_);
+        return r < 0 ? r : wire_put_fetched(b, &fetched);
     case WIRE_CHECKPOINT:
         r = wire_get_checkpoint(p, n, &checkpoint);
         fuzz_check(r < 0 || checkpoint.kept.total >= -1);
@@ -80,8 +85,6 @@ static int again_id(struct buf *b, uint8_t type, const void *p, size_t n) {
         return wire_put_cancel(b, id);
     case WIRE_RELEASE:
         return wire_put_release(b, id);
-    case WIRE_FETCHED:
-        return wire_put_fetched(b, id);
     case WIRE_DISCARDED:
         return wire_put_discarded(b, id);
     default:

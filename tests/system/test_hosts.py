@@ -71,6 +71,16 @@ def test_retry_after_is_for_the_whole_host(daemon, bad):
     assert daemon.jobs()[1]["attempts"] == 1
 
 
+def test_busy_answers_on_connections_in_use_count(make_daemon, bad):
+    """After good ones: those that are held until their connections say no more, too."""
+    daemon = make_daemon(workers=1, settings={"host.connections": "4"}).start()
+    good = [{"url": bad.url(f"/delay/0.02/100/{i}")} for i in range(40)]
+    daemon.submit(good + [{"url": bad.url(f"/flaky/503/1/{i}?retry-after=60")} for i in range(300)])
+    wait_for(lambda: hosts(daemon)[host_of(bad.url("/"))]["state"] == "backoff")
+    wait_for(lambda: daemon.counts()["done"] == 40 and daemon.counts()["active"] == 0)
+    assert bad.count() <= 40 + 12
+
+
 def test_busy_host_opens_with_a_probe(make_daemon, bad):
     daemon = make_daemon(settings={"retry.base": "500ms", "retry.max": "500ms"}).start()
     daemon.submit([{"url": bad.url("/flaky/503/1/first")}])

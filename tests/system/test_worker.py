@@ -110,7 +110,7 @@ def test_result_for_a_job_that_it_does_not_hold_changes_nothing(make_daemon, tmp
     assert files_under(daemon.root) == ["0", "1", "2"]
 
 
-@pytest.mark.parametrize("script", ["channel.send(b'garbage')", f"channel.send({record(FETCHED, bytes(8))!r})"],
+@pytest.mark.parametrize("script", ["channel.send(b'garbage')", f"channel.send({record(FETCHED, bytes(29))!r})"],
                          ids=["garbage", "a message"])
 def test_worker_that_begins_without_hello_is_replaced(make_daemon, tmp, bad, script):
     daemon = make_daemon(program=fake_worker(tmp, script), workers=1).start()

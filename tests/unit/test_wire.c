@@ -301,6 +301,7 @@ static int get(uint8_t type, const void *p, size_t n) {
         struct wire_config config;
         struct wire_job job;
         struct wire_result result;
+        struct wire_fetched fetched;
         struct wire_checkpoint checkpoint;
         struct wire_discard discard;
         struct wire_rate rate;
@@ -316,6 +317,8 @@ static int get(uint8_t type, const void *p, size_t n) {
         return wire_get_job(p, n, &m.job);
     case WIRE_RESULT:
         return wire_get_result(p, n, &m.result);
+    case WIRE_FETCHED:
+        return wire_get_fetched(p, n, &m.fetched);
     case WIRE_CHECKPOINT:
         return wire_get_checkpoint(p, n, &m.checkpoint);
     case WIRE_DISCARD:
@@ -334,6 +337,7 @@ static int get(uint8_t type, const void *p, size_t n) {
 static void put_all(struct buf *b) {
     const struct wire_hello hello = {.wire_version = WIRE_VERSION, .program_version = "1"};
     const struct wire_discard discard = {.id = 8, .output = "a/b"};
+    const struct wire_fetched fetched = {.id = 6, .error = ERR_HTTP, .http_status = 503};
     const struct wire_checkpoint checkpoint = {.id = 9, .kept = a_job.kept};
 
     assert_int_equal(wire_put_hello(b, &hello), 0);
@@ -346,7 +350,7 @@ static void put_all(struct buf *b) {
     assert_int_equal(wire_put_rate(b, &(struct wire_rate){.id = 5, .rate = 1}), 0);
     assert_int_equal(wire_put_stop(b), 0);
     assert_int_equal(wire_put_drain(b), 0);
-    assert_int_equal(wire_put_fetched(b, 6), 0);
+    assert_int_equal(wire_put_fetched(b, &fetched), 0);
     assert_int_equal(wire_put_checkpoint(b, &checkpoint), 0);
     assert_int_equal(wire_put_result(b, &a_result), 0);
 }
