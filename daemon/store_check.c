@@ -30,8 +30,7 @@ static const char *const cheap[] = {
     "SELECT min(id) > 0 FROM jobs",
     "SELECT min(id) > 0 FROM batches",
     "SELECT (SELECT sum(n) FROM counters) = 0 OR EXISTS (SELECT 1 FROM jobs)",
-    "SELECT count(*) >= 0 FROM (SELECT 1 FROM jobs WHERE state = 0 AND state <> 7 AND lane > 0"
-    " LIMIT 1)",
+    "SELECT count(*) >= 0 FROM (SELECT 1 FROM jobs WHERE lane > 0 AND state <> 7 LIMIT 1)",
     "SELECT count(*) >= 0 FROM (SELECT 1 FROM attempts LIMIT 1)",
     "SELECT count(*) >= 0 FROM (SELECT 1 FROM batch_runs LIMIT 1)",
 };

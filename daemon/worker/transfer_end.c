@@ -108,7 +108,8 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
     if (t->until_end && !t->tls_ended)
         failure_set(f, ERR_PARTIAL, "the connection to %s was cut before it said that it had sent all",
                     t->address.url.host_key);
-    if (t->wanted && t->head.is_chunked && t->chunks.state != CHUNKS_ENDED)
+    /* What is read in pieces is left where the next one begins. */
+    if (t->wanted && !t->segments && t->head.is_chunked && t->chunks.state != CHUNKS_ENDED)
         failure_set(f, ERR_PROTOCOL, "%s sent chunks that do not end as they must",
                     t->address.url.host_key);
     if (coding_breaks_off(t))

@@ -19,10 +19,16 @@ void remote_look(struct transfer *t) {
 int remote_ask(struct transfer *t) {
     char field[ETAG_MAX + 64];
     struct tm tm;
+    int r = 0;
 
     remote_look(t);
-    if (!t->base.there)
-        return 0;
+    /* A part is of a file that was newer already. */
+    if (t->task->kept.offset > 0)
+        r = rest_ask(t);
+    if (t->offset > 0)
+        t->base.there = false;
+    if (r < 0 || !t->base.there)
+        return r;
     if (*t->base.etag)
         snprintf(field, sizeof(field), "If-None-Match: %s", t->base.etag);
     else if (gmtime_r(&t->base.st.st_mtim.tv_sec, &tm))

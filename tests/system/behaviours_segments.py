@@ -27,8 +27,8 @@ async def ranges(request, reply, size: int):
     ?fault=: what is wrong with the answers to requests number ?from= (2) to ?to= (all): 416, 503, 404 (that status),
     ignores (the whole instead), first, total, etag, short (another range, size or version than asked for), unnamed
     (no version), wrong (another version's bytes under this one's name),
-    stall, reset (after ?after= bytes, 1 MiB). ?most=N: 503 where more than N are answered at once.
-    ?changes=N: another version from request N on. ?accept=: of Accept-Ranges. ?length=no: chunks.
+    stall, reset (after ?after= bytes, 1 MiB), chunked. ?most=N: 503 where more than N are answered at once.
+    ?changes=N: another version from request N on. ?accept=: of Accept-Ranges.
     """
     query = request.query
     faulty = int(query.get("from", 2)) <= request.nth <= int(query.get("to", FOREVER))
@@ -58,7 +58,9 @@ async def ranges(request, reply, size: int):
             if fault == "unnamed":
                 headers = headers[1:]
             headers.append(("Content-Range", f"bytes {first}-{last}/{total}"))
-        await reply.head(206 if wanted else 200, [*headers, ("Content-Length", len(body))])
+        chunked = fault == "chunked"
+        framing = ("Transfer-Encoding", "chunked") if chunked else ("Content-Length", len(body))
+        await reply.head(206 if wanted else 200, [*headers, framing])
         after = int(query.get("after", MIB)) if fault in ("stall", "reset") else size
         for at in range(0, len(body), STEP):
             if at >= after:
@@ -66,8 +68,10 @@ async def ranges(request, reply, size: int):
                     await asyncio.sleep(1000)
                 reply.close()
                 return
-            await reply.raw(bytes(body[at:at + STEP]))
+            await (reply.chunk if chunked else reply.raw)(bytes(body[at:at + STEP]))
             if "rate" in query:
                 await asyncio.sleep(STEP / float(query["rate"]))
+        if chunked:
+            await reply.raw(b"0\r\n\r\n")
     finally:
         running[request.path] -= 1

@@ -42,9 +42,10 @@ def test_goes_on_where_it_broke_off(daemon, bad):
     check(daemon, path)
 
 
-def test_goes_on_again_and_again(daemon, bad):
+@pytest.mark.parametrize("keys", [{}, {"if_modified": True}])
+def test_goes_on_again_and_again(daemon, bad, keys):
     url, path = parts(bad, cut=70000, cuts=4, etag=ETAG)
-    job = done(daemon.run_one(url, retries=5))
+    job = done(daemon.run_one(url, retries=5, **keys))
     assert ranges(bad) == [None, *(f"bytes={70000 * i}-" for i in range(1, 5))]
     assert job["attempts"] == 5
     check(daemon, path)

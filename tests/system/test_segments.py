@@ -291,6 +291,20 @@ def test_goes_on_over_one_connection(make_daemon, bad):
     check_went_on(daemon, bad, path, before)
 
 
+def test_goes_on_with_chunks(make_daemon, bad):
+    """Those of the first piece are not read to their end, where the next piece begins."""
+    daemon = make_daemon(workers=1, settings=SETTINGS).start()
+    url, path = large(bad, size=32 * MIB, rate=3 * MIB, fault="chunked", **{"from": 5})
+    start_and_wait(daemon, url)
+    before = len(ranges(bad))
+    daemon.stop()
+    daemon.start()
+    wait_for(daemon.none_left)
+    done(daemon.jobs()[0])
+    assert all(ranges(bad)[before:])
+    check(daemon, path, size=32 * MIB)
+
+
 def test_mirror_goes_on_from_the_map(make_daemon, bad):
     """The first mirror breaks off; where a checksum vouches for the whole, the second brings what lacks."""
     daemon = make_daemon(workers=1, settings=SETTINGS).start()
