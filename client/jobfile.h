@@ -27,6 +27,7 @@ struct jobfile {
     int fd;
     char *data; /* what was read; [pos, len) is not yet scanned */
     size_t pos, len;
+    bool ended;            /* so said read(); a terminal would go on */
     int read_error;        /* -errno of read(), told when the end is reached */
     uint64_t line, column; /* of the last byte scanned */
     enum jobfile_state state;

@@ -30,13 +30,14 @@ int text_fail_read(struct jobfile *f) {
 static bool fill(struct jobfile *f) {
     ssize_t n;
 
-    if (f->read_error)
+    if (f->ended || f->read_error)
         return false;
     do
         n = read(f->fd, f->data, TEXT_BUFFER_SIZE);
     while (n < 0 && errno == EINTR);
     if (n < 0)
         f->read_error = -errno;
+    f->ended = n == 0;
     f->pos = 0;
     f->len = n > 0 ? (size_t)n : 0;
     return n > 0;

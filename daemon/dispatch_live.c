@@ -98,14 +98,14 @@ void lane_again(struct dispatch *d, uid_t uid, const struct job *row) {
     if (r == 0)
         sched_filled(d->sched, row->lane, true, INT64_MIN, 0);
     else if (r == -EEXIST)
-        sched_ready(d->sched, uid, row->lane, row->rank, row->rank, row->rank);
+        sched_ready(d->sched, uid, row->lane, row->rank, INT64_MIN, INT64_MAX);
     dispatch_turn(d);
 }
 
 void live_requeue(struct live_job *l) {
     struct dispatch *d = l->dispatch;
 
-    if (sched_add(d->sched, l->row->lane, &l->sched) < 0) {
+    if (l->moved || sched_add(d->sched, l->row->lane, &l->sched) < 0) {
         lane_again(d, l->sched.uid, l->row);
         live_free(l); /* it is in the store */
         return;
@@ -354,8 +354,10 @@ void dispatch_changed(struct dispatch *d, const int64_t *ids, size_t n, enum dis
         if (l && l->stage == LIVE_QUEUED) {
             live_leave_sched(l, &nothing);
             live_free(l);
-        } else if (l && l->stage == LIVE_ACTIVE && wish != WISH_NONE) {
+        } else if (l && wish != WISH_NONE && l->stage == LIVE_ACTIVE) {
             live_wish(l, wish);
+        } else if (l && wish == WISH_NONE) {
+            l->moved = true;
         }
     }
     if (n > 0)

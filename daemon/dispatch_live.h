@@ -28,6 +28,7 @@ struct live_job {
     bool in_sched;        /* queued there, or active */
     uint32_t host_bucket; /* ACTIVE, in_sched: of its host's rate limit, 0: none */
     bool maybe_published; /* an attempt was lost sight of: it may have published the file */
+    bool moved;           /* ACTIVE: its place in its lane is another by now */
     enum dispatch_wish wish;
     uint64_t kept_before; /* ACTIVE: job_kept_bytes() when the attempt began */
     struct sched_job sched;
@@ -99,7 +100,8 @@ void suspect_drop(struct dispatch *d, int64_t id);
 /* The lane has a job in the store that the scheduler may not know of. */
 void lane_again(struct dispatch *d, uid_t uid, const struct job *row);
 
-/* Back into the window, as if it had never been given out. */
+/* Back into the window, as if it had never been given out; or, if it was moved, into the store,
+ * which gives it again at its new place. */
 void live_requeue(struct live_job *l);
 
 /* Gives the job, which sched_next() has chosen, to a worker. False: none has room; it stays in the

@@ -38,8 +38,16 @@ bool segments_begin(struct transfer *t) {
     const char *why;
 
     t->body_begun = true;
-    if (!x || transfer_status(t) != 206)
-        return x && !answer_has_file(transfer_status(t));
+    if (!x)
+        return false;
+    if (answer_has_file(transfer_status(t)) && transfer_status(t) != 206) {
+        failure_set(&t->task->failure, ERR_PROTOCOL,
+                    "%s sends the whole file where a part of it was asked for",
+                    t->address.url.host_key);
+        return false;
+    }
+    if (transfer_status(t) != 206)
+        return true;
     curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
     why = resume_part_misfit(t->easy, &t->task->kept, x->reach);
     if (!why && length >= 0 && (uint64_t)length != x->reach - t->sink.size)

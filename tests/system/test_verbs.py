@@ -79,6 +79,17 @@ def test_jobs_that_come_between_others_are_all_started(make_daemon, bad, how):
     wait_for(lambda: daemon.counts()["done"] == 101)
 
 
+def test_priority_of_an_active_job_counts_when_its_worker_is_lost(make_daemon, bad):
+    daemon = make_daemon(workers=1, settings={"host.connections": 1}).start()
+    daemon.submit([{"url": bad.url("/silent-request/a")}])
+    daemon.submit([{"url": bad.url(f"/any/{i}")} for i in range(3)])
+    wait_for(lambda: bad.count() == 1)
+    daemon.dlctl("set", "1", "priority=-100")
+    os.kill(daemon.call("status")["workers"][0]["pid"], signal.SIGKILL)
+    wait_for(lambda: bad.count("/silent-request/a") == 2)
+    assert [r.path for r in bad.requests()] == ["/silent-request/a", "/any/0", "/any/1", "/any/2", "/silent-request/a"]
+
+
 def test_pause_of_a_job_that_waits_keeps_its_time(daemon, bad):
     (job,) = daemon.submit([{"url": bad.url("/any/a"), "not_before": "+1h"}])["ids"]
     daemon.dlctl("pause", str(job))
