@@ -37,6 +37,7 @@
  *   dirs.c       directories beneath the output root
  *   sink.c       the part file
  *   unnamed.c    files that need none
+ *   said.c       what the first answer said, kept with the part
  *   owner.c      the mark by which a file is known to be this queue's
  *   parcel.c     a finished part file on its way to its name
  *   place.c      giving it the name

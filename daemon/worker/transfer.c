@@ -486,7 +486,7 @@ bool transfer_start(struct transfer *t, struct task *task) {
         !request_permitted(t->settings->config, &t->address, &task->failure))
         return false;
     t->task = task;
-    t->body_begun = t->wanted = t->spoilt = t->versioned = t->saving = false;
+    t->body_begun = t->wanted = t->spoilt = t->versioned = t->said = t->saving = false;
     t->discarded = t->offset = t->rest = t->saved = t->had = 0;
     t->saved_usec = now_usec(CLOCK_MONOTONIC);
     t->curl_text[0] = '\0';

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "daemon/worker/answer.h"
+#include "daemon/worker/said.h"
 
 void remote_look(struct transfer *t) {
     const struct task *task = t->task;
@@ -71,22 +72,36 @@ bool remote_unchanged(struct transfer *t, CURLcode code) {
     return true;
 }
 
+/* As the last answer says, or else the first did. */
+static const char *field_of_all(const struct transfer *t, const char *name,
+                                char said[static SAID_MAX]) {
+    const char *value = answer_field(t->easy, name);
+
+    if (value || (t->offset == 0 && !t->said))
+        return value;
+    return said_field(t->task->parcel.fd, name, said);
+}
+
 int remote_adorn(struct transfer *t) {
     struct task *task = t->task;
     const struct wire_job *job = &task->job;
+    char said[SAID_MAX];
+    int r = 0;
 
     if (t->aside) {
         ftp_adorn(t);
         return 0;
     }
     if (job->remote_time)
-        remote_set_time(task->parcel.fd, answer_field(t->easy, "Last-Modified"));
+        remote_set_time(task->parcel.fd, field_of_all(t, "Last-Modified", said));
     if (job->if_modified) {
         remote_mark_etag(task->parcel.fd, answer_field(t->easy, "ETag"));
         task->parcel.conflict = CONFLICT_OVERWRITE;
     } else if (job->content_disposition) {
-        return remote_set_name(task, answer_field(t->easy, "Content-Disposition"),
-                               t->settings->sink->store_id);
+        r = remote_set_name(task, field_of_all(t, "Content-Disposition", said),
+                            t->settings->sink->store_id);
     }
-    return 0;
+    if (t->offset > 0 || t->said)
+        said_forget(task->parcel.fd);
+    return r;
 }

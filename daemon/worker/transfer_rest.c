@@ -8,6 +8,7 @@
 
 #include "common/url.h"
 #include "daemon/worker/answer.h"
+#include "daemon/worker/said.h"
 #include "daemon/worker/status.h"
 #include "daemon/worker/transfer_segments.h"
 
@@ -59,6 +60,10 @@ static struct wire_kept kept_in(struct transfer *t, int fd, char *ranges) {
     struct ranges behind = {.n = 0};
     uint64_t offset = t->segments ? segments_kept(t, &behind) : t->sink.size;
 
+    if (!t->aside && !t->said && t->offset == 0 && transfer_status(t) != 206) {
+        said_keep(fd, t->easy);
+        t->said = true;
+    }
     if (ranges)
         ranges_text(&behind, ranges);
     return (struct wire_kept){
@@ -104,6 +109,7 @@ bool rest_begin(struct transfer *t, int64_t length) {
 
     if (!why && length >= 0 && (uint64_t)length != (uint64_t)total - t->offset)
         why = "its length is not that of the rest";
+    said_digests(t->sink.fd, &task->integrity);
     answer_digests(t->easy, &task->integrity);
     if (!why && task->kept.source != rest_source(t) && !is_vouched_for(&task->integrity))
         why = "the part that is kept is of another server, and no checksum tells if they fit";

@@ -50,6 +50,7 @@ struct transfer {
     uint64_t rest;                  /* bytes that are to follow those */
     bool spoilt;                    /* what came is not worth keeping */
     bool versioned;                 /* task->version names what comes */
+    bool said;                      /* what the first answer said is kept with the part */
     bool saving;                    /* transfer_saved() will follow */
     uint64_t saved, saved_usec;     /* bytes known to be durable, and since when */
     uint64_t discarded;             /* bytes of one that doesn't */

@@ -39,7 +39,8 @@ async def parts(request, reply, size: int, cut: int, cuts: int):
 
     ?etag=, ?modified=, ?date= say how the version is named; ?changes=N: after N requests it is another one,
     ?back=N: after N the first one again;
-    ?vouch=: with a Repr-Digest; ?rate=: bytes a second (?rates=N: of the first N answers only); ?fault=: what is wrong with answers to requests for a part.
+    ?vouch=: with a Repr-Digest (first: whole answers only; wrong: likewise, and it is another file's);
+    ?header=: whole answers have a Content-Disposition with that name, and a Last-Modified (OLD); ?rate=: bytes a second (?rates=N: of the first N answers only); ?fault=: what is wrong with answers to requests for a part.
     """
     query = request.query
     fault = query.get("fault", "")
@@ -50,9 +51,12 @@ async def parts(request, reply, size: int, cut: int, cuts: int):
     headers = [("Date", query.get("date", formatdate(usegmt=True)))]
     headers += [("ETag", etag)] if etag else []
     headers += [("Last-Modified", modified)] if modified else []
-    if "vouch" in query:
-        headers.append(("Repr-Digest", f"sha-256=:{b64encode(sha256(body).digest()).decode()}:"))
     start = 0 if fault == "ignores" else range_of(request, etag, modified)
+    if "vouch" in query and (query["vouch"] not in ("first", "wrong") or start == 0):
+        vouched = body if query["vouch"] != "wrong" else b"other"
+        headers.append(("Repr-Digest", f"sha-256=:{b64encode(sha256(vouched).digest()).decode()}:"))
+    if "header" in query and start == 0:
+        headers += [("Content-Disposition", f"attachment; filename={query['header']}"), ("Last-Modified", OLD)]
     if start >= size:
         await reply.whole(b"no", 416, [*headers, ("Content-Range", f"bytes */{size}")])
         return

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import signal
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlencode
 
 import pytest
@@ -49,6 +50,29 @@ def test_goes_on_again_and_again(daemon, bad, keys):
     assert ranges(bad) == [None, *(f"bytes={70000 * i}-" for i in range(1, 5))]
     assert job["attempts"] == 5
     check(daemon, path)
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_the_first_answer_said_holds_for_the_rest(make_daemon, bad, restart):
+    """The answers with the rest need not say it again: its digest, name and time."""
+    daemon = make_daemon().start()
+    how = {"cuts": 0, "rate": 50000, "rates": 1} if restart else {}
+    good, path = parts(bad, etag=ETAG, vouch="first", name="a", header="real.bin", **how)
+    wrong, _ = parts(bad, etag=ETAG, vouch="wrong", name="b", **how)
+    daemon.submit([{"url": good, "content_disposition": True, "remote_time": True, "output": "x/a"},
+                   {"url": wrong, "output": "x/wrong", "retries": 1}])
+    if restart:
+        wait_for(lambda: all((job["bytes"] or 0) > CUT for job in daemon.jobs()))
+        daemon.restart()
+    wait_for(daemon.none_left)
+    first, second = daemon.jobs()
+    assert done(first)["output"] == "x/real.bin"
+    file = daemon.file("x/real.bin")
+    assert file.read_bytes() == content(path + "1", SIZE)
+    assert file.stat().st_mtime == parsedate_to_datetime(OLD).timestamp()
+    assert "user.dld.said" not in os.listxattr(file)
+    failed(second, "checksum")
+    assert [r for r in ranges(bad) if r]
 
 
 @pytest.mark.parametrize("mode", ["batch", "always", "never"])
