@@ -173,7 +173,7 @@ bool sched_widen(struct sched *s, struct sched_job *job, const char *host) {
     if (!h)
         return false;
     if (h->health.state == SCHED_HOST_OPEN && h->n_active + h->n_wide < h->health.limit &&
-        h->policy.delay == 0 && h->health.not_before <= s->now)
+        h->policy.delay == 0)
         l = loan_of(s, job, h);
     if (l) {
         l->n++;

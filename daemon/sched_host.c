@@ -16,23 +16,18 @@ void sched_health_adapt(struct sched_health *h, const struct sched_policy *old,
 }
 
 void sched_health_restore(struct sched_health *h, unsigned failures, uint64_t wait, uint64_t now) {
-    if (h->troubled || h->ever_fine || h->not_before > 0 || (failures == 0 && wait == 0))
+    if (h->troubled || h->ever_fine || (failures == 0 && wait == 0))
         return;
-    if (failures == 0) {
-        h->not_before = now + wait;
-        return;
-    }
     h->state = SCHED_HOST_BACKOFF;
     h->until = now + wait;
     h->failures = h->unreached = h->backoffs = failures;
-    h->unreached_since = h->trouble = now;
+    h->unreached_since = failures > 0 ? now : 0;
+    h->trouble = now;
     h->troubled = true;
 }
 
 static uint64_t spacing_over(const struct sched_health *h, const struct sched_policy *policy) {
-    uint64_t at = h->paced && policy->delay > 0 ? h->last_start + policy->delay : 0;
-
-    return MAX(at, h->not_before);
+    return h->paced && policy->delay > 0 ? h->last_start + policy->delay : 0;
 }
 
 uint64_t sched_health_wake(const struct sched_health *h, const struct sched_policy *policy,
@@ -121,13 +116,21 @@ static void end_busy(struct sched_health *h, const struct sched_policy *policy,
     back_off(h, policy, retry_after, now);
 }
 
-/* An end that tells nothing new; but how long to stay away is what the host said last. */
+/* An end that tells nothing new; but how long to stay away is what the host said last, also when
+ * it had been open again. */
 static void end_late(struct sched_health *h, const struct sched_policy *policy,
                      const struct sched_end *end, uint64_t now) {
     uint64_t wait = MIN(end->retry_after, MAX(policy->max, RETRY_AFTER_MAX));
 
-    if (end->says == SCHED_SAYS_BUSY && h->state == SCHED_HOST_BACKOFF)
-        h->until = MAX(h->until, now + wait);
+    if (end->says != SCHED_SAYS_BUSY || h->state == SCHED_HOST_PROBE)
+        return;
+    if (h->state == SCHED_HOST_OPEN) {
+        if (end->retry_after == 0)
+            return;
+        h->state = SCHED_HOST_BACKOFF;
+        h->until = now;
+    }
+    h->until = MAX(h->until, now + wait);
 }
 
 void sched_health_end(struct sched_health *h, const struct sched_policy *policy,

@@ -24,7 +24,6 @@ struct sched_health {
     uint64_t trouble; /* the last one: what began before says nothing new */
     uint64_t until;   /* of BACKOFF */
     uint64_t unreached_since;
-    uint64_t not_before; /* as it was told to sched_health_restore() */
     bool paced;          /* last_start is a time */
     uint64_t last_start, start_before;
     bool paced_before;

@@ -157,6 +157,10 @@ static inline void model_learn(struct model *m, int job, enum sched_says says,
     if (says == SCHED_SAYS_FINE)
         h->reached_ever = true;
     if (!probe && (h->state != SCHED_HOST_OPEN || (int64_t)j->started <= h->trouble)) {
+        if (says == SCHED_SAYS_BUSY && h->state == SCHED_HOST_OPEN && retry_after > 0) {
+            h->state = SCHED_HOST_BACKOFF;
+            h->until = m->now + retry_after;
+        }
         if (says == SCHED_SAYS_BUSY && h->state == SCHED_HOST_BACKOFF &&
             m->now + retry_after > h->until)
             h->until = m->now + retry_after;

@@ -213,6 +213,41 @@ static void test_what_a_host_asked_for_can_be_written_down(void **state) {
     assert_false(sched_evict_away(f->s, f->now, &e));
 }
 
+static void test_host_that_asked_for_patience_begins_with_a_probe(void **state) {
+    struct fixture *f = *state;
+    struct sched_job *probe;
+
+    sched_lane_add(f->s, 1, 101, 1, "h1:80", 0, 90 * SEC, f->now);
+    add_many(f, 1, 1, 0, 5);
+    assert_null(next(f));
+    f->now += 90 * SEC;
+    probe = next(f);
+    assert_non_null(probe);
+    assert_null(next(f));
+    end(f, probe, SCHED_SAYS_FINE);
+    assert_int_equal(info(f, 1).limit, 2);
+}
+
+static void test_late_word_of_an_open_host_holds(void **state) {
+    struct fixture *f = *state;
+    struct sched_job *slow, *quick;
+
+    add_many(f, 1, 1, 0, 9);
+    run_one(f, SCHED_SAYS_FINE);
+    slow = next(f);
+    quick = next(f);
+    f->now++;
+    end(f, quick, SCHED_SAYS_BUSY);
+    f->now += 90 * SEC;
+    run_one(f, SCHED_SAYS_FINE);
+    assert_int_equal(info(f, 1).state, SCHED_HOST_OPEN);
+    sched_ended(f->s, slow, SCHED_SAYS_BUSY, 90 * SEC, 7, f->now);
+    assert_int_equal(info(f, 1).state, SCHED_HOST_BACKOFF);
+    assert_null(next(f));
+    f->now += 90 * SEC;
+    assert_non_null(next(f));
+}
+
 static void test_jobs_in_flight_fail_once(void **state) {
     struct fixture *f = *state;
     struct sched_job *job[4];
@@ -332,6 +367,8 @@ int main(void) {
         TEST(slow_host_has_half_the_connections_but_one_at_least),
         TEST(answer_opens_before_the_probe_ends),
         TEST(what_a_host_asked_for_can_be_written_down),
+        TEST(host_that_asked_for_patience_begins_with_a_probe),
+        TEST(late_word_of_an_open_host_holds),
         TEST(jobs_in_flight_fail_once),
         TEST(host_never_reached_is_left_alone_at_once),
         TEST(jobs_of_a_host_that_is_down_are_refused),
