@@ -222,9 +222,17 @@ void evict_lanes(struct dispatch *d, uint64_t now) {
         evicted(d, &e);
 }
 
+/* For the lanes that are not in the window, too. */
+static void park(void *userdata, const char *host, uint64_t wait, unsigned failures) {
+    struct dispatch *d = userdata;
+
+    (void)store_park(d->store, host, now_usec(CLOCK_REALTIME) + wait, failures);
+}
+
 void evict_away(struct dispatch *d) {
     struct sched_evicted e;
 
     while (sched_evict_away(d->sched, now_usec(CLOCK_MONOTONIC), &e))
         evicted(d, &e);
+    sched_hosts_away(d->sched, now_usec(CLOCK_MONOTONIC), park, d);
 }

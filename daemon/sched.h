@@ -160,6 +160,11 @@ bool sched_evict(struct sched *s, uint64_t now, struct sched_evicted *ret);
  * it comes back. False: there is none. */
 bool sched_evict_away(struct sched *s, uint64_t now, struct sched_evicted *ret);
 
+/* Tells of all hosts that are to be left alone for a while: for wait usec from now on, after so many
+ * failures in a row. */
+typedef void sched_away_fn(void *userdata, const char *host, uint64_t wait, unsigned failures);
+void sched_hosts_away(const struct sched *s, uint64_t now, sched_away_fn *fn, void *userdata);
+
 /* ---- running ---- */
 
 /* The next job to start, which from now on counts as active; NULL: none may start. *ret_refused:

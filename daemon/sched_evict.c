@@ -92,6 +92,11 @@ static bool victim_find(struct sched *s, struct victim *ret) {
     return false;
 }
 
+/* To be written down: one at least where a probe is to be the first. */
+static unsigned failures_of(const struct sched_host *h) {
+    return h->health.state == SCHED_HOST_OPEN ? h->health.unreached : MAX(h->health.unreached, 1u);
+}
+
 static struct sched_job *lane_empty(struct sched *s, struct sched_lane *lane) {
     struct sched_job *jobs = NULL, *job;
 
@@ -115,7 +120,7 @@ static void evict(struct sched *s, const struct victim *victim, struct sched_evi
         .priority = lane->jobs ? lane->jobs->priority : 0,
         .stays = victim->stays,
         .wait = victim->wait,
-        .failures = lane->host->health.unreached,
+        .failures = failures_of(lane->host),
     };
     sched_lane_leave(s, lane);
     lane->evicted = true;
@@ -146,4 +151,10 @@ bool sched_evict_away(struct sched *s, uint64_t now, struct sched_evicted *ret) 
             return true;
         }
     return false;
+}
+
+void sched_hosts_away(const struct sched *s, uint64_t now, sched_away_fn *fn, void *userdata) {
+    for (const struct sched_host *h = s->hosts; h; h = h->hh.next)
+        if (h->health.state == SCHED_HOST_BACKOFF && h->health.until > now + AWAY_USEC)
+            fn(userdata, h->name, h->health.until - now, failures_of(h));
 }

@@ -196,6 +196,10 @@ typedef void store_move_fn(void *userdata, int error, const struct store_move *m
 /* fn may be NULL. 0 or -ENOMEM. */
 int store_move(struct store *s, const struct store_move *m, store_move_fn *fn, void *userdata);
 
+/* Parks all lanes of a host until due (usec since the epoch); failures as in struct store_move. 0 or
+ * -ENOMEM. */
+int store_park(struct store *s, const char *host, uint64_t due, unsigned failures);
+
 /* All lanes of a host (NULL: of any) in order of id above the one given, without jobs. One whose
  * jobs are all STAGED has none in its numbers. */
 int store_hosts(struct store *s, const char *host, int64_t after_lane, size_t limit,

@@ -345,6 +345,51 @@ int store_move(struct store *s, const struct store_move *m, store_move_fn *fn, v
     return 0;
 }
 
+struct park {
+    struct request request;
+    char *host;
+    uint64_t due;
+    unsigned failures;
+};
+
+static int park_run(struct db *db, struct request *r) {
+    const struct park *q = (struct park *)r;
+    _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(db, ST_LANES_PARK);
+    int k = lanes_write(db);
+
+    if (k < 0)
+        return k;
+    sqlite3_bind_int64(st, 1, lane_hash(db, q->host));
+    db_bind_text(st, 2, q->host);
+    sqlite3_bind_int64(st, 3, (int64_t)q->due);
+    db_bind_number(st, 4, q->failures);
+    while ((k = db_step(db, st)) > 0)
+        lane_note_changed(db, sqlite3_column_int64(st, 0));
+    chores_note_due(db, q->due);
+    return k;
+}
+
+static void park_free(struct request *r) {
+    free(((struct park *)r)->host);
+    free(r);
+}
+
+static const struct request_kind park_kind = {.name = "park", .run = park_run, .free = park_free};
+
+int store_park(struct store *s, const char *host, uint64_t due, unsigned failures) {
+    struct park *q = malloc(sizeof(*q));
+    char *copy = strdup(host);
+
+    if (!q || !copy) {
+        free(q);
+        free(copy);
+        return -ENOMEM;
+    }
+    *q = (struct park){{.kind = &park_kind}, .host = copy, .due = due, .failures = failures};
+    store_enqueue(s, &q->request);
+    return 0;
+}
+
 /* ---- users ---- */
 
 struct users {

@@ -178,6 +178,8 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_LANE_BY_ID] = "SELECT " LANE_COLUMNS " FROM lanes WHERE id = ?1",
     [ST_LANE_PUT] = "UPDATE lanes SET turn = ?2, due = ?3, failures = ?4,"
                     " in_line = iif(?3 IS NULL AND queued > 0, 1, NULL) WHERE id = ?1",
+    [ST_LANES_PARK] = "UPDATE OR FAIL lanes SET due = ?3, failures = ?4, in_line = NULL"
+                      " WHERE hash = ?1 AND host = ?2 RETURNING id",
     [ST_LANES_DUE] = "UPDATE OR FAIL lanes SET due = NULL, in_line = iif(queued > 0, 1, NULL)"
                      " WHERE id IN (SELECT id FROM lanes"
                      " WHERE due IS NOT NULL AND due <= ?1 ORDER BY due LIMIT ?2)"

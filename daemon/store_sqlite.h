@@ -91,6 +91,7 @@ enum statement {
     ST_LANE_HURRY,
     ST_LANE_BY_ID,
     ST_LANE_PUT,
+    ST_LANES_PARK,
     ST_LANES_DUE,
     ST_LANE_DUE_FIRST,
     ST_LINE_SAME_TURN,

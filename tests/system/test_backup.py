@@ -66,8 +66,8 @@ def test_nothing_is_left_of_one_that_was_interrupted(daemon, tmp):
     try:
         dlctl = subprocess.Popen([DLCTL, "--socket", daemon.socket, "backup", folder / "copy.db"])
         wait_for(lambda: any(str(folder) in name for name in open_files(dlctl.pid)))
-        dlctl.send_signal(signal.SIGINT)
-        assert dlctl.wait(10) == -signal.SIGINT
+        dlctl.terminate()
+        assert dlctl.wait(10) == -signal.SIGTERM
     finally:
         os.kill(daemon.pid, signal.SIGCONT)
     assert list(folder.iterdir()) == []

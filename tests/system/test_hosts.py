@@ -159,19 +159,26 @@ def test_host_without_answers_gets_one_connection(make_daemon, bad):
     daemon.dlctl("cancel", "--all")
 
 
-def test_patience_outlives_a_restart(daemon, bad):
-    """A host that asked for two seconds has them, also when dld was stopped and started meanwhile."""
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_patience_outlives_a_restart(daemon, bad, when):
+    """A host that asked for some seconds has them, also when dld was stopped and started meanwhile; jobs that
+    were queued before that know it, and those that come after it. Then one begins."""
     host = host_of(bad.url("/"))
+    more = [{"url": bad.url(f"/delay/0.3/100/{i}")} for i in range(5)]
     daemon.submit([{"url": bad.url("/flaky/429/1/first?retry-after=4")}])
     wait_for(lambda: hosts(daemon)[host]["state"] == "backoff")
-    daemon.submit([{"url": bad.url(f"/any/{i}")} for i in range(5)])
+    if when == "before":
+        daemon.submit(more)
     told = bad.requests()[0].time
-    time.sleep(0.5)  # until the scheduler has seen them: of the hosts in its window it knows where they stand
     daemon.restart()
+    if when == "after":
+        daemon.submit(more)
     shown = hosts(daemon)[host]
     assert shown["state"] == "backoff" and 0 < shown["next_start"] - time.time() <= 4
     wait_for(daemon.none_left)
-    assert min(r.time for r in bad.requests()[1:]) - told >= 3.9
+    first, second = sorted(r.time for r in bad.requests()[1:])[:2]
+    assert first - told >= 3.9
+    assert second - first >= 0.25 or any("first" in r.path for r in bad.requests()[1:3])
     assert all(j["state"] == "done" for j in daemon.jobs())
 
 

@@ -194,6 +194,23 @@ static void test_parked_until_due(void **state) {
     check_numbers(f);
 }
 
+static void test_all_lanes_of_a_host_are_parked(void **state) {
+    struct fixture *f = *state;
+    uint64_t due = now_usec(CLOCK_REALTIME) + 3600 * USEC_PER_SEC;
+
+    assert_int_equal(submit(f, NULL, 0, 1, true), 0);
+    assert_int_equal(lanes(f, 1000, 1, 0), 0);
+    assert_int_equal(f->n_lanes, 1);
+    assert_int_equal(store_park(f->store, f->lanes[0].host, due, 2), 0);
+    assert_int_equal(lanes(f, 1000, 1, 0), 0);
+    assert_int_equal(f->n_lanes, 0);
+    check_numbers(f);
+    assert_int_equal(submit(f, NULL, 0, 1, true), 0);
+    assert_int_equal(lanes(f, 1000, 1, 0), 0);
+    assert_int_equal(f->n_lanes, 0);
+    check_numbers(f);
+}
+
 static void test_parked_without_queued_jobs_is_not_told(void **state) {
     struct fixture *f = *state;
     struct store_filter all = {.state = -1};
@@ -343,6 +360,7 @@ int main(void) {
         TEST(test_line_in_pages_with_first_jobs),
         TEST(test_turn_is_where_it_was_put),
         TEST(test_parked_until_due),
+        TEST(test_all_lanes_of_a_host_are_parked),
         TEST(test_parked_without_queued_jobs_is_not_told),
         TEST(test_one_notice_for_a_lane_of_a_release),
         TEST(test_many_hosts),
