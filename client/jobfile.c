@@ -227,8 +227,8 @@ static int read_start(struct jobfile *f) {
     case '{':
         return read_object(f);
     default:
-        return text_fail_expected(f, isalpha(c) ? "a job (an object) or an array of jobs (URLs are given as"
-                                                  " words: xargs dlctl submit < FILE)"
+        return text_fail_expected(f, isalpha(c) ? "a job (an object) or an array of jobs (a list of URLs:"
+                                                  " xargs -d '\\n' dlctl submit < FILE)"
                                                 : "a job (an object) or an array of jobs");
     }
 }

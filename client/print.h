@@ -34,15 +34,15 @@ static inline int64_t get_int(const json_t *object, const char *key, int64_t oth
     const json_t *v = json_object_get(object, key);
     return json_is_integer(v) ? json_integer_value(v) : otherwise;
 }
+static inline double get_number(const json_t *object, const char *key, double otherwise) {
+    const json_t *v = json_object_get(object, key);
+    return json_is_number(v) ? json_number_value(v) : otherwise;
+}
 
 /* What the jobs of a batch have got, as its status says, with those that are under way. */
 static inline uint64_t batch_bytes(const json_t *batch) {
     return (uint64_t)MAX(get_int(batch, "bytes", 0), 0) +
            (uint64_t)MAX(get_int(batch, "active_bytes", 0), 0);
-}
-static inline double get_number(const json_t *object, const char *key, double otherwise) {
-    const json_t *v = json_object_get(object, key);
-    return json_is_number(v) ? json_number_value(v) : otherwise;
 }
 
 #endif

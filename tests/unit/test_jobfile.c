@@ -225,8 +225,8 @@ static void test_json_lines(void **state) {
 static void test_no_json_at_all(void **state) {
     (void)state;
     expect_error("http://h/a\n",
-                 "t.json:1:1: expected a job (an object) or an array of jobs (URLs are given as words: "
-                 "xargs dlctl submit < FILE), found 'h'");
+                 "t.json:1:1: expected a job (an object) or an array of jobs (a list of URLs: "
+                 "xargs -d '\\n' dlctl submit < FILE), found 'h'");
     expect_error("\"a\"", "t.json:1:1: expected a job (an object) or an array of jobs, found '\"'");
     expect_error("\x1f\x8b", "t.json:1:1: expected a job (an object) or an array of jobs, found "
                              "the byte 0x1f");
