@@ -24,7 +24,7 @@ struct dispatch_settings {
     struct sched_settings sched;
     struct attempt_policy policy; /* retries: where the job doesn't say */
     struct access_settings access;
-    struct rates *rates;          /* outlives the dispatcher */
+    struct rates *rates; /* outlives the dispatcher */
     /* A job's end is durable. The job is valid until this returns. */
     void (*ended)(void *userdata, const struct job *job);
     /* Numbers of jobs have changed, by whatever happened. */
@@ -120,8 +120,9 @@ int64_t *dispatch_active_lanes(const struct dispatch *d, size_t *ret_n);
 /* What is under way. */
 struct dispatch_activity {
     unsigned jobs;
-    uint64_t bytes; /* that these have so far */
-    uint64_t speed; /* bytes a second */
+    unsigned queued, paused; /* those of them that are so in the store; the rest is cancelled */
+    uint64_t bytes;          /* that these have so far */
+    uint64_t speed;          /* bytes a second */
 };
 
 /* Of the active jobs of a batch; 0: of all. */

@@ -278,8 +278,8 @@ void live_refuse(struct live_job *l) {
     l->kept_before = job_kept_bytes(&l->row->kept);
     l->row->attempts++;
     job_result_done(result);
-    *result = (struct job_result){
-        .size = -1, .error = host.error, .started = real, .finished = real};
+    *result =
+        (struct job_result){.size = -1, .error = host.error, .started = real, .finished = real};
     if (asprintf(&result->message,
                  "not tried: %s has not been reached for %" PRIu64 " s (%u failures in a row)",
                  l->row->host, since / USEC_PER_SEC, host.failures) < 0)
@@ -354,10 +354,12 @@ void dispatch_changed(struct dispatch *d, const int64_t *ids, size_t n, enum dis
         if (l && l->stage == LIVE_QUEUED) {
             live_leave_sched(l, &nothing);
             live_free(l);
-        } else if (l && wish != WISH_NONE && l->stage == LIVE_ACTIVE) {
-            live_wish(l, wish);
         } else if (l && wish == WISH_NONE) {
             l->moved = true;
+        } else if (l) {
+            l->stored = wish;
+            if (l->stage == LIVE_ACTIVE)
+                live_wish(l, wish);
         }
     }
     if (n > 0)
@@ -369,7 +371,10 @@ void dispatch_resumed(struct dispatch *d, const int64_t *ids, size_t n) {
     for (size_t i = 0; i < n; i++) {
         struct live_job *l = live_find(d, ids[i]);
 
-        if (l && l->stage == LIVE_ACTIVE)
+        if (!l)
+            continue;
+        l->stored = WISH_NONE;
+        if (l->stage == LIVE_ACTIVE)
             live_wish(l, WISH_NONE);
     }
 }
@@ -392,13 +397,12 @@ bool dispatch_overlay(const struct dispatch *d, struct job *job, struct job_prog
     const struct live_job *l = live_find(d, job->id);
     struct pool_progress p;
 
-    if (!l || l->stage == LIVE_QUEUED || job->state != JOB_QUEUED)
+    if (!l || l->stage == LIVE_QUEUED || (job->state != JOB_QUEUED && job->state != JOB_PAUSED))
         return false;
     job->state = JOB_ACTIVE;
     job->attempts = l->row->attempts;
     job->result.worker = l->pool.last_worker;
-    job->result.started =
-        now_usec(CLOCK_REALTIME) - (now_usec(CLOCK_MONOTONIC) - l->sched.started);
+    job->result.started = now_usec(CLOCK_REALTIME) - (now_usec(CLOCK_MONOTONIC) - l->sched.started);
     *ret = (struct job_progress){.total = -1};
     if (l->stage == LIVE_ACTIVE && pool_progress(&l->pool, &p) == 0)
         *ret = (struct job_progress){.bytes = p.bytes, .speed = p.speed, .total = p.total};
@@ -429,6 +433,8 @@ struct dispatch_activity dispatch_activity(const struct dispatch *d, int64_t bat
         if (l->stage == LIVE_QUEUED || (batch && l->row->batch != batch))
             continue;
         sum.jobs++;
+        sum.queued += l->stored == WISH_NONE;
+        sum.paused += l->stored == WISH_PAUSE;
         if (l->stage == LIVE_SETTLING) {
             sum.bytes += l->row->result.bytes;
         } else if (pool_progress(&l->pool, &p) == 0) {

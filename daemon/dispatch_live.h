@@ -30,7 +30,8 @@ struct live_job {
     bool maybe_published; /* an attempt was lost sight of: it may have published the file */
     bool moved;           /* ACTIVE: its place in its lane is another by now */
     enum dispatch_wish wish;
-    uint64_t kept_before; /* ACTIVE: job_kept_bytes() when the attempt began */
+    enum dispatch_wish stored; /* what the store has made of it while a worker had it */
+    uint64_t kept_before;      /* ACTIVE: job_kept_bytes() when the attempt began */
     struct sched_job sched;
     struct pool_job pool;
     struct live_job *next_unsaved;
@@ -63,7 +64,7 @@ struct dispatch {
     sd_event_source *wake;  /* timer: a job may start because time went by */
     sd_event_source *look;  /* timer: have those awaited come? */
     sd_event_source *retry; /* timer: ask the store again */
-    bool unwritten; /* the store refused to write something, and has written nothing since */
+    bool unwritten;       /* the store refused to write something, and has written nothing since */
     char *spec_body;      /* of the job that was started last, "": none; NULL: there was none */
     struct job_spec spec; /* what that says */
     struct discard *discards; /* by id: part files that workers were told to remove */

@@ -20,8 +20,8 @@
 #define WINDOW_USERS 1024
 #define START_FAILURES 3
 #define HOST_BACKOFF_MAX (60 * USEC_PER_SEC) /* of hosts that don't say how long */
-#define DRAIN_TIMEOUT (5 * USEC_PER_SEC) /* for answers under way when stopping */
-#define STOP_MARGIN (20 * USEC_PER_SEC)  /* for what follows the grace */
+#define DRAIN_TIMEOUT (5 * USEC_PER_SEC)     /* for answers under way when stopping */
+#define STOP_MARGIN (20 * USEC_PER_SEC)      /* for what follows the grace */
 #define STATUS_DELAY (1 * USEC_PER_SEC)
 
 /* ---- systemd ---- */
@@ -29,18 +29,18 @@
 static int on_status_due(sd_event_source *source, uint64_t usec, void *userdata) {
     struct master *m = userdata;
     const uint64_t *n = store_counts(m->store);
-    unsigned n_active;
+    struct dispatch_activity active;
 
     (void)source;
     (void)usec;
     if (m->methods.stopping)
         return 0;
-    n_active = dispatch_activity(m->dispatch, 0).jobs;
+    active = dispatch_activity(m->dispatch, 0);
     notify_send("%sSTATUS=%u active, %" PRIu64 " queued, %" PRIu64 " waiting, %" PRIu64
                 " done, %" PRIu64 " failed",
                 m->ready ? "READY=1\n" : "", /* in case that of a reload got lost */
-                n_active, n[JOB_QUEUED] - MIN(n[JOB_QUEUED], (uint64_t)n_active), n[JOB_WAITING],
-                n[JOB_DONE], n[JOB_FAILED]);
+                active.jobs, n[JOB_QUEUED] - MIN(n[JOB_QUEUED], (uint64_t)active.queued),
+                n[JOB_WAITING], n[JOB_DONE], n[JOB_FAILED]);
     return 0;
 }
 
@@ -305,9 +305,8 @@ void master_policy(const struct config *c, struct attempt_policy *ret) {
 }
 
 void master_access(const struct config *c, struct access_settings *ret) {
-    *ret = (struct access_settings){.dir = c->credentials.dir,
-                                    .proxy = c->network.proxy,
-                                    .proxy_auth = c->network.proxy_auth};
+    *ret = (struct access_settings){
+        .dir = c->credentials.dir, .proxy = c->network.proxy, .proxy_auth = c->network.proxy_auth};
 }
 
 static int start_dispatch(struct master *m) {

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #define LIST_MAX 1000
@@ -83,7 +84,7 @@ static int choose_active(struct query *q, struct store_filter *filter) {
     q->n_active = MIN(q->n_active, q->limit);
     filter->ids = q->active;
     filter->n_ids = q->n_active;
-    filter->state = JOB_QUEUED;
+    filter->state = -1;
     return 0;
 }
 
@@ -262,19 +263,18 @@ static void write_workers(const struct methods *m, struct buf *b) {
     json_end(b, ']');
 }
 
-static void write_counts(const struct methods *m, struct buf *b, unsigned n_active) {
-    const uint64_t *n = store_counts(m->store);
+/* A job that was paused is active until its worker has let go of it. */
+static void write_counts(const struct methods *m, struct buf *b,
+                         const struct dispatch_activity *active) {
+    uint64_t n[JOB_STATE_MAX_];
 
+    memcpy(n, store_counts(m->store), sizeof(n));
+    n[JOB_ACTIVE] = active->queued + active->paused;
+    n[JOB_QUEUED] -= MIN(n[JOB_QUEUED], (uint64_t)active->queued);
+    n[JOB_PAUSED] -= MIN(n[JOB_PAUSED], (uint64_t)active->paused);
     json_begin(b, "jobs", '{');
-    for (enum job_state s = JOB_QUEUED; s <= JOB_CANCELLED; s++) {
-        uint64_t count = n[s];
-
-        if (s == JOB_ACTIVE)
-            count = n_active;
-        if (s == JOB_QUEUED)
-            count -= MIN(count, (uint64_t)n_active);
-        json_int(b, job_state_name(s), (int64_t)count);
-    }
+    for (enum job_state s = JOB_QUEUED; s <= JOB_CANCELLED; s++)
+        json_int(b, job_state_name(s), (int64_t)n[s]);
     json_end(b, '}');
 }
 
@@ -289,7 +289,7 @@ static void write_batch(const struct methods *m, struct buf *b, const struct sto
     json_int(b, "failed", (int64_t)batch->failed);
     json_int(b, "cancelled", (int64_t)batch->cancelled);
     json_int(b, "bytes", (int64_t)batch->bytes);
-    json_int(b, "active", active.jobs);
+    json_int(b, "active", active.queued + active.paused);
     json_int(b, "active_bytes", (int64_t)active.bytes);
     json_int(b, "speed", (int64_t)active.speed);
     json_bool(b, "complete", batch->complete);
@@ -311,7 +311,7 @@ static void write_status(const struct methods *m, struct request *request,
     json_bool(b, "draining", dispatch_draining(m->dispatch));
     rate_to_json(b, m->rates);
     write_workers(m, b);
-    write_counts(m, b, active.jobs);
+    write_counts(m, b, &active);
     if (batch)
         write_batch(m, b, batch);
     json_end(b, '}');

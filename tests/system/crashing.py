@@ -108,6 +108,7 @@ class Story:
         jobs = [self.plain(f"{i}-{n}") for n in range(3)]
         jobs += [self.plain(f"{i}-deep{n}", output=f"new/{i}/{n}/deep") for n in range(2)]
         jobs += [self.job(flaky, content(flaky, 2000), requests=2, host=TROUBLED), self.job(gone, b"", state="failed")]
+        jobs += [self.plain(f"later{i}", not_before="+1s")]
         jobs += [self.parts(f"cut{i}", PART, 1, requests=2, host=TROUBLED)]
         return jobs
 

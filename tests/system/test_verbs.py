@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections import Counter
 
 import pytest
 
@@ -169,7 +170,8 @@ def test_cancel_takes_effect_at_once(daemon, bad):
 
 
 def test_pause_and_resume_of_jobs_that_are_just_being_started(make_daemon, bad):
-    """Whatever meets: at last all are paused, and then all are done, each in one attempt."""
+    """Whatever meets: at last all are paused, and then all are done, each in one attempt. What a worker still has is
+    active."""
     daemon = make_daemon(settings={"worker.transfers": "64", "host.connections": "128"}).start()
     daemon.submit([{"url": bad.url(f"/delay/0.01/100/{i}")} for i in range(3000)])
     with daemon.control() as c:
@@ -177,6 +179,11 @@ def test_pause_and_resume_of_jobs_that_are_just_being_started(make_daemon, bad):
             c.call("pause", {"all": True})
             c.call("resume", {"all": True})
         c.call("pause", {"all": True})
+    for pid in daemon.worker_pids():
+        os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: Counter(states(daemon)) == {state: n for state, n in daemon.counts().items() if n})
+    for pid in daemon.worker_pids():
+        os.kill(pid, signal.SIGCONT)
     wait_for(lambda: set(states(daemon)) <= {"paused", "done"})
     left = daemon.counts()["paused"]
     time.sleep(0.5)
