@@ -130,10 +130,22 @@ def unanswered_port():
     return held
 
 
+def _ports_to_try():
+    """Those of this test runner among runners side by side, none twice before all were there."""
+    runners = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    runner = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    mine = list(range(12000 + runner, 32000, runners))
+    while True:
+        random.SystemRandom().shuffle(mine)
+        yield from mine
+
+
+_ports = _ports_to_try()
+
+
 def server_port():
     """A port that was free a moment ago, outside the range from which the kernel picks for connections."""
-    while True:
-        port = random.SystemRandom().randrange(12000, 32000)
+    for port in _ports:
         with socket.socket() as s:
             try:
                 s.bind(("127.0.0.1", port))
