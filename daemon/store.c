@@ -287,15 +287,21 @@ static struct request *take_one(struct store *s, bool all) {
     return r;
 }
 
+/* Puts those of one kind that follow each other into the order that it wants. */
 static void group_sort(struct request **reqs, size_t n) {
+    bool sorted = true;
+
     for (size_t i = 0, first = 0; i < n; i++) {
         const struct request_kind *kind = reqs[first]->kind;
 
-        if (i + 1 < n && reqs[i + 1]->kind == kind)
+        if (i + 1 < n && reqs[i + 1]->kind == kind) {
+            sorted = sorted && (!kind->compare || kind->compare(&reqs[i], &reqs[i + 1]) <= 0);
             continue;
-        if (kind->compare && i > first)
+        }
+        if (!sorted)
             qsort(&reqs[first], i + 1 - first, sizeof(*reqs), kind->compare);
         first = i + 1;
+        sorted = true;
     }
 }
 
@@ -376,7 +382,7 @@ static void trouble_log(struct store *s, const struct done *d) {
         log_about(LOG_ERR, &about, "the queue's database failed: %s%s", d->trouble_text,
                   d->trouble == -ENOSPC    ? ": make room on its file system, dld then goes on"
                   : d->trouble == -EUCLEAN ? ": it is damaged; stop dld, and restore a"
-                                            " backup or run `dld --recover`"
+                                             " backup or run `dld --recover`"
                   : d->trouble == -EIO     ? ": look for disk errors in the kernel's log"
                                            : "");
     } else if (d->trouble == 0 && d->wrote && s->trouble < 0 && s->trouble != -EUCLEAN) {

@@ -16,6 +16,7 @@
 #include "daemon/store_repair.h"
 #include "daemon/store_row.h"
 #include "daemon/store_schema.h"
+#include "daemon/store_wal.h"
 
 /* Pages in the log (of 4 KiB) at which it is moved into the database: each page is moved once
  * however often it was written to the log, and a start after a crash reads all of it. */
@@ -509,9 +510,12 @@ static int db_load(struct db *db, const char *path, char **ret_why) {
     copy = backup_find(path);
     if (copy < 0)
         return copy;
+    r = store_wal_register();
+    if (r < 0)
+        return r;
     if (sqlite3_open_v2(path, &db->sqlite,
                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-                        NULL) != SQLITE_OK)
+                        STORE_WAL_VFS) != SQLITE_OK)
         return db->sqlite ? db_error(db) : -ENOMEM;
     r = schema_prepare(db->sqlite, path, ret_why);
     if (r < 0)

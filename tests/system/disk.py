@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 
 CALLS = ("openat,openat2,mkdirat,mkdir,write,writev,pwrite64,pwritev,fsync,fdatasync,syncfs,renameat2,renameat,rename,linkat,"
          "link,unlinkat,unlink,rmdir,ftruncate,truncate,fallocate,copy_file_range,lseek,fsetxattr,statx,sendmsg,sendto")
-STRACE = ["strace", "--seccomp-bpf", "-f", "-y", "-v", "-ttt", "-s", "16384", "-e", "signal=none",
+STRACE = ["strace", "--seccomp-bpf", "-f", "-y", "-v", "-ttt", "-s", "131072", "-e", "signal=none",
           "-e", f"trace={CALLS}"]
 
 # What may come of data that was not synced: nothing, a length without content, all of it; or all of what is beneath

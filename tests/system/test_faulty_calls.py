@@ -9,7 +9,7 @@ from faulty import LIBRARY, Rule, Trouble, run, run_client
 from support import SANITIZE, content, files_under, wait_for
 from test_download import done, failed
 
-MASTER = [("pwrite", "ENOSPC", 60, 30), ("pwrite", "EIO", 256, 20), ("pread", "EIO", 32), ("fstat", "ENOMEM", 64), ("fdatasync", "EIO", 5),
+MASTER = [("pwrite", "ENOSPC", 60, 30), ("pwrite", "EIO", 45, 20), ("pread", "EIO", 32), ("fstat", "ENOMEM", 64), ("fdatasync", "EIO", 5),
           ("fdatasync", "ENOSPC", 32, 20), ("accept4", "EMFILE", 3, 5), ("recv", "SHORT", 5, 500),
           ("send", "SHORT", 5, 500), ("send", "ENOBUFS", 6), ("epoll_ctl", "ENOMEM", 30), ("posix_spawn", "EAGAIN", 1),
           ("timerfd_settime", "ENOMEM", 5)]
