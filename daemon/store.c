@@ -257,15 +257,19 @@ static bool linger(struct store *s) {
         struct timespec ts;
 
         if (l->end == 0)
-            *l = (struct linger){.step = now, .end = now + LINGER_USEC};
+            l->end = now + LINGER_USEC;
+        if (now >= l->end)
+            break;
+        if (s->overtaking) {
+            l->step = 0;
+            return true;
+        }
         if (now >= l->step) {
-            if (now >= l->end || s->n_pending < l->seen + LINGER_STEP_MIN)
+            if (l->step > 0 && s->n_pending < l->seen + LINGER_STEP_MIN)
                 break;
             l->seen = s->n_pending;
             l->step = now + LINGER_STEP;
         }
-        if (s->overtaking)
-            return true;
         ts = timespec_of(l->step);
         pthread_cond_clockwait(&s->wake, &s->lock, CLOCK_MONOTONIC, &ts);
     }

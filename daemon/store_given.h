@@ -13,7 +13,7 @@
 
 struct given {
     pthread_mutex_t lock;
-    struct given_job *jobs; /* hash by id */
+    struct given_block *blocks; /* hash by number */
 };
 
 void given_init(struct given *g);
