@@ -16,7 +16,7 @@
 #include "daemon/notify.h"
 
 #define WINDOW_LANES 4096
-#define WINDOW_JOBS 16384
+#define WINDOW_JOBS 24576
 #define WINDOW_USERS 1024
 #define START_FAILURES 3
 #define HOST_BACKOFF_MAX (60 * USEC_PER_SEC) /* of hosts that don't say how long */

@@ -20,7 +20,7 @@
 
 /* A transaction takes at most so many requests, and no more after so long: acknowledgements wait
  * for its end. */
-#define GROUP_MAX 12000
+#define GROUP_MAX 14000
 #define GROUP_USEC (250 * USEC_PER_MSEC)
 
 /* While requests that nobody waits for keep coming, at least so many in each step, they are taken
