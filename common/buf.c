@@ -108,14 +108,19 @@ const char *buf_cstr(struct buf *b) {
 /* Separator and key of the next value. */
 static void json_next(struct buf *b, const char *key) {
     char last = b->len > b->start ? b->data[b->len - 1] : '{';
+    size_t n = key ? strlen(key) : 0;
+    char *to = buf_reserve(b, n + strlen(", \"\": "));
 
+    if (!to)
+        return;
     if (last != '{' && last != '[' && last != '\n')
-        buf_add(b, ", ", 2);
+        to = mempcpy(to, ", ", 2);
     if (key) {
-        buf_addc(b, '"');
-        buf_adds(b, key);
-        buf_add(b, "\": ", 3);
+        *to++ = '"';
+        to = mempcpy(to, key, n);
+        to = mempcpy(to, "\": ", 3);
     }
+    b->len = (size_t)(to - b->data);
 }
 
 void json_begin(struct buf *b, const char *key, char bracket) {
