@@ -19,6 +19,7 @@
 #define MAX_CLIENTS_OF_UID 768          /* but for root's: some are left to others */
 #define ACCEPT_PAUSE (100 * USEC_PER_MSEC) /* when none can be accepted */
 #define MAX_REQUESTS 32                /* of one client under way: then it isn't read from */
+#define MAX_WAITS 64                   /* likewise; more are refused, for others are to be read */
 #define MAX_BYTES_UNDER_WAY (64 * MIB) /* of all clients' requests: likewise */
 #define MAX_UNREAD (64 * MIB)          /* of answers: then it is closed */
 #define PAUSE_UNREAD (1 * MIB)         /* of answers: then it isn't read from */
@@ -34,8 +35,8 @@ struct client {
         *turn; /* defer source: handle lines, send answers, once in a turn of the loop */
     struct buf in, out;
     size_t scanned; /* of in, see jsonl_next() */
-    unsigned n_requests;
-    unsigned n_refs; /* requests, and one until it is closed */
+    unsigned n_requests, n_waits; /* to be answered soon, and when jobs have ended */
+    unsigned n_refs;              /* requests, and one until it is closed */
     bool eof;        /* it sends nothing more */
     bool deaf;       /* it has closed both directions: what it sent counts, nobody reads answers */
     bool broken;     /* what is in out is the last it gets */
@@ -47,6 +48,7 @@ struct request {
     struct client *client;
     char *id;    /* JSON text */
     size_t cost; /* bytes it counts for */
+    bool waits;
 };
 
 struct control {
@@ -166,7 +168,10 @@ static void request_free(struct request *r) {
     bool was_full = k->bytes_under_way >= MAX_BYTES_UNDER_WAY;
 
     k->bytes_under_way -= r->cost;
-    c->n_requests--;
+    if (r->waits)
+        c->n_waits--;
+    else
+        c->n_requests--;
     k->n_requests--;
     free(r->id);
     free(r);
@@ -174,6 +179,18 @@ static void request_free(struct request *r) {
     if (was_full && k->bytes_under_way < MAX_BYTES_UNDER_WAY)
         DL_FOREACH(k->clients, c)
     client_turn_soon(c);
+}
+
+bool request_waits(struct request *r) {
+    struct client *c = r->client;
+
+    if (c->n_waits == MAX_WAITS)
+        return false;
+    r->waits = true;
+    c->n_waits++;
+    c->n_requests--;
+    client_turn_soon(c);
+    return true;
 }
 
 static void request_end(struct request *r) {
@@ -318,15 +335,18 @@ static void handle_line(struct client *c, const char *line, size_t len) {
     json_decref(message);
 }
 
-/* Whether there may be more lines to handle. */
+static bool may_handle(const struct client *c) {
+    return c->n_requests < MAX_REQUESTS && buf_size(&c->out) < PAUSE_UNREAD;
+}
+
+/* Whether there may be more lines to handle, now or when answers have gone. */
 static bool handle_lines(struct client *c) {
-    for (int i = 0; i < LINES_PER_TURN; i++) {
+    for (int i = 0; i < LINES_PER_TURN && may_handle(c); i++) {
         size_t len;
         char *line;
         int r;
 
-        if (c->closed || c->broken || c->n_requests >= MAX_REQUESTS ||
-            buf_size(&c->out) >= PAUSE_UNREAD)
+        if (c->closed || c->broken)
             return false;
         r = jsonl_next(&c->in, &c->scanned, &line, &len);
         if (r == -EMSGSIZE)
@@ -336,7 +356,7 @@ static bool handle_lines(struct client *c) {
             return false;
         handle_line(c, line, len);
     }
-    return true;
+    return !c->closed && !c->broken;
 }
 
 /* ---- input and output ---- */
@@ -391,6 +411,13 @@ static void client_shrink(struct buf *b) {
         buf_done(b);
 }
 
+/* Has it got all that it is to get? */
+static bool client_is_through(const struct client *c, bool more) {
+    if (buf_size(&c->out) > 0 || c->n_requests > 0)
+        return false;
+    return c->broken || (c->eof && c->n_waits == 0 && !more);
+}
+
 static int on_client_turn(sd_event_source *source, void *userdata) {
     struct client *c = userdata;
     bool more;
@@ -399,15 +426,14 @@ static int on_client_turn(sd_event_source *source, void *userdata) {
     more = handle_lines(c);
     if (c->closed)
         return 0;
-    if (!client_write(c) ||
-        ((c->broken || c->eof) && buf_size(&c->out) == 0 && c->n_requests == 0 && !more)) {
+    if (!client_write(c) || client_is_through(c, more)) {
         client_close(c);
         return 0;
     }
     client_shrink(&c->in);
     client_shrink(&c->out);
     client_update_io(c);
-    if (more)
+    if (more && may_handle(c))
         client_turn_soon(c);
     return 0;
 }

@@ -74,6 +74,10 @@ int control_listen(const char *path, unsigned mode, const char *group);
 struct client *request_client(const struct request *r);
 uid_t request_uid(const struct request *r);
 
+/* It waits for jobs to end, and doesn't count among those that hold up the client's next ones any
+ * more. False: the client has too many such. */
+bool request_waits(struct request *r);
+
 /* Begins the answer: the caller appends one value with the key "result" (json_begin(b, "result",
  * '{') ...) at once and ends with request_done(), which frees the request. */
 struct buf *request_reply(struct request *r);

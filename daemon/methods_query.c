@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #define LIST_MAX 1000
+#define LIST_BYTES (512 * KIB) /* of URLs and of what came with them: longer lists are cut */
 
 struct query {
     struct methods *methods;
@@ -65,7 +66,9 @@ static void on_list(void *userdata, int error, const struct store_list *list) {
     for (size_t i = 0; i < list->n_jobs; i++)
         list_job(q, b, list->jobs[i]);
     json_end(b, ']');
-    next = q->active ? (q->n_active == q->limit ? q->active[q->n_active - 1] : 0) : list->next.id;
+    next = !q->active || list->cut    ? list->next.id
+           : q->n_active == q->limit ? q->active[q->n_active - 1]
+                                     : 0;
     if (next)
         json_int(b, "next", next);
     else
@@ -121,7 +124,7 @@ static int list_params(const json_t *params, struct store_filter *filter,
 }
 
 void method_list(struct request *request, const json_t *params, void *userdata) {
-    struct store_filter filter = {.state = -1};
+    struct store_filter filter = {.state = -1, .bytes = LIST_BYTES};
     struct params_error err;
     struct query *q;
     int r = list_params(params, &filter, &err);

@@ -227,6 +227,7 @@ struct store_filter {
     /* Only jobs behind this; but for those of a host that have not ended only its id counts. */
     struct store_cursor after;
     size_t limit;          /* most jobs in one answer; 0, or more than that: STORE_STEP */
+    size_t bytes;          /* an answer of so much is cut, for lists; 0: none is */
     const int64_t *except; /* never these; copied */
     size_t n_except;
     bool history; /* with the attempts that failed */
@@ -243,6 +244,7 @@ struct store_list {
     struct store_attempt *attempts; /* in order of job and time; the store's */
     size_t n_attempts;
     struct store_cursor next; /* for the next request; its id is 0: that was all */
+    bool cut;                 /* there was more that the filter's limit would have allowed */
 };
 typedef void store_list_fn(void *userdata, int error, const struct store_list *list);
 

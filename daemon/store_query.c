@@ -1,6 +1,7 @@
 /* Asking for jobs and batches. */
 
 #include <errno.h>
+#include <string.h>
 
 #include "common/util.h"
 #include "daemon/store.h"
@@ -58,19 +59,33 @@ static int list_add(struct db *db, struct list *q, int64_t id) {
     return q->filter.f.history ? attempts_read(db, q, id) : 0;
 }
 
+/* Of what may be long in it. */
+static size_t job_bytes(const struct job *j) {
+    return strlen(j->url) + (j->body ? strlen(j->body) : 0);
+}
+
 static int list_run(struct db *db, struct request *r) {
     struct list *q = (struct list *)r;
     _cleanup_(scan_done) struct scan found = {0};
     int k = scan_run(db, &q->filter, STATES_ALL, &found);
+    size_t bytes = 0;
 
     if (k < 0)
         return k;
     q->answer.jobs = calloc(found.n + 1, sizeof(*q->answer.jobs));
     if (!q->answer.jobs)
         return -ENOMEM;
-    for (size_t i = 0; i < found.n && k >= 0; i++)
-        k = list_add(db, q, found.found[i].id);
     q->answer.next = found.next;
+    for (size_t i = 0; i < found.n && k >= 0; i++) {
+        if (i > 0 && q->filter.f.bytes > 0 && bytes >= q->filter.f.bytes) {
+            q->answer.next = (struct store_cursor){.id = found.found[i - 1].id};
+            q->answer.cut = true;
+            break;
+        }
+        k = list_add(db, q, found.found[i].id);
+        if (k >= 0)
+            bytes += job_bytes(q->answer.jobs[i]);
+    }
     return k;
 }
 

@@ -269,6 +269,59 @@ def test_many_requests_in_one_go(daemon):
         assert sorted(c.receive()["id"] for _ in range(3000)) == list(range(3000))
 
 
+def submit_long(daemon, n):
+    """Jobs that take 15 KB each; returns their ids."""
+    headers = {f"X-{i}": "x" * 1000 for i in range(15)}
+    return daemon.submit([{"url": f"http://127.0.0.1:1/{i}", "not_before": "+1d"} for i in range(n)], defaults={"headers": headers})["ids"]
+
+
+@pytest.mark.parametrize("shut", [False, True])
+def test_long_answers_to_many_requests_in_one_go(daemon, shut):
+    submit_long(daemon, 300)
+    with daemon.control() as c:
+        def ask():
+            c.send_raw(b"".join(b'{"jsonrpc": "2.0", "id": %d, "method": "list", "params": {"limit": 3}}\n' % i for i in range(400)))
+            if shut:
+                c.socket.shutdown(socket.SHUT_WR)
+        asking = threading.Thread(target=ask)
+        asking.start()
+        assert sorted(c.receive()["id"] for _ in range(400)) == list(range(400))
+        asking.join()
+        assert not shut or c.is_closed()
+
+
+def test_list_of_long_jobs_has_many_pages(daemon):
+    ids = submit_long(daemon, 300)
+    with daemon.control() as c:
+        asked = [c.send("list", {"limit": 1000}) for _ in range(40)]  # 150 MB, were it not for the pages
+        pages = [c.answer(number) for number in asked]
+        assert all(page == pages[0] and 0 < len(page["jobs"]) < 300 for page in pages)
+    assert [j["id"] for j in daemon.jobs()] == ids
+    listed = daemon.dlctl("list", "--json").out.splitlines()
+    assert [json.loads(line)["id"] for line in listed] == ids
+
+
+def test_waits_hold_up_nothing_else(daemon, bad):
+    job = daemon.submit([{"url": bad.silent_url()}])["ids"][0]
+    with daemon.control() as c:
+        waits = [c.send("wait", {"ids": [job]}) for _ in range(64)]
+        with pytest.raises(RpcError) as e:
+            c.call("wait", {"ids": [job]})
+        assert e.value.code == -32003
+        c.call("cancel", {"ids": [job]})
+        assert all(c.answer(number)["cancelled"] == 1 for number in waits)
+
+
+def test_garbage_closes_also_a_connection_that_waits(daemon, bad):
+    job = daemon.submit([{"url": bad.silent_url()}])["ids"][0]
+    with daemon.control() as c:
+        c.send("wait", {"ids": [job]})
+        c.send_raw(b"garbage\n")
+        assert c.receive()["error"]["code"] == -32700
+        assert c.is_closed()
+    daemon.call("cancel", {"ids": [job]})
+
+
 def test_request_a_byte_at_a_time(daemon):
     with daemon.control() as c:
         for byte in b'{"jsonrpc": "2.0", "id": "\xc3\xbc", "method": "status"}\r\n':
