@@ -216,6 +216,7 @@ int wire_put_fetched(struct buf *b, const struct wire_fetched *m) {
 
     put_u64(b, (uint64_t)m->id);
     put_u8(b, m->error);
+    put_u8(b, m->elsewhere);
     put_u32(b, m->http_status);
     put_u64(b, m->bytes);
     put_u64(b, m->retry_after_usec);
@@ -237,6 +238,7 @@ int wire_put_result(struct buf *b, const struct wire_result *m) {
     put_u8(b, m->outcome);
     put_u8(b, m->error);
     put_u8(b, m->transient);
+    put_u8(b, m->elsewhere);
     put_u8(b, m->skipped);
     put_u8(b, m->not_modified);
     put_u32(b, m->http_status);
@@ -456,6 +458,7 @@ int wire_get_fetched(const void *p, size_t n, struct wire_fetched *ret) {
 
     ret->id = (int64_t)get_u64(&c);
     ret->error = get_u8(&c);
+    ret->elsewhere = get_bool(&c);
     ret->http_status = get_u32(&c);
     ret->bytes = get_u64(&c);
     ret->retry_after_usec = get_u64(&c);
@@ -516,6 +519,7 @@ int wire_get_result(const void *p, size_t n, struct wire_result *ret) {
     ret->outcome = get_u8(&c);
     ret->error = get_u8(&c);
     ret->transient = get_bool(&c);
+    ret->elsewhere = get_bool(&c);
     ret->skipped = get_bool(&c);
     ret->not_modified = get_bool(&c);
     ret->http_status = get_u32(&c);

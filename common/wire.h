@@ -20,7 +20,7 @@
 
 #include "buf.h"
 
-#define WIRE_VERSION 5
+#define WIRE_VERSION 6
 #define WIRE_PACKET_MAX (128 * KIB)
 #define WIRE_RECORD_MAX (120 * KIB)
 #define WIRE_HEADERS_MAX 100
@@ -113,6 +113,7 @@ struct wire_rate {
 struct wire_fetched {
     int64_t id;
     uint8_t error;
+    bool elsewhere;
     uint32_t http_status;
     uint64_t bytes;
     uint64_t retry_after_usec;
@@ -197,6 +198,7 @@ struct wire_result {
     uint8_t outcome;           /* enum wire_outcome */
     uint8_t error;             /* enum dld_error, ERR_NONE unless FAILED */
     bool transient;            /* FAILED: worth another attempt */
+    bool elsewhere;            /* FAILED: at a server to which the job's own had redirected */
     bool skipped;              /* DONE: the file was there and on_conflict is skip */
     bool not_modified;         /* DONE: the file that is there is what the server has (304) */
     uint32_t http_status;      /* 0: none */

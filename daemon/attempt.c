@@ -271,6 +271,8 @@ enum sched_says attempt_says(const struct wire_result *result) {
         return SCHED_SAYS_FINE;
     if (result->outcome != OUTCOME_FAILED)
         return SCHED_SAYS_NOTHING;
+    if (result->elsewhere) /* the host has answered: others that it redirects to may be well */
+        return SCHED_SAYS_FINE;
     if (result->error == ERR_HTTP && (result->http_status == 429 || result->http_status == 503))
         return SCHED_SAYS_BUSY;
     if (result->http_status > 0 || result->bytes > 0)

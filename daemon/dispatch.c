@@ -69,6 +69,7 @@ void dispatch_on_fetched(void *userdata, struct pool_job *job, const struct wire
     const struct wire_result so_far = {
         .outcome = fetched->error == ERR_NONE ? OUTCOME_DONE : OUTCOME_FAILED,
         .error = fetched->error,
+        .elsewhere = fetched->elsewhere,
         .http_status = fetched->http_status,
         .bytes = fetched->bytes,
     };

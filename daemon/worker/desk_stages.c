@@ -105,6 +105,7 @@ static void task_tell_fetched(struct desk *d, struct task *t) {
     const struct wire_fetched fetched = {
         .id = t->job.id,
         .error = (uint8_t)t->failure.error,
+        .elsewhere = t->failure.elsewhere,
         .http_status = t->http_status,
         .bytes = t->bytes,
         .retry_after_usec = t->failure.retry_after_usec,

@@ -12,7 +12,7 @@
 
 void failure_clear(struct failure *f) {
     f->error = ERR_NONE;
-    f->transient = false;
+    f->transient = f->elsewhere = false;
     f->retry_after_usec = 0;
     f->message[0] = '\0';
 }

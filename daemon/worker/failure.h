@@ -19,6 +19,7 @@
 struct failure {
     enum dld_error error;
     bool transient;            /* worth another attempt; failure_set() takes it from the table */
+    bool elsewhere;            /* at a server to which the job's own had redirected */
     uint64_t retry_after_usec; /* what the server asked to wait, 0: nothing */
     char message[FAILURE_MESSAGE_MAX];
 };

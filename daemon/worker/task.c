@@ -110,6 +110,7 @@ void task_result(const struct task *t, enum wire_outcome outcome, const char *ou
         .outcome = (uint8_t)outcome,
         .error = failed ? (uint8_t)t->failure.error : ERR_NONE,
         .transient = failed && t->failure.transient,
+        .elsewhere = failed && t->failure.elsewhere,
         .skipped = outcome == OUTCOME_DONE && t->skipped,
         .not_modified = outcome == OUTCOME_DONE && t->not_modified,
         .http_status = t->http_status,

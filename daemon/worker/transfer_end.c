@@ -79,6 +79,8 @@ static void judge(struct transfer *t, CURLcode code) {
         ftp_end(t, code);
     else
         answer_judge(&a, &t->task->failure);
+    if (t->task->failure.error != ERR_NONE)
+        t->task->failure.elsewhere = rest_is_elsewhere(t);
 }
 
 /* Does a body whose coding is to be undone lack its end? Where the server says that there is none

@@ -43,6 +43,10 @@ uint64_t rest_source(struct transfer *t) {
     return source_hash(&t->address.url);
 }
 
+bool rest_is_elsewhere(struct transfer *t) {
+    return rest_source(t) != source_hash(&t->address.url);
+}
+
 bool rest_version(struct transfer *t, int64_t total) {
     if (total >= 0 && total < (int64_t)KEEP_MIN)
         return false; /* reading dates takes longer than all else that is done with a header */

@@ -112,6 +112,9 @@ struct attempt transfer_attempt(struct transfer *t, CURLcode code);
 /* Which server the last answer came from, by the URL that redirects led to. */
 uint64_t rest_source(struct transfer *t);
 
+/* It is not the job's own: that one has redirected. */
+bool rest_is_elsewhere(struct transfer *t);
+
 /* Before the request is filled: asks for the rest only, if the first part is there. 0 or -ENOMEM. */
 int rest_ask(struct transfer *t);
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import time
+from urllib.parse import quote
 
 import pytest
 
@@ -123,6 +124,21 @@ def test_host_that_comes_back(make_daemon, bad, tmp):
     finally:
         server.stop()
     assert daemon.counts()["done"] == 50
+
+
+@pytest.mark.parametrize("end", ["/flaky/503/9/busy?retry-after=3600", "/flaky/429/9/busy", "refused", "/reset/a"])
+def test_host_is_not_blamed_for_what_it_redirects_to(make_daemon, bad, end):
+    """The job waits by itself, as it was asked to; others of that host go on."""
+    daemon = make_daemon(settings={"retry.base": "1h", "retry.max": "1h", "host.connections": "1"}).start()
+    here = bad.url("/redirect-to").replace("127.0.0.1", "localhost")
+    with closed_port() as closed:
+        to = f"http://127.0.0.1:{closed.port}/" if end == "refused" else bad.url(end)
+        job = daemon.submit([{"url": f"{here}?to={quote(to)}", "output": "bad"}])["ids"][0]
+        wait_for(lambda: daemon.show(job)["state"] == "waiting")
+    for later in daemon.run([{"url": f"{here}?to={bad.url('/any/')}{i}", "output": f"{i}"} for i in range(5)]):
+        done(later)
+    assert hosts(daemon)[host_of(here)]["failures"] == 0
+    daemon.dlctl("cancel", "--all")
 
 
 def test_probe_that_runs_long_opens_its_host(make_daemon, bad):

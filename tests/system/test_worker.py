@@ -49,7 +49,7 @@ def hello(version=WIRE_VERSION):
 
 def result_tail(output="a", outcome=0, error=0, size=5):
     """A RESULT's payload from behind the job's id."""
-    return (struct.pack("=BBBBBIQqQQ", outcome, error, 0, 0, 0, 200, 5, size, 1, 0) + string(output) + string(None) * 5
+    return (struct.pack("=BBBBBBIQqQQ", outcome, error, 0, 0, 0, 0, 200, 5, size, 1, 0) + string(output) + string(None) * 5
             + struct.pack("=Qq", 0, -1) + string(None) * 2)
 
 
@@ -110,7 +110,7 @@ def test_result_for_a_job_that_it_does_not_hold_changes_nothing(make_daemon, tmp
     assert files_under(daemon.root) == ["0", "1", "2"]
 
 
-@pytest.mark.parametrize("script", ["channel.send(b'garbage')", f"channel.send({record(FETCHED, bytes(29))!r})"],
+@pytest.mark.parametrize("script", ["channel.send(b'garbage')", f"channel.send({record(FETCHED, bytes(30))!r})"],
                          ids=["garbage", "a message"])
 def test_worker_that_begins_without_hello_is_replaced(make_daemon, tmp, bad, script):
     daemon = make_daemon(program=fake_worker(tmp, script), workers=1).start()
