@@ -25,6 +25,7 @@ struct live_job *live_new(struct dispatch *d, struct job *row) {
     l->dispatch = d;
     HASH_FIND(hh, d->suspects, &row->id, sizeof(row->id), s);
     l->maybe_published = s || row->created <= d->started;
+    row->kept.leftover |= s != NULL; /* the row may have been read before that was written */
     HASH_ADD(hh, d->live, id, sizeof(l->id), l);
     if (!l->hh.tbl) {
         free(l);
