@@ -76,7 +76,7 @@ static void slot_release(struct desk *d, unsigned slot) {
 static void task_requeue(struct desk *d, struct task *t) {
     task_reset(t);
     t->serial = ++d->serial; /* what is being made durable of it is of no use any more */
-    if (d->stopping) {
+    if (d->stopping || t->wanted_back) {
         task_report(d, t, OUTCOME_RELEASED);
         return;
     }
@@ -402,11 +402,16 @@ bool task_withdraw(struct desk *d, struct task *t, bool keep) {
         }
         slot_release(d, t->slot);
         return true;
-    case TASK_HELD:
+    case TASK_HELD: /* all of it has come */
+        t->wanted_back = true;
+        if (keep)
+            break;
         if (t->parcel.fd >= 0)
             parcel_discard(&t->parcel);
         return true;
     case TASK_BLOCKED:
+        if (keep)
+            break;
         DL_DELETE(d->blocked, t);
         parcel_discard(&t->parcel);
         slot_release(d, t->slot);

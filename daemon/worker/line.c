@@ -39,6 +39,7 @@ struct line {
     bool waiting;             /* ENDING, and our side is shut down */
     uint64_t host;            /* of the last request */
     uint64_t idle, held, end; /* CLOCK_MONOTONIC: since when, since when, until when */
+    uint64_t held_bytes;
     struct line_rest rest;
     struct line_item *items;
     struct line *prev, *next;
@@ -117,9 +118,12 @@ bool line_is_closed(const struct line *line) {
     return line->state != LINE_OPEN;
 }
 
-void line_hold(struct line *line, struct line_item *item) {
-    if (!line->items)
+void line_hold(struct line *line, struct line_item *item, uint64_t bytes) {
+    if (!line->items) {
         line->held = now_usec(CLOCK_MONOTONIC);
+        line->held_bytes = 0;
+    }
+    line->held_bytes += bytes;
     item->line = line;
     DL_APPEND(line->items, item);
     line->n_held++;
@@ -443,8 +447,8 @@ void line_leave(struct line *line, const CURL *easy, bool clean) {
     if (!line->items && !line->stray)
         return;
     line->idle = now_usec(CLOCK_MONOTONIC);
-    if (line->stray || line->n_held >= LINE_HELD_MAX || l->n_held >= l->held_max ||
-        line->idle - line->held >= LINE_AGE_MAX)
+    if (line->stray || line->n_held >= LINE_HELD_MAX || line->held_bytes >= LINE_HELD_BYTES ||
+        l->n_held >= l->held_max || line->idle - line->held >= LINE_AGE_MAX)
         retire(line);
 }
 

@@ -16,9 +16,10 @@
  * are wrong and fetched again, each on a connection of its own, and so is from then on all that
  * comes from that host. So they are if it does not close its side in time, or left a request
  * without an answer: one too few hides one too many. A connection is ended so when it holds
- * LINE_HELD_MAX answers, or one for LINE_AGE_MAX, or lay idle for LINE_IDLE_MAX; one that holds
- * none is kept. A good server thus costs a connection for each LINE_HELD_MAX answers and no
- * waiting, for slots are free meanwhile.
+ * LINE_HELD_MAX answers or LINE_HELD_BYTES, or one for LINE_AGE_MAX, or lay idle for LINE_IDLE_MAX;
+ * one that holds none is kept. A good server thus costs a connection for each LINE_HELD_MAX answers
+ * and no waiting, for slots are free meanwhile; and what a connection holds when an answer takes
+ * longer than LINE_BUSY_MAX is fetched twice.
  *
  * What no client can tell is left: a server that answers nothing more once it knows that nothing
  * more will be asked, though it has answered another thing before (the spare answer is then never
@@ -43,6 +44,7 @@
 #include "common/util.h"
 
 #define LINE_HELD_MAX 64
+#define LINE_HELD_BYTES (4 * MIB)
 #define LINE_HELD_ALL 4096 /* of all connections; beyond it none is used twice */
 #define LINE_AGE_MAX (5 * USEC_PER_SEC)
 #define LINE_IDLE_MAX (10 * USEC_PER_MSEC)
@@ -109,8 +111,8 @@ bool line_is_closed(const struct line *line);
 void line_spoil(struct line *line);
 bool line_is_spoilt(const struct line *line);
 
-/* The item hangs on the line now. */
-void line_hold(struct line *line, struct line_item *item);
+/* The item, of an answer with so many bytes, hangs on the line now. */
+void line_hold(struct line *line, struct line_item *item, uint64_t bytes);
 
 /* It doesn't any more. Nothing happens if it did not. */
 void line_forget(struct line_item *item);

@@ -38,6 +38,7 @@ struct task {
     uint8_t redone;        /* times that this happened */
     bool crowded;          /* libcurl chose a connection in use for it: it gets one of HTTP/1 */
     bool stale;            /* the file that is there is not what the job asks for */
+    bool wanted_back;      /* it isn't begun anew any more */
     struct task_hold holds[2]; /* of a redirect's connection, and of the file's */
     struct parcel parcel;  /* the file on its way to its name */
 

@@ -82,7 +82,7 @@ static void hold(struct transfer *t) {
         if (h->item.line == t->line)
             return;
         if (!h->item.line) {
-            line_hold(t->line, &h->item);
+            line_hold(t->line, &h->item, task->bytes);
             return;
         }
     }

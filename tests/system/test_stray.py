@@ -41,6 +41,30 @@ def test_no_file_is_another_requests_answer(make_daemon, bad, delay, turn, conne
     check(daemon, paths, daemon.run(jobs))
 
 
+def held_files(daemon, bad, size, *then):
+    """Files one after the other over one connection, and what comes behind them; returns paths and ids."""
+    paths = [f"/parts/{size}/0/0/{i}" for i in range(3)]
+    return paths, daemon.submit([{"url": bad.url(p)} for p in (*paths, *then)])["ids"]
+
+
+def test_large_files_do_not_wait_for_the_answers_behind_them(make_daemon, bad):
+    daemon = make_daemon(workers=1, settings={"host.connections": 1}).start()
+    paths, ids = held_files(daemon, bad, 5000000, "/silent-body/1000/2000/slow")
+    wait_for(lambda: daemon.counts()["done"] == 3)
+    assert daemon.show(ids[3])["state"] == "active" and [bad.count(p) for p in paths] == [1, 1, 1]
+    daemon.call("cancel", {"all": True})
+
+
+def test_pause_of_a_file_that_has_come(make_daemon, bad):
+    """It is done when what follows on its connection has told that it is right, and not fetched again."""
+    daemon = make_daemon(workers=1, settings={"host.connections": 1}).start()
+    paths, ids = held_files(daemon, bad, 100000, "/delay/1/100/slow")
+    wait_for(lambda: bad.count("/delay/1/100/slow") == 1)
+    daemon.call("pause", {"ids": ids[1:3]})
+    wait_for(lambda: daemon.counts()["done"] == 4)
+    assert [bad.count(p) for p in paths] == [1, 1, 1]
+
+
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory):
     return Authority(tmp_path_factory.mktemp("tls") / "ca")
