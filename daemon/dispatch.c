@@ -81,6 +81,7 @@ void dispatch_on_fetched(void *userdata, struct pool_job *job, const struct wire
 
     (void)userdata;
     fault_point(fetched_received);
+    live_of(job, pool)->fetched = fetched->bytes;
     live_leave_sched(live_of(job, pool), &says);
 }
 

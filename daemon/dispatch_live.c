@@ -260,6 +260,7 @@ bool live_start(struct live_job *l) {
     l->kept_before = job_kept_bytes(&l->row->kept);
     l->row->attempts++;
     l->row->state = JOB_ACTIVE;
+    l->fetched = 0;
     answer_await(l);
     return true;
 }
@@ -404,7 +405,7 @@ bool dispatch_overlay(const struct dispatch *d, struct job *job, struct job_prog
     job->attempts = l->row->attempts;
     job->result.worker = l->pool.last_worker;
     job->result.started = now_usec(CLOCK_REALTIME) - (now_usec(CLOCK_MONOTONIC) - l->sched.started);
-    *ret = (struct job_progress){.total = -1};
+    *ret = (struct job_progress){.bytes = l->fetched, .total = -1};
     if (l->stage == LIVE_ACTIVE && pool_progress(&l->pool, &p) == 0)
         *ret = (struct job_progress){.bytes = p.bytes, .speed = p.speed, .total = p.total};
     return true;
@@ -441,6 +442,8 @@ struct dispatch_activity dispatch_activity(const struct dispatch *d, int64_t bat
         } else if (pool_progress(&l->pool, &p) == 0) {
             sum.bytes += p.bytes;
             sum.speed += p.speed;
+        } else {
+            sum.bytes += l->fetched;
         }
     }
     return sum;

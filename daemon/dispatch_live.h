@@ -31,6 +31,7 @@ struct live_job {
     bool moved;           /* ACTIVE: its place in its lane is another by now */
     enum dispatch_wish wish;
     enum dispatch_wish stored; /* what the store has made of it while a worker had it */
+    uint64_t fetched; /* ACTIVE: bytes that came, when its slot was free again; 0: it isn't */
     uint64_t kept_before;      /* ACTIVE: job_kept_bytes() when the attempt began */
     struct sched_job sched;
     struct pool_job pool;

@@ -55,6 +55,17 @@ def test_large_files_do_not_wait_for_the_answers_behind_them(make_daemon, bad):
     daemon.call("cancel", {"all": True})
 
 
+def test_bytes_of_files_that_have_come_are_shown(make_daemon, bad):
+    """Also while it isn't known yet whether they are right."""
+    daemon = make_daemon(workers=1, settings={"host.connections": 1}).start()
+    _, ids = held_files(daemon, bad, 100000, "/silent-body/1000/2000/slow")
+    wait_for(lambda: daemon.show(ids[3])["bytes"] == 1000)
+    assert [daemon.show(job)["bytes"] for job in ids[:3]] == [100000] * 3
+    batch = daemon.call("status", {"batch": daemon.show(ids[0])["batch"]})["batch"]
+    assert batch["bytes"] + batch["active_bytes"] == 301000
+    daemon.call("cancel", {"all": True})
+
+
 def test_pause_of_a_file_that_has_come(make_daemon, bad):
     """It is done when what follows on its connection has told that it is right, and not fetched again."""
     daemon = make_daemon(workers=1, settings={"host.connections": 1}).start()
