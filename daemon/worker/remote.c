@@ -3,6 +3,8 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/xattr.h>
 #include <time.h>
@@ -14,6 +16,7 @@
 
 #define NUMBER_BYTES 12 /* that name_with_number() may add */
 #define AHEAD_MAX (24 * 3600)
+#define FILE_TEXT_MAX 80
 
 static const char *file_name(const char *output) {
     size_t dir = path_dir_len(output);
@@ -40,18 +43,42 @@ static void read_etag(struct remote_base *b, int fd) {
         b->etag[0] = '\0';
 }
 
-void remote_base_look(struct remote_base *b, struct dirs *dirs, const char *output) {
+/* What FILE_ATTRIBUTE says: FNV-1a of the URL, and what a change of the file changes. */
+static void describe(char text[FILE_TEXT_MAX], const char *url, const struct stat *st) {
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+    for (const char *p = url; *p; p++)
+        hash = (hash ^ (unsigned char)*p) * UINT64_C(0x100000001b3);
+    snprintf(text, FILE_TEXT_MAX, "%016" PRIx64 " %lld %lld.%09ld", hash, (long long)st->st_size,
+             (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec);
+}
+
+/* One that nothing is said of is taken for what it seems. */
+static bool is_other(int fd, const char *url, const struct stat *st) {
+    char text[FILE_TEXT_MAX], said[FILE_TEXT_MAX];
+    ssize_t n = fgetxattr(fd, FILE_ATTRIBUTE, said, sizeof(said) - 1);
+
+    if (n < 0)
+        return false;
+    said[n] = '\0';
+    describe(text, url, st);
+    return !streq(text, said);
+}
+
+void remote_base_look(struct remote_base *b, struct dirs *dirs, const char *output,
+                      const char *url) {
     const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
     struct dir *dir = NULL;
     int fd;
 
-    b->there = false;
+    b->there = b->other = false;
     b->etag[0] = '\0';
     if (dirs_open(dirs, output, path_dir_len(output), false, &dir) < 0)
         return;
     fd = openat(dir->fd, file_name(output), flags);
     if (fd >= 0 && fstat(fd, &b->st) == 0 && S_ISREG(b->st.st_mode)) {
         b->there = true;
+        b->other = is_other(fd, url, &b->st);
         read_etag(b, fd);
     }
     close_fd(fd);
@@ -61,14 +88,21 @@ void remote_base_look(struct remote_base *b, struct dirs *dirs, const char *outp
 bool remote_base_holds(const struct remote_base *b, struct dirs *dirs, const char *output) {
     struct remote_base now;
 
-    remote_base_look(&now, dirs, output);
+    remote_base_look(&now, dirs, output, "");
     return b->there && now.there && now.st.st_dev == b->st.st_dev &&
            now.st.st_ino == b->st.st_ino && now.st.st_size == b->st.st_size &&
            now.st.st_mtim.tv_sec == b->st.st_mtim.tv_sec &&
            now.st.st_mtim.tv_nsec == b->st.st_mtim.tv_nsec;
 }
 
-void remote_mark_etag(int fd, const char *etag) {
+void remote_mark(int fd, const char *etag, const char *url) {
+    char text[FILE_TEXT_MAX];
+    struct stat st;
+
+    if (fstat(fd, &st) == 0) {
+        describe(text, url, &st);
+        fsetxattr(fd, FILE_ATTRIBUTE, text, strlen(text), 0);
+    }
     if (etag && etag_is_valid(etag))
         fsetxattr(fd, ETAG_ATTRIBUTE, etag, strlen(etag), 0);
 }

@@ -10,8 +10,9 @@
 void remote_look(struct transfer *t) {
     const struct task *task = t->task;
 
-    remote_base_look(&t->base, t->settings->sink->dirs, task->job.output);
-    if (task->stale || (task->job.size >= 0 && t->base.st.st_size != task->job.size))
+    remote_base_look(&t->base, t->settings->sink->dirs, task->job.output, task->job.url);
+    if (task->stale || t->base.other ||
+        (task->job.size >= 0 && t->base.st.st_size != task->job.size))
         t->base.there = false; /* whatever the server says of it, it won't do */
 }
 
@@ -56,8 +57,7 @@ bool remote_unchanged(struct transfer *t, CURLcode code) {
 
     if (!task->job.if_modified || !t->base.there)
         return false;
-    if (t->aside ? !t->unchanged
-                 : code != CURLE_OK || t->head.status != 304 || !t->head.ended)
+    if (t->aside ? !t->unchanged : code != CURLE_OK || t->head.status != 304 || !t->head.ended)
         return false;
     if (!remote_base_holds(&t->base, t->settings->sink->dirs, task->job.output)) {
         failure_set(&task->failure, ERR_OUTPUT,
@@ -95,7 +95,7 @@ int remote_adorn(struct transfer *t) {
     if (job->remote_time)
         remote_set_time(task->parcel.fd, field_of_all(t, "Last-Modified", said));
     if (job->if_modified) {
-        remote_mark_etag(task->parcel.fd, answer_field(t->easy, "ETag"));
+        remote_mark(task->parcel.fd, answer_field(t->easy, "ETag"), job->url);
         task->parcel.conflict = CONFLICT_OVERWRITE;
     } else if (job->content_disposition) {
         r = remote_set_name(task, field_of_all(t, "Content-Disposition", said),

@@ -144,6 +144,24 @@ def test_file_that_is_not_what_the_job_asks_for_is_not_called_current(daemon, ng
     assert daemon.file("a").read_bytes() == data
 
 
+@pytest.mark.parametrize("change", ["cut", "edited", "another URL"])
+@pytest.mark.parametrize("remote_time", [True, False])
+def test_file_that_was_changed_here_is_not_called_current(daemon, nginx, change, remote_time):
+    """nginx makes its entity tags of size and time, so that files of two URLs may have the same."""
+    keys = {"if_modified": True, "output": "here", "remote_time": remote_time}
+    urls = [nginx.add(name, f"{name}, as ever".encode()) for name in "ab"]
+    for name in "ab":
+        os.utime(nginx.files / name, (1000000000, 1000000000))
+    done(daemon.run_one(urls[0], **keys))
+    assert done(daemon.run_one(urls[0], **keys))["not_modified"]
+    if change != "another URL":
+        daemon.file("here").write_bytes(b"a, " if change == "cut" else b"b, as never")
+    url = urls[change == "another URL"]
+    again = done(daemon.run_one(url, **keys))
+    assert "not_modified" not in again and again["attempts"] == 1
+    assert daemon.file("here").read_bytes() == (b"b" if change == "another URL" else b"a") + b", as ever"
+
+
 def test_304_without_a_file_is_no_answer(daemon, bad):
     job = failed(run_beside(daemon, bad, bad.url("/always-304/a"), if_modified=True), "protocol")
     assert job["attempts"] == 1
