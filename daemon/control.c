@@ -297,6 +297,8 @@ static void call_method(struct client *c, const json_t *message, size_t cost) {
     } else if (!method) {
         request_fail(r, RPC_METHOD_NOT_FOUND, "there is no method \"%.60s\"; see dld-control(7)",
                      name);
+    } else if (c->deaf && method->query) {
+        request_fail(r, RPC_BUSY, "the client has gone");
     } else if (params && !json_is_object(params)) {
         request_fail(r, RPC_INVALID_PARAMS, "params: expected an object");
     } else if (params) {

@@ -42,6 +42,7 @@ typedef void control_method_fn(struct request *request, const json_t *params, vo
 struct control_method {
     const char *name; /* NULL ends the table */
     control_method_fn *fn;
+    bool query; /* changes nothing: not carried out where nobody reads the answer */
 };
 
 struct control_settings {

@@ -4,12 +4,14 @@
 #include <string.h>
 
 const struct control_method methods_table[] = {
-    {"submit", method_submit}, {"wait", method_wait},     {"list", method_list},
-    {"show", method_show},     {"status", method_status}, {"hosts", method_hosts},
-    {"cancel", method_cancel}, {"pause", method_pause},   {"resume", method_resume},
-    {"retry", method_retry},   {"set", method_set},       {"purge", method_purge},
-    {"drain", method_drain},   {"backup", method_backup}, {"reload", method_reload},
-    {NULL, NULL},
+    {"submit", method_submit, false}, {"wait", method_wait, true},
+    {"list", method_list, true},      {"show", method_show, true},
+    {"status", method_status, true},  {"hosts", method_hosts, true},
+    {"cancel", method_cancel, false}, {"pause", method_pause, false},
+    {"resume", method_resume, false}, {"retry", method_retry, false},
+    {"set", method_set, false},       {"purge", method_purge, false},
+    {"drain", method_drain, false},   {"backup", method_backup, true},
+    {"reload", method_reload, false}, {NULL, NULL, false},
 };
 
 void request_fail_store(struct request *request, int error) {
