@@ -6,6 +6,7 @@
 
 #include "client/print.h"
 #include "common/exitcode.h"
+#include "common/text.h"
 
 #define MAX_NAMES 32 /* of options that one command line can know */
 
@@ -37,9 +38,24 @@ static int store_number(const struct option_spec *spec, const char *value) {
     return 0;
 }
 
+/* It goes into JSON. */
+static int check_utf8(const struct option_spec *spec, const char *value) {
+    if (text_is_utf8(value))
+        return 0;
+    complain("%s needs a value in UTF-8, not '%s'", spec->name, value);
+    return -EINVAL;
+}
+
+static int store_text(const struct option_spec *spec, const char *value) {
+    *(const char **)spec->target = value;
+    return check_utf8(spec, value);
+}
+
 static int store_many(const struct option_spec *spec, const char *value) {
     struct option_list *list = spec->target;
 
+    if (check_utf8(spec, value) < 0)
+        return -EINVAL;
     if (list->n == OPTION_LIST_MAX) {
         complain("%s can be given %d times at most", spec->name, OPTION_LIST_MAX);
         return -EINVAL;
@@ -54,6 +70,8 @@ static int option_store(const struct option_spec *spec, const char *value) {
         *(bool *)spec->target = true;
         return 0;
     case OPTION_TEXT:
+        return store_text(spec, value);
+    case OPTION_PATH:
         *(const char **)spec->target = value;
         return 0;
     case OPTION_NUMBER:
@@ -123,7 +141,7 @@ struct globals {
 
 #define GLOBAL_SPECS(g)                                                                            \
     {                                                                                              \
-        {"--socket", OPTION_TEXT, &(g)->socket, "PATH",                                            \
+        {"--socket", OPTION_PATH, &(g)->socket, "PATH",                                            \
          "the daemon's control socket (default: $DLD_SOCKET, else\n"                               \
          "$XDG_RUNTIME_DIR/dld/control.sock or /run/dld/control.sock)"},                           \
             {"--json", OPTION_FLAG, &(g)->json, NULL, "results as JSON, one document a line"},     \

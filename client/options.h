@@ -24,9 +24,10 @@ struct option_list {
 
 enum option_kind {
     OPTION_FLAG,   /* bool: true */
-    OPTION_TEXT,   /* const char *: the word, a view of argv */
+    OPTION_TEXT,   /* const char *: the word, which is UTF-8; a view of argv */
+    OPTION_PATH,   /* const char *: of any bytes; a view of argv */
     OPTION_NUMBER, /* uint64_t: 1 and more */
-    OPTION_MANY,   /* struct option_list */
+    OPTION_MANY,   /* struct option_list, UTF-8 as well */
 };
 
 struct option_spec {

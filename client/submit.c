@@ -12,6 +12,7 @@
 #include "client/upload.h"
 #include "client/waiter.h"
 #include "common/exitcode.h"
+#include "common/text.h"
 
 /* What was asked for on the command line. */
 struct submit {
@@ -142,8 +143,13 @@ static int submit_check(struct submit *s) {
     }
     for (int i = 0; i < s->n_words; i++) {
         n_stdin += streq(s->words[i], "-");
-        if (!is_url(s->words[i]))
+        if (!is_url(s->words[i])) {
             file = s->words[i];
+        } else if (!text_is_utf8(s->words[i])) {
+            complain("a URL has bytes that are not UTF-8; percent-encode them, as %%E9: %s",
+                     s->words[i]);
+            return -EINVAL;
+        }
     }
     if (n_stdin > 1) {
         complain("standard input can be read once only");

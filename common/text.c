@@ -25,6 +25,17 @@ size_t text_printable(const char *s, size_t n) {
     return steers(p, len) ? 0 : len;
 }
 
+bool text_is_utf8(const char *s) {
+    size_t left = strlen(s), len;
+
+    for (; left > 0; s += len, left -= len) {
+        len = utf8_sequence(s, left);
+        if (len == 0)
+            return false;
+    }
+    return true;
+}
+
 bool text_is_printable(const char *s, size_t n) {
     while (n > 0) {
         size_t len = text_printable(s, n);

@@ -15,6 +15,9 @@ size_t text_printable(const char *s, size_t n);
 /* Whether all n bytes at s are such sequences. */
 bool text_is_printable(const char *s, size_t n);
 
+/* Whether the string is well-formed UTF-8, control characters and all. */
+bool text_is_utf8(const char *s);
+
 /* What text_quote() may need, with its NUL. */
 #define TEXT_QUOTED_MAX 80
 

@@ -45,6 +45,30 @@ def test_wrong_usage_ends_with_2(daemon, args):
     nothing_taken(daemon)
 
 
+LATIN = os.fsdecode(b"caf\xe9")
+
+
+@pytest.mark.parametrize("args, named", [
+    (["submit", "http://h/ok", f"http://h/{LATIN}.jpg"], "URL"),
+    (["submit", "http://h/", "--output", LATIN], "--output"),
+    (["submit", "http://h/", f"--tag={LATIN}"], "--tag"),
+    (["submit", "http://h/", "--header", f"X-Name: {LATIN}"], "--header"),
+    (["cancel", "--tag", LATIN], "--tag"),
+    (["list", "--tag", LATIN], "--tag"),
+])
+def test_bytes_that_are_not_utf8_are_refused(daemon, args, named):
+    """They can't go through JSON, and others in their place would be another URL, tag or name."""
+    result = daemon.dlctl(*args, code=2)
+    assert named in result.err and "UTF-8" in result.err and r"caf\xe9" in result.err
+    nothing_taken(daemon)
+
+
+def test_name_of_a_job_file_may_be_of_any_bytes(daemon, bad, tmp):
+    path = tmp / f"{LATIN}.json"
+    path.write_text(json.dumps({"url": bad.url("/any/a")}))
+    assert daemon.dlctl("--json", "submit", path).document["count"] == 1
+
+
 @pytest.mark.parametrize("verb", [["status"], ["list"], ["show", "1"], ["wait", "--all"], ["cancel", "1"],
                                   ["retry", "1"], ["submit", "http://h/"]])
 def test_no_daemon_ends_with_3(tmp, verb):
