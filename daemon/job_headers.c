@@ -60,6 +60,10 @@ static bool has_name(const json_t *headers, const char *name, size_t n, const ch
 }
 
 bool job_header_given(const struct job_values *v, const char *name) {
+    if (strcasecmp(name, "User-Agent") == 0 && v->own & 1u << KEY_USER_AGENT)
+        return true;
+    if (strcasecmp(name, "Referer") == 0 && v->own & 1u << KEY_REFERER)
+        return true;
     return v->headers && has_name(v->headers, name, strlen(name), NULL);
 }
 

@@ -34,6 +34,7 @@ static int read_defaults(const json_t *defaults, struct job_values *v, struct jo
     if (r < 0)
         return r;
     v->default_headers = TAKE_PTR(v->headers);
+    v->own = 0;
     return 0;
 }
 

@@ -410,6 +410,7 @@ int job_keys_read(const json_t *object, const char *place, struct job_values *v,
             v->given &= ~(1u << c.key);
         else
             v->given |= 1u << c.key;
+        v->own |= 1u << c.key;
     }
     return 0;
 }

@@ -56,6 +56,7 @@ extern const char *const job_key_names[KEY_MAX_ + 1];
 /* What the keys of a job hold, as views into their JSON. */
 struct job_values {
     unsigned given;             /* 1 << KEY_...; of a boolean: that it is true */
+    unsigned own;               /* 1 << KEY_...: has a value that is no default's */
     const char *text[KEY_MAX_]; /* of url, output, user_agent, referer, tag, client_certificate,
                                    proxy, proxy_auth */
     enum on_conflict on_conflict;
@@ -89,8 +90,8 @@ int job_headers_check(const json_t *headers, const char *place, struct job_error
 /* Checks number and size of the headers of a job and its defaults together. As above. */
 int job_headers_check_sum(const struct job_values *v, const char *place, struct job_error *err);
 
-/* Whether a header of that name, in whatever case, is among the job's own and so beats the default
- * one. */
+/* Whether a header of that name, in whatever case, is among the job's own, or the job has a key
+ * for it, and so beats the default one. */
 bool job_header_given(const struct job_values *v, const char *name);
 
 /* Checks `auth`, and the name of a credential that another key holds; place is that of the value.

@@ -331,6 +331,15 @@ def test_defaults_are_beaten_header_by_header(daemon, bad):
     assert [b.header(n) for n in ("X-One", "X-Two", "User-Agent")] == ["default", "default", "own"]
 
 
+def test_key_of_a_job_beats_a_default_header(daemon, bad):
+    defaults = {"headers": {"User-Agent": "default", "Referer": "http://default/"}, "user_agent": "unused"}
+    daemon.run([{"url": bad.url("/any/a"), "user_agent": "own", "referer": "http://own/"}, {"url": bad.url("/any/b")},
+                {"url": bad.url("/any/c"), "user_agent": "unused", "headers": {"User-Agent": "own"}}],
+               defaults=defaults)
+    assert [[r.header(n) for n in ("User-Agent", "Referer")] for p in "abc" for r in bad.requests(f"/any/{p}")] == [
+        ["own", "http://own/"], ["default", "http://default/"], ["own", "http://default/"]]
+
+
 @pytest.mark.parametrize("path", ["/ok/2000/a", "/chunked/2000/a", "/until-close/2000/a"])
 def test_max_size(daemon, bad, path):
     job = failed(daemon.run_one(bad.url(path), max_size=1999), "too-large")

@@ -335,6 +335,16 @@ static void test_headers_beat_one_by_one(void **state) {
     expect_body("{'url': 'http://h/'}", "{'headers': {'X': 'e'}}", "{'headers': {'X': 'e'}}");
 }
 
+static void test_key_of_a_job_beats_a_default_header(void **state) {
+    const char *defaults = "{'headers': {'user-agent': 'd', 'Referer': 'http://d/', 'X': 'd'}}";
+
+    (void)state;
+    expect_body("{'url': 'http://h/', 'user_agent': 'j'}", defaults,
+                "{'headers': {'Referer': 'http://d/', 'X': 'd'}, 'user_agent': 'j'}");
+    expect_body("{'url': 'http://h/', 'referer': 'http://j/'}", defaults,
+                "{'headers': {'user-agent': 'd', 'X': 'd'}, 'referer': 'http://j/'}");
+}
+
 static void test_defaults_are_checked(void **state) {
     static const char *const table[][2] = {
         {"{'retries': -1}", "defaults.retries: expected an integer from 0 to 1000, found -1"},
@@ -475,6 +485,7 @@ int main(void) {
         cmocka_unit_test(test_header_bytes_are_bounded),
         cmocka_unit_test(test_job_beats_defaults),
         cmocka_unit_test(test_headers_beat_one_by_one),
+        cmocka_unit_test(test_key_of_a_job_beats_a_default_header),
         cmocka_unit_test(test_defaults_are_checked),
         cmocka_unit_test(test_good_defaults_are_taken),
         cmocka_unit_test(test_body_comes_back_as_spec),
