@@ -144,8 +144,7 @@ static int check_string(const struct check *c, const json_t *v, size_t max,
 
 #define REAL_EXACT 9007199254740992.0 /* 2^53: up to this every integer is a real of its own */
 
-/* 3.0 and 2e9 are integers too, as JSON Schema has it and programs write them. */
-static bool get_integer(const json_t *v, json_int_t *ret) {
+bool job_integer(const json_t *v, json_int_t *ret) {
     double real = json_real_value(v);
 
     if (!json_is_integer(v) && (!json_is_real(v) || real != trunc(real) || fabs(real) > REAL_EXACT))
@@ -158,7 +157,7 @@ static int check_integer(const struct check *c, const json_t *v, int min, int ma
     json_int_t n;
     char what[64];
 
-    if (!get_integer(v, &n) || n < min || n > max) {
+    if (!job_integer(v, &n) || n < min || n > max) {
         snprintf(what, sizeof(what), "an integer from %d to %d", min, max);
         return expected(c, what, v);
     }
@@ -207,7 +206,7 @@ static int check_max_size(const struct check *c, const json_t *v, uint64_t *ret)
     json_int_t integer;
     uint64_t n = 0;
 
-    if (get_integer(v, &integer) && integer > 0)
+    if (job_integer(v, &integer) && integer > 0)
         n = (uint64_t)integer;
     else if (json_is_string(v) && parse_size(json_string_value(v), &n) < 0)
         n = 0;
@@ -221,7 +220,7 @@ static int check_size(const struct check *c, const json_t *v, struct job_values 
     json_int_t integer;
     uint64_t n = UINT64_MAX;
 
-    if (get_integer(v, &integer) && integer >= 0)
+    if (job_integer(v, &integer) && integer >= 0)
         n = (uint64_t)integer;
     else if (json_is_string(v) && parse_size(json_string_value(v), &n) < 0)
         n = UINT64_MAX;
@@ -233,9 +232,10 @@ static int check_size(const struct check *c, const json_t *v, struct job_values 
 
 static int check_rate(const struct check *c, const json_t *v, uint64_t *ret) {
     uint64_t n = RATE_MAX + 1;
+    json_int_t integer;
 
-    if (json_is_integer(v) && json_integer_value(v) >= 0)
-        n = (uint64_t)json_integer_value(v);
+    if (job_integer(v, &integer) && integer >= 0)
+        n = (uint64_t)integer;
     else if (json_is_string(v) && rate_parse(json_string_value(v), &n) < 0)
         n = RATE_MAX + 1;
     if (n > RATE_MAX || (n != RATE_NONE && n < RATE_MIN))
@@ -276,7 +276,7 @@ static int check_retry_on(const struct check *c, const json_t *v, struct job_val
         json_int_t status;
         char found[TEXT_QUOTED_MAX];
 
-        if (!get_integer(item, &status) || status < 400 || status > 599)
+        if (!job_integer(item, &status) || status < 400 || status > 599)
             return job_refuse_item(c->err, c->place, key, i,
                                    "expected an HTTP status from 400 to 599, found %s",
                                    job_value_text(found, item));

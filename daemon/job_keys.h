@@ -130,6 +130,10 @@ int job_refuse(struct job_error *err, const char *place, const char *key, const 
 int job_refuse_item(struct job_error *err, const char *place, const char *key, size_t index,
                     const char *fmt, ...) _printf_(5, 6);
 
+/* Whether it is an integer, which is *ret then. 3.0 and 2e9 are, too, as JSON Schema has it and
+ * programs write them. */
+bool job_integer(const json_t *v, json_int_t *ret);
+
 /* What a value is, for "found ...". Returns ret or a constant. */
 const char *job_value_text(char ret[TEXT_QUOTED_MAX], const json_t *v);
 

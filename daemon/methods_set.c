@@ -3,15 +3,16 @@
 #include <errno.h>
 
 #include "common/ratelimit.h"
+#include "daemon/job_keys.h"
 #include "daemon/params.h"
 
 #define RATE_DEFAULT UINT64_MAX /* what is configured */
 
 /* A rate, or RATE_DEFAULT. */
 static int read_rate(const json_t *v, uint64_t *ret) {
-    json_int_t n = json_integer_value(v);
+    json_int_t n;
 
-    if (json_is_integer(v)) {
+    if (job_integer(v, &n)) {
         *ret = (uint64_t)n;
         return n == 0 || (n >= (json_int_t)RATE_MIN && n <= (json_int_t)RATE_MAX) ? 0 : -EINVAL;
     }

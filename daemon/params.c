@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/util.h"
+#include "daemon/job_keys.h"
 
 #define CHOICE_MAX_IDS 10000
 #define TAG_MAX_BYTES 255
@@ -45,13 +46,14 @@ int params_only(const json_t *params, const char *const *known, struct params_er
 int params_int(const json_t *params, const char *key, int64_t min, int64_t max, int64_t *io,
                struct params_error *err) {
     const json_t *v = json_object_get(params, key);
+    json_int_t n;
 
     if (!v)
         return 0;
-    if (!json_is_integer(v) || json_integer_value(v) < min || json_integer_value(v) > max)
+    if (!job_integer(v, &n) || n < min || n > max)
         return refuse(err, "params.%s: expected a whole number from %" PRId64 " to %" PRId64, key,
                       min, max);
-    *io = json_integer_value(v);
+    *io = n;
     return 0;
 }
 
@@ -83,20 +85,22 @@ int params_ids(const json_t *params, const char *key, size_t max, int64_t **io, 
     const json_t *v = json_object_get(params, key), *element;
     size_t n = json_array_size(v), i;
     int64_t *ids;
+    json_int_t id;
 
     if (!v)
         return 0;
     if (!json_is_array(v) || n == 0 || n > max)
         return refuse(err, "params.%s: expected an array of 1 to %zu job ids", key, max);
-    json_array_foreach((json_t *)v, i, element) if (
-        !json_is_integer(element) ||
-        json_integer_value(element) <=
-            0) return refuse(err, "params.%s[%zu]: expected the id of a job, a number from 1", key,
-                             i);
     ids = malloc(n * sizeof(*ids));
     if (!ids)
         return refuse(err, "out of memory; try again later");
-    json_array_foreach((json_t *)v, i, element) ids[i] = json_integer_value(element);
+    json_array_foreach((json_t *)v, i, element) {
+        if (!job_integer(element, &id) || id <= 0) {
+            free(ids);
+            return refuse(err, "params.%s[%zu]: expected the id of a job, a number from 1", key, i);
+        }
+        ids[i] = id;
+    }
     *io = ids;
     *io_n = n;
     return 0;

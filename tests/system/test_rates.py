@@ -244,6 +244,18 @@ def test_rate_of_a_queued_job_holds_when_it_starts(make_daemon, nginx, large):
     daemon.dlctl("cancel", "--all")
 
 
+def test_integers_may_be_written_as_reals(daemon):
+    ids = submit(daemon, ("http://later.invalid/", {"not_before": "+1h"}))
+    with daemon.control() as c:
+        c.call("set", {"ids": [float(ids[0])], "priority": 7.0})
+        c.call("set", {"ids": ids, "rate": 1e6})
+        job = c.call("show", {"id": float(ids[0])})
+        assert (job["priority"], job["rate_limit"]) == (7, 1000000)
+        assert c.call("set", {"rate": 2e6})["rate"]["limit"] == 2000000
+        with pytest.raises(RpcError, match=r"ids\[0\]: expected the id"):
+            c.call("cancel", {"ids": [1.5]})
+
+
 @pytest.mark.parametrize("words, said", [
     (["rate=fast"], "bytes a second"), (["rat=1M"], "did you mean rate"), (["1"], "nothing is given"), (["priority=5"], "which jobs"), ([], "nothing"),
     (["x", "rate=1M"], "'x'")])

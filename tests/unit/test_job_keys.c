@@ -147,6 +147,8 @@ static void test_rate_limit(void **state) {
     (void)state;
     expect_taken("'rate_limit': '1M'", "{'rate_limit': 1048576}");
     expect_taken("'rate_limit': 1024", "{'rate_limit': 1024}");
+    expect_taken("'rate_limit': 1e6", "{'rate_limit': 1000000}");
+    expect_taken("'rate_limit': 1048576.0", "{'rate_limit': 1048576}");
     expect_taken("'rate_limit': 'none'", "{'rate_limit': 0}");
     expect_taken("'rate_limit': 0", "{'rate_limit': 0}");
     for (size_t i = 0; i < ELEMENTSOF(wrong); i++) {
