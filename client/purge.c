@@ -1,12 +1,24 @@
 #include "client/dlctl.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "client/connect.h"
+#include "client/idset.h"
 #include "client/options.h"
 #include "client/print.h"
 #include "common/exitcode.h"
+
+/* How many jobs the IDs name, of which one may be given twice; -ENOMEM. */
+static int64_t count_ids(const struct selection *jobs) {
+    _cleanup_(idset_done) struct idset distinct = {0};
+
+    for (size_t i = 0; i < jobs->n_ids; i++)
+        if (idset_add(&distinct, (uint64_t)jobs->ids[i]) < 0)
+            return -ENOMEM;
+    return (int64_t)distinct.n;
+}
 
 int verb_purge(struct dlctl *c, int argc, char **argv) {
     static const struct usage usage = {
@@ -24,13 +36,16 @@ int verb_purge(struct dlctl *c, int argc, char **argv) {
     _cleanup_(rpc_close) struct rpc rpc = RPC_INIT(NULL);
     _cleanup_(buf_done) struct buf b = BUF_INIT(MIB);
     json_t *result = NULL;
-    int64_t n;
+    int64_t n, named;
     int r = options_parse(c, &usage, specs, &argc, argv);
 
     if (r == 0)
         r = selection_make("purge", argc, argv, &jobs);
     if (r != 0)
         return options_status(r);
+    named = count_ids(&jobs);
+    if (named < 0)
+        return complain_memory();
     json_begin(&b, NULL, '{');
     selection_to_json(&b, &jobs);
     if (state)
@@ -45,8 +60,8 @@ int verb_purge(struct dlctl *c, int argc, char **argv) {
         printf("Forgot %" PRId64 " job%s.\n", n, n == 1 ? "" : "s");
     print_flush();
     json_decref(result);
-    if (n >= (int64_t)jobs.n_ids)
+    if (n >= named)
         return DLCTL_OK;
-    complain("%" PRId64 " of these jobs do not exist, or did not end so", (int64_t)jobs.n_ids - n);
+    complain("%" PRId64 " of these jobs do not exist, or did not end so", named - n);
     return DLCTL_JOB_FAILED;
 }

@@ -270,6 +270,12 @@ def test_purge_of_a_job_that_is_not_there_says_so(daemon, bad):
     assert result.out == "Forgot 1 job.\n" and "1 of these jobs" in result.err
 
 
+def test_purge_of_a_job_that_is_named_twice(daemon, bad):
+    job = str(done(daemon.run_one(bad.url("/any/a")))["id"])
+    result = daemon.dlctl("purge", job, job)
+    assert (result.out, result.err) == ("Forgot 1 job.\n", "")
+
+
 def test_purge_of_jobs_that_have_not_ended_is_refused(daemon, bad):
     daemon.dlctl("purge", "--all", "--state", "queued", code=2)
 
