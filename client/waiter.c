@@ -54,7 +54,8 @@ static int waiter_ended(struct waiter *w, const struct ended *e, const json_t *j
     if (r <= 0)
         return r;
     ++*counter;
-    w->bytes += (uint64_t)MAX(e->bytes, 0);
+    if (counter == &w->done)
+        w->bytes += (uint64_t)MAX(e->bytes, 0);
     progress_clear(&w->progress);
     if (w->c->json)
         print_json(job);

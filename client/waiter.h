@@ -30,7 +30,7 @@ struct waiter {
     int64_t after;  /* where the next page starts */
     size_t next_id; /* which of jobs->ids to show next */
 
-    /* own count of what was printed */
+    /* own count of what was printed; bytes of those done */
     uint64_t done, failed, cancelled, bytes;
     uint64_t started;    /* usec of CLOCK_MONOTONIC */
     double started_wall; /* seconds since the epoch */

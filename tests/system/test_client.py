@@ -218,6 +218,15 @@ def test_wait_for_ids_a_batch_and_all(daemon, bad):
         assert all(j["state"] in ENDED for j in daemon.jobs())
 
 
+@pytest.mark.parametrize("words", [["1", "2"], ["--batch", "1"], ["--all"]])
+def test_sum_has_the_bytes_of_jobs_that_were_done(daemon, bad, words):
+    daemon.submit([{"url": bad.url("/delay/1/100/a")},
+                   {"url": bad.url("/silent-body/1000/2000/b"), "timeout": 1, "retries": 0}])
+    result = daemon.dlctl("--json", "wait", *words, code=1)
+    assert daemon.show(2)["bytes"] > 0
+    assert (result.summary["done"], result.summary["failed"], result.summary["bytes"]) == (1, 1, 100)
+
+
 def test_status_of_a_batch_counts_what_is_under_way(daemon, bad):
     daemon.submit([{"url": bad.url("/silent-body/100000/200000/a")}, {"url": bad.url("/ok/1234/b")}])
     batch = wait_for(lambda: (s := daemon.call("status", {"batch": 1})["batch"])["active_bytes"] and s["done"] and s)
