@@ -166,8 +166,9 @@ const struct config_key config_keys[] = {
              "does. Whoever may write to it may do everything. (0600 for a user's own daemon.)"},
     {KEY(control, group, GROUP), .fixed = true, .standard = "",
      .help = "Group of the control socket, where dld makes it. Empty: the group that dld runs as."},
-    {KEY(control, max_line, SIZE), .min = 64 * KIB, .max = 64 * MIB, .standard = "4M",
-     .help = "The longest request that a client may send."},
+    {KEY(control, max_line, SIZE), .min = 3 * MIB, .max = 64 * MIB, .standard = "4M",
+     .help = "The longest request that a client may send. dlctl sends a job and the defaults of its "
+             "file, of up to 1 MiB each, in one."},
 
     {KEY(log, level, CHOICE), .choices = level_choices, .standard = "notice",
      .help = "The least urgent messages that are logged."},

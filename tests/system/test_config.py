@@ -24,7 +24,7 @@ WRONG = [
     ("master", "workers", "many", ["0", "256"]),
     ("transfer", "fsync", "maybe", ["batch", "always", "never"]),
     ("worker", "transfers", "0", ["1", "1024"]),
-    ("control", "max_line", "1K", ["64K", "64M"]),
+    ("control", "max_line", "64K", ["3M", "64M"]),
     ("output", "mode", "rw-r--r--", ["0600", "0777"]),
     ("log", "level", "loud", ["error", "debug"]),
 ]

@@ -227,14 +227,21 @@ def test_endless_line_is_cut_off(daemon):
 
 
 def test_longest_line_is_configured(make_daemon):
-    daemon = make_daemon(settings={"control.max_line": "64K"}).start()
+    daemon = make_daemon(settings={"control.max_line": "3M"}).start()
     with daemon.control() as c:
-        c.send_raw(b" " * (60 * KIB) + b'{"jsonrpc": "2.0", "id": 1, "method": "status"}\n')
+        c.send_raw(b" " * (2 * MIB) + b'{"jsonrpc": "2.0", "id": 1, "method": "status"}\n')
         assert c.receive()["result"]["pid"] == daemon.pid
     with daemon.control() as c:
-        c.send_raw(b" " * (66 * KIB))
+        c.send_raw(b" " * (3 * MIB + 1))
         assert c.receive()["error"]["code"] == -32700
         assert c.is_closed()
+
+
+def test_longest_job_and_defaults_go_in_the_shortest_line(make_daemon):
+    daemon = make_daemon(settings={"control.max_line": "3M"}).start()
+    blanks = " " * (MIB - 50)
+    text = '{"defaults": {' + blanks + '"tag": "t"}, "jobs": [{' + blanks + '"url": "http://127.0.0.1:1/"}]}'
+    assert daemon.dlctl("--json", "submit", "-", stdin=text).document["count"] == 1
 
 
 def test_client_that_never_reads_holds_up_nobody(daemon):

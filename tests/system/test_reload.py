@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from support import alive, content, wait_for
+from support import MIB, alive, content, wait_for
 from test_crash import workers_ready
 from test_download import done, failed
 from test_supervise import check, ranges, receiving, slow
@@ -147,11 +147,11 @@ def test_length_of_lines_and_of_history(reloaded, bad):
     daemon = reloaded.start(BASE)
     done(daemon.run_one(bad.url("/any/a")))
     with daemon.control() as c:
-        assert reloaded(BASE + "[control]\nmax_line = 64K\n[history]\nkeep = 1\n") == (
+        assert reloaded(BASE + "[control]\nmax_line = 3M\n[history]\nkeep = 1\n") == (
             ["history.keep", "control.max_line"], [])
         assert len(c.call("submit", {"jobs": [{"url": bad.url("/any/b"), "tag": "x"}]})["ids"]) == 1
     with daemon.control() as c:
-        c.send_raw(b'{"jsonrpc": "2.0", "id": 1, "method": "' + b"x" * 65536 + b'"}\n')
+        c.send_raw(b" " * (3 * MIB + 1))
         assert "max_line" in c.receive()["error"]["message"]
     wait_for(lambda: daemon.none_left() and len(daemon.jobs()) == 1)
 

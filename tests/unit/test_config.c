@@ -214,22 +214,22 @@ static void test_empty_duration(void **state) {
 static void test_bad_size(void **state) {
     refuse_set(*state, "control.max_line=4X",
                "--set control.max_line=4X: \"4X\" is not a size; write a number of bytes, or with "
-               "K, M, G or T, between 64K and 64M");
+               "K, M, G or T, between 3M and 64M");
 }
 
 static void test_size_out_of_range(void **state) {
     refuse_set(*state, "control.max_line=65M",
-               "--set control.max_line=65M: \"65M\" is out of range; write a size between 64K and "
+               "--set control.max_line=65M: \"65M\" is out of range; write a size between 3M and "
                "64M");
 }
 
 static void test_limits_are_allowed(void **state) {
     struct fixture *f = *state;
 
-    load(f, "--set", "control.max_line=64K", "--set", "retry.base=1d", "--set", "retry.count=1000",
+    load(f, "--set", "control.max_line=3M", "--set", "retry.base=1d", "--set", "retry.count=1000",
          "--set", "master.workers=256");
     assert_int_equal(f->result, 1);
-    assert_int_equal(f->config.control.max_line, 64 * KIB);
+    assert_int_equal(f->config.control.max_line, 3 * MIB);
     assert_int_equal(f->config.retry.base, 86400 * USEC_PER_SEC);
     assert_int_equal(f->config.retry.count, 1000);
     assert_int_equal(f->config.master.workers, 256);
