@@ -60,8 +60,9 @@ struct unit {
 };
 
 /* "1.5 ms": a number without sign or exponent, blanks, a unit of the table (NULL-terminated; "" is
- * what no unit means). */
-static int parse_with_unit(const char *s, const struct unit *units, uint64_t *ret) {
+ * what no unit means), which compare() finds equal. */
+static int parse_with_unit(const char *s, const struct unit *units,
+                           int (*compare)(const char *, const char *), uint64_t *ret) {
     size_t digits = strspn(s, "0123456789"), n = digits;
     double v;
 
@@ -73,7 +74,7 @@ static int parse_with_unit(const char *s, const struct unit *units, uint64_t *re
     s += n;
     s += strspn(s, " ");
     for (; units->name; units++)
-        if (strcasecmp(s, units->name) == 0)
+        if (compare(s, units->name) == 0)
             break;
     if (!units->name)
         return -EINVAL;
@@ -90,7 +91,7 @@ int parse_duration(const char *s, uint64_t *ret_usec) {
         {"min", 6e7}, {"m", 6e7}, {"h", 3.6e9}, {"d", 8.64e10}, {NULL, 0},
     };
 
-    return parse_with_unit(s, units, ret_usec);
+    return parse_with_unit(s, units, strcmp, ret_usec); /* M is a size */
 }
 
 int parse_size(const char *s, uint64_t *ret_bytes) {
@@ -100,7 +101,7 @@ int parse_size(const char *s, uint64_t *ret_bytes) {
         {"T", MIB * MIB}, {"TiB", MIB * MIB}, {NULL, 0},
     };
 
-    return parse_with_unit(s, units, ret_bytes);
+    return parse_with_unit(s, units, strcasecmp, ret_bytes);
 }
 
 #define NEAREST_MAX 40 /* characters of the longest word compared */

@@ -73,10 +73,12 @@ struct timespec timespec_of(uint64_t usec);
 /* A number in base 10 and nothing else. -EINVAL for anything but digits, -ERANGE beyond 64 bits. */
 int parse_u64(const char *s, uint64_t *ret);
 
-/* "1.5 s", "50ms", "10" (seconds), "2min", "1h", "7d" into microseconds. -EINVAL, -ERANGE. */
+/* "1.5 s", "50ms", "10" (seconds), "2min", "1h", "7d" into microseconds; units in small letters.
+ * -EINVAL, -ERANGE. */
 int parse_duration(const char *s, uint64_t *ret_usec);
 
-/* "20M", "64 KiB", "1G", "512" into bytes; K, M, G and T are powers of 1024. -EINVAL, -ERANGE. */
+/* "20M", "64 KiB", "1G", "512" into bytes; K, M, G and T are powers of 1024, in any case.
+ * -EINVAL, -ERANGE. */
 int parse_size(const char *s, uint64_t *ret_bytes);
 
 /* The candidate with the smallest edit distance to s, or NULL when none is close enough to be what

@@ -19,7 +19,8 @@ static void test_durations(void **state) {
         {"2min", 120000000}, {"7us", 7},       {"1h", UINT64_C(3600000000)},
         {"1d", UINT64_C(86400000000)},
     };
-    static const char *const bad[] = {"", "s", "-1", "1x", "1 2", ".5", "1e3", "inf", "0x10", "1.", "1 s s"};
+    static const char *const bad[] = {"", "s", "-1", "1x", "1 2", ".5", "1e3", "inf", "0x10", "1.", "1 s s",
+                                      "2M", "1 SEC", "1D"};
     uint64_t v;
 
     (void)state;
