@@ -221,9 +221,10 @@ int options_parse_global(struct dlctl *c, int argc, char **argv, const char **re
     const struct option_spec global[] = GLOBAL_SPECS(&g);
     const struct option_spec version[] = {{"--version", OPTION_FLAG, &g.version, NULL, ""}, {0}};
     const struct option_spec *const tables[] = {global, version, NULL};
+    char *dashes;
     int i = 0;
 
-    while (i < argc && argv[i][0] == '-') {
+    while (i < argc && argv[i][0] == '-' && !streq(argv[i], "--")) {
         int taken = option_take(tables, "", argc - i, argv + i);
 
         if (taken < 0)
@@ -234,6 +235,13 @@ int options_parse_global(struct dlctl *c, int argc, char **argv, const char **re
         return -EINVAL;
     if (g.help || g.version)
         *ret_asked = g.help ? "--help" : "--version";
+    if (i == argc || !streq(argv[i], "--"))
+        return i;
+    if (i + 1 == argc)
+        return argc;
+    dashes = argv[i]; /* they end the options behind the verb, too */
+    argv[i] = argv[i + 1];
+    argv[i + 1] = dashes;
     return i;
 }
 

@@ -51,8 +51,8 @@ int options_parse(struct dlctl *c, const struct usage *usage, const struct optio
                   int *argc, char **argv);
 
 /* The same for what stands before the verb: stops at the first word that is no option and returns
- * how many words it took, or -EINVAL. *ret_asked becomes "--help" or "--version" if that was given.
- */
+ * how many words it took, or -EINVAL. A `--` in front of that word is put behind it. *ret_asked
+ * becomes "--help" or "--version" if that was given. */
 int options_parse_global(struct dlctl *c, int argc, char **argv, const char **ret_asked);
 
 /* The global options, for the main help. */

@@ -96,7 +96,7 @@ static int add_header(struct buf *b, const struct option_list *headers, size_t i
             return -EINVAL;
         }
     snprintf(name, sizeof(name), "%.*s", (int)n, header);
-    if (strpbrk(name, "\"\\")) {
+    if (strpbrk(name, "\"\\") || !text_is_printable(name, n)) {
         complain("--header: '%s' is no name of a header", name);
         return -EINVAL;
     }

@@ -45,6 +45,19 @@ def test_wrong_usage_ends_with_2(daemon, args):
     nothing_taken(daemon)
 
 
+def test_dashes_end_the_options(daemon):
+    assert daemon.dlctl("--json", "--", "status").document["pid"] == daemon.pid
+    assert "verb '--json'" in daemon.dlctl("--", "--json", code=2).err
+    assert "--wait" in daemon.dlctl("--", "submit", "--wait", code=2).err  # a file of that name is not there
+    assert "no verb" in daemon.dlctl("--", code=2).err
+
+
+@pytest.mark.parametrize("header", ["A\x01: x", 'A": x', "A\\: x", "A b: x", "Ä: x", "A\x7f: x"])
+def test_wrong_name_of_a_header_is_named(daemon, header):
+    result = daemon.dlctl("submit", "http://h/", "--header", header, code=2)
+    assert "--header" in result.err and "name" in result.err and "JSON" not in result.err
+
+
 LATIN = os.fsdecode(b"caf\xe9")
 
 
