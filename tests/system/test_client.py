@@ -10,8 +10,8 @@ import time
 import pytest
 
 from dld import DLCTL, ENDED, RpcError, run
-from support import (BUILD, KIB, SANITIZE, SLOWER, clean_environment, closed_port, content, die_with_parent, files_under,
-                     wait_for)
+from support import (BUILD, KIB, ROOT, SANITIZE, SLOWER, clean_environment, closed_port, content, die_with_parent,
+                     files_under, wait_for)
 from test_download import done
 from test_jobfile import nothing_taken
 
@@ -218,6 +218,22 @@ def test_help_of_each_verb(tmp, verb):
 def test_help_names_all_verbs():
     result = run([DLCTL, "--help"])
     assert result.code == 0 and all(verb in result.out for verb in VERBS)
+
+
+@pytest.mark.parametrize("words, offered", [
+    (["submit", ""], ["my jobs.json", "sub dir"]), (["submit", "m"], ["my jobs.json"]),
+    (["backup", "o"], ["other file"]), (["--socket", "s"], ["sub dir"]),
+    (["purge", "--state", ""], ["cancelled", "done", "failed"]),
+    (["list", "--tag", "purge", "--state", ""], sorted(COUNTED)), (["--socket", "x", "pu"], ["purge"]),
+])
+def test_completion_in_bash(tmp, words, offered):
+    for name in ("my jobs.json", "other file"):
+        (tmp / name).touch()
+    (tmp / "sub dir").mkdir()
+    script = ('compopt() { :; }; . "$1"; shift; COMP_WORDS=(dlctl "$@"); COMP_CWORD=$#; _dlctl; '
+              'printf "%s\\n" "${COMPREPLY[@]}"')
+    result = run(["bash", "-c", script, "bash", ROOT / "client/dlctl.bash", *words], cwd=tmp)
+    assert (sorted(set(result.out.splitlines())), result.err) == (offered, "")
 
 
 # ---- the verbs ----
