@@ -15,6 +15,7 @@
 #include "client/print.h"
 #include "common/base64.h"
 #include "common/exitcode.h"
+#include "common/text.h"
 
 /* The file, without a name until it is complete, so that nothing of it is left where dlctl is ended
  * before; under another one on file systems that have no such files. */
@@ -194,6 +195,10 @@ int verb_backup(struct dlctl *c, int argc, char **argv) {
     if (r != 0)
         return options_status(r);
     f.path = argv[0];
+    if (c->json && !text_is_utf8(f.path)) {
+        complain("%s cannot be told in JSON, as it is not UTF-8; leave --json out", f.path);
+        return DLCTL_USAGE;
+    }
     r = check_path(f.path);
     if (r == DLCTL_OK)
         r = client_connect(c, &rpc);

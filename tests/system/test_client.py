@@ -68,6 +68,7 @@ LATIN = os.fsdecode(b"caf\xe9")
     (["submit", "http://h/", "--header", f"X-Name: {LATIN}"], "--header"),
     (["cancel", "--tag", LATIN], "--tag"),
     (["list", "--tag", LATIN], "--tag"),
+    (["--json", "backup", f"/none/{LATIN}"], "JSON"),
 ])
 def test_bytes_that_are_not_utf8_are_refused(daemon, args, named):
     """They can't go through JSON, and others in their place would be another URL, tag or name."""
