@@ -163,7 +163,7 @@ uid_t request_uid(const struct request *r) {
 }
 
 static void request_free(struct request *r) {
-    struct client *c = r->client;
+    struct client *c = r->client, *other;
     struct control *k = c->control;
     bool was_full = k->bytes_under_way >= MAX_BYTES_UNDER_WAY;
 
@@ -177,8 +177,9 @@ static void request_free(struct request *r) {
     free(r);
     client_turn_soon(c);
     if (was_full && k->bytes_under_way < MAX_BYTES_UNDER_WAY)
-        DL_FOREACH(k->clients, c)
-    client_turn_soon(c);
+        DL_FOREACH(k->clients, other)
+    client_turn_soon(other);
+    client_unref(c);
 }
 
 bool request_waits(struct request *r) {
@@ -193,14 +194,6 @@ bool request_waits(struct request *r) {
     return true;
 }
 
-static void request_end(struct request *r) {
-    struct client *c = r->client;
-
-    answer_end(c);
-    request_free(r);
-    client_unref(c);
-}
-
 struct buf *request_reply(struct request *r) {
     answer_begin(r->client);
     json_raw(&r->client->out, "id", r->id, strlen(r->id));
@@ -208,16 +201,8 @@ struct buf *request_reply(struct request *r) {
 }
 
 void request_done(struct request *r) {
-    request_end(r);
-}
-
-static void request_error(struct request *r, enum rpc_error code, const char *text,
-                          const int64_t *index) {
-    struct client *c = r->client;
-
-    answer_error(c, r->id, code, text, index);
+    answer_end(r->client);
     request_free(r);
-    client_unref(c);
 }
 
 void request_fail(struct request *r, enum rpc_error code, const char *fmt, ...) {
@@ -227,11 +212,13 @@ void request_fail(struct request *r, enum rpc_error code, const char *fmt, ...) 
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    request_error(r, code, text, NULL);
+    answer_error(r->client, r->id, code, text, NULL);
+    request_free(r);
 }
 
 void request_fail_at(struct request *r, enum rpc_error code, int64_t index, const char *text) {
-    request_error(r, code, text, &index);
+    answer_error(r->client, r->id, code, text, &index);
+    request_free(r);
 }
 
 struct buf *client_notify(struct client *c, const char *method) {

@@ -225,8 +225,9 @@ static void checkpoint_free(struct request *r) {
     free(r);
 }
 
+/* Not patient: whoever reads the job again is to see it. */
 static const struct request_kind checkpoint_kind = {
-    .name = "checkpoint", .patient = true, .run = checkpoint_run, .free = checkpoint_free};
+    .name = "checkpoint", .run = checkpoint_run, .free = checkpoint_free};
 
 int store_checkpoint(struct store *s, int64_t id, struct job_kept *kept) {
     struct checkpoint *q = malloc(sizeof(*q));
