@@ -51,8 +51,9 @@ static int list_add(struct db *db, struct list *q, int64_t id) {
 
     sqlite3_bind_int64(st, 1, id);
     int r = db_step(db, st);
-    if (r > 0)
-        r = row_job_read(st, NULL, &a->jobs[a->n_jobs]);
+    if (r <= 0)
+        return r < 0 ? r : -EUCLEAN; /* it was found a moment ago */
+    r = row_job_read(st, NULL, &a->jobs[a->n_jobs]);
     if (r < 0)
         return r;
     a->n_jobs++;

@@ -136,6 +136,29 @@ static void test_damage_is_an_error_to_whom_it_concerns(void **state) {
     assert_refused(f, -EUCLEAN, "dld --recover");
 }
 
+/* The page above the leaves says that the first one ends with job 1: whoever goes from row to row
+ * finds those behind it, and whoever looks for them by their ids doesn't. */
+static void test_row_that_is_found_and_not_there_is_damage(void **state) {
+    struct fixture *f = *state;
+    struct store_filter filter = {.state = -1};
+    unsigned char page[4096], one[] = {0x80, 0x01}, *key;
+
+    assert_int_equal(submit(f, NULL, 0, 5000, true), 0);
+    f->store = store_close(f->store);
+    off_t root = file_number(f, "SELECT rootpage FROM sqlite_schema WHERE name = 'jobs'") - 1;
+    _cleanup_close_ int fd = open(fixture_path(f, "queue.db"), O_RDWR);
+    assert_int_equal(pread(fd, page, sizeof(page), root * 4096), sizeof(page));
+    assert_int_equal(page[0], 5); /* it is no leaf; the places of its cells are from 12 on */
+    key = page + page[12] * 256 + page[13] + 4;
+    if (key[0] < 0x80)
+        one[0] = one[1];
+    assert_int_equal(pwrite(fd, one, key[0] < 0x80 ? 1 : 2, root * 4096 + (key - page)),
+                     key[0] < 0x80 ? 1 : 2);
+    fixture_reopen(f);
+    assert_int_equal(list(f, &filter), -EUCLEAN);
+    store_settled(f->store);
+}
+
 /* ---- a full disk ---- */
 
 /* From now on no file grows beyond where the log is, but for `more` bytes. */
@@ -323,6 +346,7 @@ int main(void) {
         TEST(test_two_at_once_are_refused),
         TEST(test_missing_directory_is_said),
         TEST(test_damage_is_an_error_to_whom_it_concerns),
+        TEST(test_row_that_is_found_and_not_there_is_damage),
         TEST(test_full_disk_is_an_error_and_passes),
         TEST(test_one_failure_spares_its_group),
         TEST(test_release_waits_for_room),
