@@ -52,6 +52,7 @@ int main(int argc, char **argv) {
     }
     log_init("dld", config.log.level);
     signal(SIGPIPE, SIG_IGN); /* whoever reads the log may go away */
+    signal(SIGXFSZ, SIG_IGN); /* such a write fails with EFBIG */
     r = config.task == CONFIG_SERVE ? master_run(&config, argc, argv) : repair_run(&config);
     config_done(&config);
     return r == -EUCLEAN || r == -ENOTSUP ? DLD_QUEUE : r < 0 ? DLD_FAILED : DLD_OK;

@@ -176,7 +176,7 @@ static int check_descriptors(void) {
 /* A Ctrl-C or a `systemctl stop` reaches every process of the service, but it is the master that
  * says what becomes of the jobs: the worker ends by STOP, with its master, or by SIGKILL. */
 static int setup_signals(void) {
-    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXFSZ};
     sigset_t none;
 
     for (size_t i = 0; i < ELEMENTSOF(ignored); i++)

@@ -1,5 +1,6 @@
 """What goes wrong has a name, is tried again where that may help, and leaves nothing half-done behind."""
 
+import resource
 import time
 
 import pytest
@@ -254,3 +255,23 @@ def test_output_root_that_can_not_be_written(daemon, bad):
     daemon.file("file").write_bytes(b"in the way of a directory")
     failed(daemon.run_one(bad.url("/any/a"), output="file/a", retries=0), "output")
     assert files_under(daemon.root) == ["file"]
+
+
+def test_file_beyond_the_limit_on_its_size_fails_alone(make_daemon, bad):
+    daemon = make_daemon(workers=1).start()
+    (worker,) = daemon.worker_pids()
+    resource.prlimit(worker, resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+    big, *small = daemon.run([{"url": bad.url(f"/delay/0.3/{size}/{i}")} for i, size in enumerate([2 << 20, *[9000] * 5])])
+    assert "larger than the file system allows" in failed(big, "output")["error"]["message"]
+    assert all(done(job)["attempts"] == 1 for job in small)
+    assert daemon.worker_pids() == [worker]
+
+
+def test_log_beyond_the_limit_on_its_size_ends_nothing(daemon):
+    old = resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (0, old[1]))
+    daemon.call("reload")
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, old)
+    before = daemon.stderr
+    daemon.call("reload")
+    assert daemon.running and "was read again" not in before and "was read again" in daemon.stderr
