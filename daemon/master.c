@@ -116,6 +116,17 @@ static void on_stopped(void *userdata) {
         on_recorded(m, 0, NULL);
 }
 
+/* Before the listener is closed: then nothing else can have got its inode. Another dld may have made
+ * a socket of its own at the path. */
+static void remove_socket(struct master *m) {
+    struct stat st;
+
+    if (m->socket.st_ino != 0 && lstat(m->config->socket_path, &st) == 0 &&
+        st.st_dev == m->socket.st_dev && st.st_ino == m->socket.st_ino)
+        unlink(m->config->socket_path);
+    m->socket.st_ino = 0;
+}
+
 static void master_stop(struct master *m) {
     if (m->methods.stopping)
         return;
@@ -124,6 +135,7 @@ static void master_stop(struct master *m) {
     notify_send("STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRIu64
                 "\nSTATUS=Stopping: transfers under way may end",
                 m->config->master.stop_grace + STOP_MARGIN);
+    remove_socket(m);
     control_stop(m->control);
     dispatch_stop(m->dispatch);
     pool_stop(m->pool, m->config->master.stop_grace);
@@ -345,7 +357,8 @@ static int listening_socket(struct master *m) {
         return fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : fd;
     }
     fd = control_listen(c->socket_path, c->control.mode, c->control.group);
-    m->own_socket = fd >= 0;
+    if (fd >= 0)
+        lstat(c->socket_path, &m->socket);
     if (fd == -EADDRINUSE)
         log_error("another daemon listens on %s; stop it, or give this one another with --socket",
                   c->socket_path);
@@ -481,6 +494,7 @@ static int master_start(struct master *m) {
 
 /* The control first: its clients refer to the rest. */
 static void master_done(struct master *m) {
+    remove_socket(m);
     control_free(m->control);
     watches_free(m->watches);
     pool_free(m->pool);
@@ -491,8 +505,6 @@ static void master_done(struct master *m) {
     sd_event_source_disable_unref(m->watchdog);
     sd_event_unref(m->event);
     close_fd(m->root_fd);
-    if (m->own_socket)
-        unlink(m->config->socket_path);
     state_dir_unlock(&m->lock);
 }
 

@@ -5,6 +5,8 @@
 #ifndef DLD_MASTER_PART_H
 #define DLD_MASTER_PART_H
 
+#include <sys/stat.h>
+
 #include "daemon/control.h"
 #include "daemon/dispatch.h"
 #include "daemon/master.h"
@@ -29,8 +31,8 @@ struct master {
     struct watches *watches;
     struct control *control;
     struct methods methods;
-    bool own_socket; /* the path is this process's to remove */
-    bool ready;      /* the workers are */
+    struct stat socket; /* what is this process's to remove at the path; st_ino 0: nothing */
+    bool ready;         /* the workers are */
     bool failed;
     unsigned stop_signals;
     uint64_t drain_deadline;

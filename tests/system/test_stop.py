@@ -101,3 +101,22 @@ def test_service_manager_is_asked_for_the_time(make_daemon):
     daemon = make_daemon(settings={"master.stop_grace": "1min"}).start()
     assert daemon.stop() == 0
     assert daemon.notify.seen("EXTEND_TIMEOUT_USEC=80000000")
+
+
+def test_socket_of_another_dld_at_the_same_path_stays(make_daemon, bad):
+    """One that was started while this one was stopping, or after the socket had been removed by hand."""
+    first = make_daemon("first", settings={"master.stop_grace": "1min"}).start()
+    first.submit([{"url": bad.url("/delay/1/3000/a")}])
+    wait_for(lambda: bad.count() == 1)
+    first.process.terminate()
+    wait_for(lambda: first.notify.seen("STOPPING=1"))
+    second = make_daemon("second")
+    second.socket = first.socket
+    wait_for(lambda: first.dlctl("status", code=None).code == 3)
+    second.start()
+    assert first.wait_exit() == 0
+    assert second.call("status")["pid"] == second.pid
+    second.socket.unlink()
+    first.start()
+    assert second.stop() == 0
+    assert first.call("status")["pid"] == first.pid
