@@ -428,34 +428,16 @@ static void end_surplus(struct pool *p) {
     }
 }
 
-static bool has_worker(const struct pool *p, unsigned number) {
-    for (unsigned i = 0; i < p->n_workers; i++)
-        if (p->workers[i]->number == number && !p->workers[i]->stopping)
-            return true;
-    return false;
-}
-
-static void start_missing(struct pool *p) {
-    for (unsigned number = 1; number <= p->settings.n_workers; number++) {
-        struct pool_worker *w = has_worker(p, number) ? NULL : worker_add(p, number);
-
-        if (w)
-            worker_start_or_wait(w);
-    }
-}
-
 void pool_configure(struct pool *p, const struct pool_settings *settings) {
     bool same = p->settings.root_fd == settings->root_fd &&
                 same_for_workers(p, &p->settings.config, &settings->config);
 
     p->settings = *settings;
-    p->generation += !same;
     for (unsigned i = 0; i < p->n_workers && !same; i++)
-        if (p->workers[i]->state == WORKER_READY)
-            p->workers[i]->due = "the configuration has changed";
+        if (!p->workers[i]->stopping)
+            worker_drain(p->workers[i], p->settings.drain_usec);
     end_surplus(p);
-    start_missing(p);
-    watch_replace_next(p);
+    workers_start_missing(p);
 }
 
 /* ---- for showing ---- */

@@ -122,8 +122,9 @@ void pool_hurry(struct pool *p);
 /* Kills all workers at once; their jobs come back as lost. */
 void pool_kill(struct pool *p);
 
-/* Other settings from now on; the descriptors and start_failures stay. Workers that were started
- * with another configuration are replaced, and there will be as many as wanted. */
+/* Other settings from now on; the descriptors and start_failures stay. Where workers were told
+ * another configuration these end as in pool_stop(), and others take their place; there will be as
+ * many as wanted. */
 void pool_configure(struct pool *p, const struct pool_settings *settings);
 
 /* ---- for showing ---- */

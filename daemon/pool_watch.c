@@ -145,8 +145,6 @@ void watch_ready(struct pool_worker *w) {
                  old->due);
         worker_drain(old, p->settings.drain_usec);
     }
-    if (w->generation != p->generation)
-        w->due = "the configuration has changed";
     watch_replace_next(p);
 }
 

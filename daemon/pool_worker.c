@@ -184,6 +184,7 @@ static void follow(struct pool_worker *w, bool told) {
             p->handlers.stopped(p->handlers.userdata);
     } else if (told || w->successor) {
         worker_remove(w);
+        workers_start_missing(p); /* for which there was no room */
         watch_replace_next(p);
     } else if (!p->announced && w->failures >= p->settings.start_failures) {
         p->handlers.failed(p->handlers.userdata);
@@ -334,7 +335,6 @@ int worker_start(struct pool_worker *w) {
     _cleanup_close_ int theirs = -1, board = -1, words = -1;
     int r;
 
-    w->generation = p->generation;
     w->n_rows = p->settings.config.transfers;
     r = worker_channel(w, &theirs);
     if (r == 0)
@@ -384,4 +384,25 @@ void worker_start_or_wait(struct pool_worker *w) {
         worker_timer(w, backoff_delay(w->failures - 1, RESTART_BASE, RESTART_MAX, UINT32_MAX),
                      on_restart) < 0)
         log_error("worker %u is lost: no memory for a timer", w->number);
+}
+
+static struct pool_worker *newest(const struct pool *p, unsigned number) {
+    for (unsigned i = p->n_workers; i-- > 0;)
+        if (p->workers[i]->number == number)
+            return p->workers[i];
+    return NULL;
+}
+
+void workers_start_missing(struct pool *p) {
+    for (unsigned number = 1; number <= p->settings.n_workers; number++) {
+        struct pool_worker *old = newest(p, number), *w;
+
+        if (old && !old->stopping)
+            continue;
+        w = worker_add(p, number);
+        if (!w)
+            return;
+        w->restarts = old ? old->restarts + 1 : 0;
+        worker_start_or_wait(w);
+    }
 }

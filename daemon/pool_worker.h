@@ -43,8 +43,7 @@ struct pool_worker {
     uint64_t started;       /* CLOCK_MONOTONIC usec */
     unsigned failures;      /* short lives in a row */
     unsigned restarts;
-    unsigned generation; /* the pool's when it was started */
-    bool stopping;       /* it was told to end, and gets no more jobs */
+    bool stopping; /* it was told to end, and gets no more jobs */
 
     const char *killed_for; /* NULL: it was not; else by us, for that */
     bool at_fault;          /* and it had not deserved better */
@@ -77,7 +76,6 @@ struct pool {
     char *program;
     bool announced; /* ready() was called */
     bool stopping;
-    unsigned generation; /* counts the configurations for workers */
     sd_event_source *look; /* pool_watch.c: timer */
     bool looking;
     uint64_t looked; /* CLOCK_MONOTONIC usec */
@@ -96,6 +94,9 @@ int worker_start(struct pool_worker *w);
 
 /* Likewise, and where it fails, again after a back-off. */
 void worker_start_or_wait(struct pool_worker *w);
+
+/* Starts those that the settings want and that are not there, or are to end. */
+void workers_start_missing(struct pool *p);
 
 /* Kills it at once; the rest happens when it is reaped. */
 void worker_kill(struct pool_worker *w);

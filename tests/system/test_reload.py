@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from dld import WORKER, with_worker
 from support import MIB, alive, content, wait_for
 from test_crash import workers_ready
 from test_download import done, failed
@@ -127,6 +128,51 @@ def test_settings_of_transfers_reach_them_by_other_workers(reloaded, bad):
     assert done(daemon.show(job))["attempts"] == 1
     check(daemon, path)
     assert len(ranges(bad, path)) == 2
+
+
+@pytest.fixture
+def gated(make_daemon, tmp):
+    """A daemon with one worker, whose successors start when the gate is open; and the gate."""
+    gate = tmp / "gate"
+    gate.touch()
+    script = f"#!/bin/sh\nuntil [ -e {gate} ]; do sleep 0.05; done\nexec {WORKER}\n"
+    settings = {"master.stop_grace": "1min", "worker.transfers": "1"}
+    return make_daemon(program=with_worker(tmp, script), workers=1, settings=settings).start(), gate
+
+
+def denied(daemon, numbers):
+    wait_for(daemon.none_left)
+    for number in numbers:
+        failed(daemon.show(number), "denied-address")
+
+
+def test_nothing_begins_with_what_was_told_before(gated, bad):
+    daemon, gate = gated
+    done(daemon.run_one(bad.url("/any/before")))
+    gate.unlink()
+    daemon.config.write_text("[network]\ndeny = 127.0.0.0/8\n")
+    assert daemon.call("reload")["changed"] == ["network.deny"]
+    numbers = daemon.submit([{"url": bad.url(f"/any/{i}")} for i in range(6)])["ids"]
+    time.sleep(0.2)
+    gate.touch()
+    denied(daemon, numbers)
+    assert bad.count() == 1
+
+
+def test_what_a_worker_was_given_ahead_begins_in_another(gated, bad):
+    daemon, gate = gated
+    daemon.run([{"url": bad.url(f"/any/{i}")} for i in range(20)])
+    first, *ahead = daemon.submit([{"url": bad.url("/delay/0.5/3000/first")},
+                                   *({"url": bad.url(f"/any/late{i}")} for i in range(20))])["ids"]
+    wait_for(lambda: bad.count("/delay/0.5/3000/first"))
+    gate.unlink()
+    daemon.config.write_text("[network]\ndeny = 127.0.0.0/8\n")
+    daemon.call("reload")
+    wait_for(lambda: daemon.show(first)["state"] == "done")
+    time.sleep(0.2)
+    gate.touch()
+    denied(daemon, ahead)
+    assert bad.count() == 21 and done(daemon.show(first))["attempts"] == 1
 
 
 def test_number_of_workers(reloaded, bad):
