@@ -189,6 +189,9 @@ static int worker_discarded(struct pool_worker *w, const void *payload, size_t l
 
     if (r < 0)
         return r;
+    if (w->n_discards == 0)
+        return -EBADMSG;
+    w->n_discards--;
     jobs->discarded(jobs->userdata, id);
     return 0;
 }
@@ -338,6 +341,8 @@ int pool_discard(struct pool *p, const struct wire_discard *message, unsigned *r
     if (r < 0)
         return r;
     chan_queued(best->chan);
+    best->n_discards++;
+    watch_on(p);
     *ret_worker = best->number;
     fault_point(discard_queued);
     return 0;

@@ -69,7 +69,7 @@ struct pool_settings {
     struct wire_config config; /* store_id is copied */
     int root_fd, lock_fd;      /* the caller's, open as long as the pool is */
     int rates_fd;              /* likewise: the shared memory of ratelimit.h */
-    uint64_t hang_usec;  /* a worker that has jobs and shows no life for so long is killed */
+    uint64_t hang_usec;  /* a worker with something to do and no life for so long is killed */
     uint64_t max_rss;    /* bytes of memory, 0: any; a larger worker is replaced, */
     unsigned max_jobs;   /* and one that has served as many, 0: any */
     uint64_t drain_usec; /* see above */

@@ -170,13 +170,14 @@ static int on_look(sd_event_source *source, uint64_t usec, void *userdata) {
     (void)usec;
     for (unsigned i = 0; i < p->n_workers; i++) {
         struct pool_worker *w = p->workers[i];
+        bool busy = w->n_jobs > 0 || w->n_discards > 0;
 
         if (w->state != WORKER_READY)
             continue;
-        any |= w->n_jobs > 0;
+        any |= busy;
         if (!w->stopping)
             look_at_size(w);
-        if (w->n_jobs > 0)
+        if (busy)
             look_for_life(w, elapsed);
         else
             w->still = 0;

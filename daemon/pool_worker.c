@@ -76,7 +76,7 @@ void worker_clear(struct pool_worker *w) {
     w->killed_for = w->due = NULL;
     w->culprit = 0;
     w->beat = w->still = 0;
-    w->n_served = 0;
+    w->n_served = w->n_discards = 0;
     memset(w->affinity, 0, sizeof(w->affinity));
 }
 

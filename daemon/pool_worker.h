@@ -60,6 +60,7 @@ struct pool_worker {
     struct pool_job *jobs;
     unsigned n_jobs;
     unsigned n_slots_used; /* jobs not fetched */
+    unsigned n_discards;   /* part files that it is to remove */
 
     /* Results lately, for how much it may be given ahead. */
     uint64_t rate_since; /* CLOCK_MONOTONIC usec */

@@ -72,6 +72,7 @@ int desk_discard(struct desk *d, const struct wire_discard *message) {
     if (!t && path_is_safe(message->output))
         part_remove(d, message->id, message->output);
     link_send_discarded(d->link, message->id);
+    beat_turned(d->board);
     fault_point(discard_done);
     return 0;
 }

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import pytest
 
 from dld import WORKER, with_worker
-from support import content, files_under, wait_for
+from support import content, files_under, parts_under, wait_for
 from test_crash import workers_ready
 from test_download import done, failed
 from test_worker import fake_worker, hello
@@ -79,6 +79,18 @@ def test_job_that_a_worker_hangs_at_is_named_and_taken_out(make_daemon, tmp, bad
     failed(b, "crash")
     assert f"job 2 ({b['url']}) has kept worker 1 from going on" in daemon.stderr
     assert "while at job 2; it held jobs: 1, 2" in daemon.stderr
+
+
+def test_worker_that_hangs_with_part_files_to_remove_is_replaced(make_daemon, bad):
+    daemon = make_daemon(settings={**WATCHFUL, "retry.base": "1h", "retry.max": "1h"}, workers=1).start()
+    (job,) = daemon.submit([{"url": bad.url("/parts/400000/200000/1/a?etag=%22x%22")}])["ids"]
+    wait_for(lambda: daemon.show(job)["state"] == "waiting")
+    assert parts_under(daemon.root)
+    (before,) = daemon.worker_pids()
+    os.kill(before, signal.SIGSTOP)
+    daemon.call("cancel", {"all": True})
+    wait_for(lambda: not parts_under(daemon.root))
+    assert daemon.worker_pids() != [before] and "for it showed no life" in daemon.stderr
 
 
 def wakes(pids):
