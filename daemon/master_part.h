@@ -49,9 +49,9 @@ void master_access(const struct config *c, struct access_settings *ret);
 int master_open_root(const struct config *c, int *ret);
 
 /* Reads the configuration again and puts it in force. Logged, and told to the service manager. 0;
- * -EINVAL: it has errors; -EBUSY: dld is not ready yet, or stopping; -ENOMEM. After an error all is
- * as it was. An output root that was removed, or has another file system on it, is opened again. For
- * struct methods; userdata is the struct master. */
+ * -EINVAL: it has errors, or the output root can't be opened; -EBUSY: dld is not ready yet, or
+ * stopping; -ENOMEM. After an error all is as it was. An output root that was removed, or has
+ * another file system on it, is opened again. For struct methods; userdata is the struct master. */
 int master_reload(void *userdata, struct reload *ret);
 
 /* Likewise, without anyone to tell. */

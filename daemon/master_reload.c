@@ -114,6 +114,18 @@ static bool root_in_place(const struct master *m) {
            ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
 }
 
+/* Opens it again where it isn't in place, into *ret. 0 or -EINVAL (logged). */
+static int reopen_root(const struct master *m, struct names *n, int *ret) {
+    int r = root_in_place(m) ? 0 : master_open_root(m->config, ret);
+
+    if (r == 0)
+        return 0;
+    buf_addf(&n->reload->why, "the output root %s can't be used: %s", m->config->output.root,
+             strerror(-r));
+    log_error("the configuration was not changed");
+    return -EINVAL;
+}
+
 static int reload(struct master *m, struct names *n) {
     int root = -1, old = m->root_fd;
     struct config next;
@@ -121,8 +133,13 @@ static int reload(struct master *m, struct names *n) {
 
     if (r < 0)
         return r;
+    r = reopen_root(m, n, &root);
+    if (r < 0) {
+        config_done(&next);
+        return r;
+    }
     config_differences(m->config, &next, on_difference, n);
-    if (!root_in_place(m) && master_open_root(m->config, &root) == 0) {
+    if (root >= 0) {
         m->root_fd = root;
         on_difference(n, "output.root (what it leads to)", true);
     }

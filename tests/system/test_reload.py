@@ -250,3 +250,17 @@ def test_output_root_that_was_removed_is_opened_again(make_daemon, bad):
     wait_for(lambda: daemon.show(number)["state"] == "done", 60)
     assert daemon.file("a").read_bytes() == content("/ok/5000/a", 5000)
     assert daemon.call("reload")["changed"] == []
+
+
+def test_output_root_that_can_not_be_opened_is_an_error(make_daemon, bad):
+    """Nothing is changed, and once it can be, reload opens it."""
+    daemon = make_daemon().start()
+    shutil.rmtree(daemon.root)
+    daemon.root.write_text("in the way")
+    daemon.config.write_text('[host "x"]\n')
+    result = daemon.dlctl("reload", code=2)
+    assert f"nothing was changed: the output root {daemon.root} can't be used: " in result.err
+    daemon.root.unlink()
+    assert daemon.call("reload")["changed"] == ['[host "x"]', "output.root (what it leads to)"]
+    done(daemon.run_one(bad.url("/any/a")))
+    assert daemon.file("a").exists()
