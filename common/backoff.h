@@ -6,6 +6,11 @@
 
 #include <stdint.h>
 
+#include "common/util.h"
+
+/* What a host asks for is obeyed, but for no longer. */
+#define HOST_WAIT_MAX (3600 * USEC_PER_SEC)
+
 /* Microseconds to wait after the attempt-th failure (from 1): base x 2^(attempt-1), at most max,
  * then "equal jitter": half of it fixed, half scaled by random, which is uniform in 0..UINT32_MAX.
  * Never overflows. */

@@ -3,8 +3,6 @@
 #include "common/backoff.h"
 #include "common/util.h"
 
-#define RETRY_AFTER_MAX (3600 * USEC_PER_SEC) /* obeyed, even beyond the policy's max */
-
 void sched_health_init(struct sched_health *h, const struct sched_policy *policy) {
     *h = (struct sched_health){.state = SCHED_HOST_OPEN, .limit = policy->connections};
 }
@@ -93,7 +91,7 @@ static void back_off(struct sched_health *h, const struct sched_policy *policy,
     h->backoffs++;
     wait = backoff_delay(h->backoffs, policy->base, policy->max, UINT32_MAX);
     if (retry_after > 0)
-        wait = MIN(retry_after, MAX(policy->max, RETRY_AFTER_MAX));
+        wait = MIN(retry_after, MAX(policy->max, HOST_WAIT_MAX));
     h->state = SCHED_HOST_BACKOFF;
     h->limit = 1;
     h->until = now + wait;
@@ -120,7 +118,7 @@ static void end_busy(struct sched_health *h, const struct sched_policy *policy,
  * it had been open again. */
 static void end_late(struct sched_health *h, const struct sched_policy *policy,
                      const struct sched_end *end, uint64_t now) {
-    uint64_t wait = MIN(end->retry_after, MAX(policy->max, RETRY_AFTER_MAX));
+    uint64_t wait = MIN(end->retry_after, MAX(policy->max, HOST_WAIT_MAX));
 
     if (end->says != SCHED_SAYS_BUSY || h->state == SCHED_HOST_PROBE)
         return;

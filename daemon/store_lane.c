@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/backoff.h"
 #include "common/util.h"
 
 /* From so many on they are written in order of their rows. */
@@ -399,4 +400,13 @@ int lane_by_id(struct db *db, int64_t id, struct store_lane *ret) {
         return r;
     r = lane_read(st, ret);
     return r < 0 ? r : 1;
+}
+
+int lanes_hasten(struct db *db) {
+    _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(db, ST_LANES_HASTEN);
+    uint64_t now = now_usec(CLOCK_REALTIME);
+
+    sqlite3_bind_int64(st, 1, (int64_t)now);
+    sqlite3_bind_int64(st, 2, (int64_t)(now + HOST_WAIT_MAX));
+    return db_exec(db, st);
 }

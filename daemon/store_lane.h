@@ -57,6 +57,10 @@ size_t lanes_met(const struct db *db);
 /* Forgets what was noted: the transaction has ended. */
 void lanes_drop(struct db *db);
 
+/* Lanes that wait for longer than any host is left alone wait no more: the clock was wrong when they
+ * were put off. 0 or a negative errno. */
+int lanes_hasten(struct db *db);
+
 /* Reads a row of LANE_COLUMNS; host is the caller's to free. 0 or -ENOMEM. */
 int lane_read(sqlite3_stmt *st, struct store_lane *ret);
 /* The lane of this number: 1, or 0: there is none. */

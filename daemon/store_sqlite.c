@@ -185,6 +185,7 @@ static const char *const statement_sql[ST_MAX_] = {
                      " WHERE id IN (SELECT id FROM lanes"
                      " WHERE due IS NOT NULL AND due <= ?1 ORDER BY due LIMIT ?2)"
                      " RETURNING id, queued",
+    [ST_LANES_HASTEN] = "UPDATE lanes SET due = ?1 WHERE due IS NOT NULL AND due > ?2",
     [ST_LANE_DUE_FIRST] = "SELECT due FROM lanes WHERE due IS NOT NULL ORDER BY due LIMIT 1",
     /* Two, as for jobs. */
     [ST_LINE_SAME_TURN] = "SELECT " LANE_COLUMNS " FROM lanes WHERE in_line IS NOT NULL"
@@ -534,6 +535,8 @@ static int db_load(struct db *db, const char *path, char **ret_why) {
         r = meta_set(db, "doubted", db->doubted);
     if (r >= 0)
         r = meta_set(db, "open", 1);
+    if (r >= 0)
+        r = lanes_hasten(db);
     if (r < 0) /* nothing is written to it, not even what its log has */
         sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     if (r == -EUCLEAN && !*ret_why)

@@ -93,6 +93,7 @@ enum statement {
     ST_LANE_PUT,
     ST_LANES_PARK,
     ST_LANES_DUE,
+    ST_LANES_HASTEN,
     ST_LANE_DUE_FIRST,
     ST_LINE_SAME_TURN,
     ST_LINE_HIGHER_TURN,

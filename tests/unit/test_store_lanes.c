@@ -194,6 +194,26 @@ static void test_parked_until_due(void **state) {
     check_numbers(f);
 }
 
+/* By a clock that was ahead. */
+static void test_parked_for_too_long_is_due_when_opened(void **state) {
+    struct fixture *f = *state;
+    uint64_t now = now_usec(CLOCK_REALTIME), day = 24 * 3600 * USEC_PER_SEC;
+
+    assert_int_equal(submit_chunk(f, chunk_hosts(1000, 4, 2)), 0);
+    int64_t lane = lane_of(f, "h0.example:80"), other = lane_of(f, "h1.example:80");
+    assert_int_equal(lane_put(f, lane, 17, now + 400 * day, 3), 0);
+    assert_int_equal(lane_put(f, other, 18, now + day / 48, 3), 0);
+    assert_int_equal(lanes(f, 1000, 5, 1), 0);
+    assert_int_equal(f->n_lanes, 0);
+    f->n_ready = 0;
+    fixture_reopen(f);
+    wait_ready(f, 1);
+    assert_int_equal(lanes(f, 1000, 5, 1), 0);
+    assert_int_equal(f->n_lanes, 1);
+    assert_int_equal(f->lanes[0].id, lane);
+    check_numbers(f);
+}
+
 static void test_all_lanes_of_a_host_are_parked(void **state) {
     struct fixture *f = *state;
     uint64_t due = now_usec(CLOCK_REALTIME) + 3600 * USEC_PER_SEC;
@@ -360,6 +380,7 @@ int main(void) {
         TEST(test_line_in_pages_with_first_jobs),
         TEST(test_turn_is_where_it_was_put),
         TEST(test_parked_until_due),
+        TEST(test_parked_for_too_long_is_due_when_opened),
         TEST(test_all_lanes_of_a_host_are_parked),
         TEST(test_parked_without_queued_jobs_is_not_told),
         TEST(test_one_notice_for_a_lane_of_a_release),
