@@ -58,6 +58,40 @@ static const struct config_window *find_window(const struct config *c, const cha
     return NULL;
 }
 
+/* The nearest section in front of one that the other configuration has too, or NULL. */
+static const struct config_host_rule *rule_before(const struct config *c,
+                                                  const struct config_host_rule *rule,
+                                                  const struct config *other) {
+    while (rule > c->host_rules)
+        if (find_rule(other, (--rule)->pattern))
+            return rule;
+    return NULL;
+}
+
+static const struct config_window *window_before(const struct config *c,
+                                                 const struct config_window *window,
+                                                 const struct config *other) {
+    while (window > c->windows)
+        if (find_window(other, (--window)->window.name))
+            return window;
+    return NULL;
+}
+
+/* Of several sections that fit the last one counts, so that their order is content, too. */
+static bool rule_moved(const struct config *a, const struct config_host_rule *x,
+                       const struct config *b, const struct config_host_rule *y) {
+    x = rule_before(a, x, b);
+    y = rule_before(b, y, a);
+    return x && y ? find_rule(b, x->pattern) != y : x || y;
+}
+
+static bool window_moved(const struct config *a, const struct config_window *x,
+                         const struct config *b, const struct config_window *y) {
+    x = window_before(a, x, b);
+    y = window_before(b, y, a);
+    return x && y ? find_window(b, x->window.name) != y : x || y;
+}
+
 static void section_differs(const char *kind, const char *name, config_differs_fn *fn,
                             void *userdata) {
     char text[NAME_MAX_BYTES];
@@ -66,21 +100,22 @@ static void section_differs(const char *kind, const char *name, config_differs_f
     fn(userdata, text, true);
 }
 
-/* Sections of a that b doesn't have; and, if values is set, those that are not the same there. */
+/* Sections of a that b doesn't have; and, if values is set, those that are not the same there,
+ * or stand elsewhere. */
 static void sections_differ(const struct config *a, const struct config *b, bool values,
                             config_differs_fn *fn, void *userdata) {
     for (size_t i = 0; i < a->n_host_rules; i++) {
         const struct config_host_rule *mine = &a->host_rules[i];
         const struct config_host_rule *other = find_rule(b, mine->pattern);
 
-        if (!other || (values && rule_differs(mine, other)))
+        if (!other || (values && (rule_differs(mine, other) || rule_moved(a, mine, b, other))))
             section_differs("host", mine->pattern, fn, userdata);
     }
     for (size_t i = 0; i < a->n_windows; i++) {
         const struct config_window *mine = &a->windows[i];
         const struct config_window *other = find_window(b, mine->window.name);
 
-        if (!other || (values && window_differs(mine, other)))
+        if (!other || (values && (window_differs(mine, other) || window_moved(a, mine, b, other))))
             section_differs("rate", mine->window.name, fn, userdata);
     }
 }

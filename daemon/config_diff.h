@@ -11,7 +11,8 @@
  * once. Valid during the call. */
 typedef void config_differs_fn(void *userdata, const char *name, bool live);
 
-/* Calls fn for each key and each section with a name that is not the same, or only in one of both.
+/* Calls fn for each key and each section with a name that is not the same, or only in one of both,
+ * or behind another one than it was.
  * The paths of the socket and the state directory are not compared: they come from where they can't
  * have changed. */
 void config_differences(const struct config *a, const struct config *b, config_differs_fn *fn,

@@ -71,6 +71,25 @@ static void test_sections_with_a_name(void **state) {
     expect(*state, "[rate \"n\"]\nfrom = 1:00\nto = 2:00\nlimit = 1M\n", "", "[rate \"n\"] ");
 }
 
+static void test_order_of_sections(void **state) {
+    static const char before[] = "[host \"*\"]\nrate = 1M\n[host \"a*\"]\nrate = 2M\n"
+                                 "[host \"b\"]\nrate = 3M\n";
+
+    expect(*state, before,
+           "[host \"a*\"]\nrate = 2M\n[host \"*\"]\nrate = 1M\n[host \"b\"]\nrate = 3M\n",
+           "[host \"a*\"] [host \"*\"] [host \"b\"] ");
+    /* One that is new or gone moves no other. */
+    expect(*state, before,
+           "[host \"new\"]\n[host \"*\"]\nrate = 1M\n[host \"b\"]\nrate = 3M\n",
+           "[host \"new\"] [host \"a*\"] ");
+    expect(*state,
+           "[rate \"n\"]\nfrom = 1:00\nto = 2:00\nlimit = 1M\n"
+           "[rate \"o\"]\nfrom = 1:00\nto = 2:00\nlimit = 2M\n",
+           "[rate \"o\"]\nfrom = 1:00\nto = 2:00\nlimit = 2M\n"
+           "[rate \"n\"]\nfrom = 1:00\nto = 2:00\nlimit = 1M\n",
+           "[rate \"o\"] [rate \"n\"] ");
+}
+
 static void test_fixed_values_are_exchanged_and_no_others(void **state) {
     struct fixture *f = *state;
     struct config old;
@@ -93,6 +112,7 @@ int main(void) {
         TEST(test_each_kind_of_value),
         TEST(test_what_takes_a_restart),
         TEST(test_sections_with_a_name),
+        TEST(test_order_of_sections),
         TEST(test_fixed_values_are_exchanged_and_no_others),
     };
 
