@@ -26,7 +26,7 @@ struct file {
     unsigned given[CONFIG_KEYS_MAX]; /* line of each key, 0: not given */
     bool in_named;                   /* in a section with a name: */
     struct config_named named;
-    unsigned named_given[CONFIG_NAMED_KEYS_MAX];
+    unsigned named_given[2 * CONFIG_NAMED_MAX][CONFIG_NAMED_KEYS_MAX]; /* as given */
 };
 
 static void file_error(struct file *f, const char *text) {
@@ -69,6 +69,7 @@ static void key_repeated(struct file *f, const char *section, const char *name, 
 static void named_key_seen(struct file *f, const char *name, const char *value) {
     const char *names[CONFIG_NAMED_KEYS_MAX + 1] = {NULL};
     const char *kind = f->named.keys[0].section, *meant;
+    unsigned *given = f->named_given[f->named.number];
     char place[512];
     size_t i = 0;
 
@@ -80,10 +81,10 @@ static void named_key_seen(struct file *f, const char *name, const char *value) 
         config_error(f->errors, "%s: unknown key in a section with a name; %s%s%s", place,
                      meant ? "did you mean \"" : "dld.conf(5) lists them", meant ? meant : "",
                      meant ? "\"?" : "");
-    } else if (f->named_given[i] > 0) {
-        key_repeated(f, kind, name, f->named_given[i]);
+    } else if (given[i] > 0) {
+        key_repeated(f, kind, name, given[i]);
     } else {
-        f->named_given[i] = f->line;
+        given[i] = f->line;
         *f->named.given |= 1u << i;
         config_key_assign(&f->named.keys[i], value, f->named.base, place, f->errors);
     }
@@ -166,7 +167,6 @@ static void named_section_check(struct file *f, char *line, char *quote) {
         r = config_named_open(f->config, kind, quote + 1, &f->named, &why);
         f->skip = r < 0;
         f->in_named = r == 0;
-        memset(f->named_given, 0, sizeof(f->named_given));
         if (r == -ENOENT)
             config_error(f->errors, "%s:%u: [%s \"%s\"]: only [host] and [rate] go with a name",
                          f->path, f->line, kind, quote + 1);

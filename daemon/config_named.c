@@ -138,6 +138,7 @@ static int host_open(struct config *c, const char *pattern, struct config_named 
     }
     *ret = (struct config_named){.keys = host_keys,
                                  .n_keys = ELEMENTSOF(host_keys),
+                                 .number = i,
                                  .base = &c->host_rules[i],
                                  .given = &c->host_rules[i].given};
     return 0;
@@ -167,6 +168,7 @@ static int window_open(struct config *c, const char *name, struct config_named *
     }
     *ret = (struct config_named){.keys = window_keys,
                                  .n_keys = ELEMENTSOF(window_keys),
+                                 .number = CONFIG_NAMED_MAX + i,
                                  .base = &c->windows[i],
                                  .given = &c->windows[i].given};
     return 0;

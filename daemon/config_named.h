@@ -17,6 +17,7 @@
 struct config_named {
     const struct config_key *keys;
     size_t n_keys;
+    size_t number;   /* of 2 * CONFIG_NAMED_MAX */
     void *base;      /* what the offsets of the keys are in */
     unsigned *given; /* 1 << index of a key that was given */
 };

@@ -128,6 +128,8 @@ static void test_sections_that_are_wrong(void **state) {
                 ":2: [host] limit: unknown key in a section with a name; dld.conf(5) lists them");
     refuse_file(f, "[host \"a\"]\nrate = 5M\nrate = 6M\n",
                 ":3: [host] rate: given already in line 2; remove one");
+    refuse_file(f, "[host \"a\"]\nrate = 5M\n[host \"b\"]\nrate = 6M\n[host \"A\"]\nrate = 7M\n",
+                ":6: [host] rate: given already in line 2; remove one");
     refuse_file(f, "[host \"a\"]\nconnections = 0\n",
                 ":2: [host] connections: expected a number from 1 to 4096, not \"0\"");
     refuse_file(f, "[host \"a\"]\nrate = 5\n",
