@@ -43,6 +43,9 @@ static int damage_errno(sqlite3 *sqlite) {
 int store_errno(sqlite3 *sqlite) {
     int code = sqlite3_extended_errcode(sqlite);
 
+    /* A file that may only be read is opened nevertheless, and then can't be locked. */
+    if ((code & 0xff) == SQLITE_IOERR && sqlite3_db_readonly(sqlite, "main") == 1)
+        return -EACCES;
     switch (code & 0xff) {
     case SQLITE_NOTADB:
     case SQLITE_CORRUPT:
@@ -99,7 +102,7 @@ int store_errno_explain(sqlite3 *sqlite, const char *path, char **ret_why) {
     case -EACCES:
         explain(ret_why,
                 "%s can't be written (%s): check the permissions of the file and its directory",
-                path, text);
+                path, (code & 0xff) == SQLITE_IOERR ? strerror(EACCES) : text);
         break;
     default:
         explain(ret_why, "%s can't be used: %s (SQLite error %d)%s", path,

@@ -1,7 +1,10 @@
 """A damaged queue: dld doesn't start with it, says what to do, and makes a new one of what can be read."""
 
+import os
 import re
 import sqlite3
+
+import pytest
 
 from dld import run
 from queue_file import discrepancies
@@ -100,3 +103,16 @@ def test_queue_of_a_newer_dld_is_left_alone(daemon):
     for option in ("--check-queue", "--recover"):
         assert "was written by a newer dld" in offline(daemon, option, 3)
     assert queue.read_bytes() == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be someone else")
+@pytest.mark.parametrize("options", [[], ["--check-queue"]])
+def test_queue_that_may_only_be_read_is_no_disk_error(daemon, options):
+    assert daemon.stop() == 0
+    queue = daemon.state / "queue.db"
+    for path in [daemon.state, *daemon.state.iterdir(), daemon.root]:
+        os.chown(path, 65534, 65534)
+    os.chown(queue, 0, 0)
+    queue.chmod(0o444)
+    result = run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *daemon.command(), *options])
+    assert result.code == 1 and f"{queue} can't be written" in result.err and "permissions" in result.err
