@@ -376,7 +376,8 @@ void worker_start_or_wait(struct pool_worker *w) {
     if (!wait)
         r = worker_start(w);
     if (r < 0) {
-        log_error("worker %u can't be started: %s; trying again", w->number, strerror(-r));
+        log_error("worker %u (%s) can't be started: %s; trying again", w->number, w->pool->program,
+                  strerror(-r));
         w->failures++;
         wait = true;
     }

@@ -158,6 +158,18 @@ def test_successor_that_does_not_start_holds_up_nobody(make_daemon, tmp, bad):
     wait_for(lambda: (w := workers_ready(daemon)) and len(w) == 1 and w[0]["restarts"] >= 1)
 
 
+def test_program_of_a_worker_that_can_not_be_started_is_named(make_daemon, tmp, bad):
+    program = with_worker(tmp, f"#!/bin/sh\nexec {WORKER}\n")
+    daemon = make_daemon(program=program, workers=1).start()
+    (worker,) = daemon.worker_pids()
+    missing = program.parent / "dld-worker"
+    missing.rename(tmp / "away")
+    os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: f"worker 1 ({missing}) can't be started: No such file" in daemon.stderr)
+    (tmp / "away").rename(missing)
+    done(daemon.run_one(bad.url("/any/a")))
+
+
 # ---- what is said of a worker's death ----
 
 
