@@ -45,6 +45,7 @@ enum config_host_given {
 struct config_window {
     struct rate_window window;
     unsigned given;
+    char *place; /* "FILE:LINE" where it begins */
 };
 
 /* What dld is started for. */

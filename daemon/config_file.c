@@ -152,6 +152,14 @@ static bool ends_line(const char *rest) {
     return !*rest || *rest == ';' || *rest == '#';
 }
 
+/* Where a section begins that is opened for the first time. */
+static int place_set(const struct file *f, char **place) {
+    if (!place || *place || asprintf(place, "%s:%u", f->path, f->line) >= 0)
+        return 0;
+    *place = NULL;
+    return -ENOMEM;
+}
+
 /* [kind "name"]; libinih is given another line for it, as it would look for the first ']'. */
 static void named_section_check(struct file *f, char *line, char *quote) {
     _cleanup_(buf_done) struct buf why = BUF_INIT(4096);
@@ -165,6 +173,8 @@ static void named_section_check(struct file *f, char *line, char *quote) {
         *end = '\0';
         kind[n] = '\0';
         r = config_named_open(f->config, kind, quote + 1, &f->named, &why);
+        if (r == 0)
+            r = place_set(f, f->named.place);
         f->skip = r < 0;
         f->in_named = r == 0;
         if (r == -ENOENT)

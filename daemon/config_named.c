@@ -170,7 +170,8 @@ static int window_open(struct config *c, const char *name, struct config_named *
                                  .n_keys = ELEMENTSOF(window_keys),
                                  .number = CONFIG_NAMED_MAX + i,
                                  .base = &c->windows[i],
-                                 .given = &c->windows[i].given};
+                                 .given = &c->windows[i].given,
+                                 .place = &c->windows[i].place};
     return 0;
 }
 
@@ -192,15 +193,17 @@ void config_named_finish(const struct config *c, struct config_errors *e) {
     for (size_t i = 0; i < c->n_windows; i++)
         for (unsigned k = 0; k < WINDOW_NEEDS; k++)
             if (!(c->windows[i].given & 1u << k))
-                config_error(e, "[rate \"%s\"]: %s is missing", c->windows[i].window.name,
-                             window_keys[k].name);
+                config_error(e, "%s: [rate \"%s\"]: %s is missing", c->windows[i].place,
+                             c->windows[i].window.name, window_keys[k].name);
 }
 
 void config_named_done(struct config *c) {
     for (size_t i = 0; i < c->n_host_rules; i++)
         free(c->host_rules[i].pattern);
-    for (size_t i = 0; i < c->n_windows; i++)
+    for (size_t i = 0; i < c->n_windows; i++) {
         free(c->windows[i].window.name);
+        free(c->windows[i].place);
+    }
     free(c->host_rules);
     free(c->windows);
 }

@@ -20,6 +20,7 @@ struct config_named {
     size_t number;   /* of 2 * CONFIG_NAMED_MAX */
     void *base;      /* what the offsets of the keys are in */
     unsigned *given; /* 1 << index of a key that was given */
+    char **place;    /* where it begins, for the caller to set; NULL: nobody asks */
 };
 
 /* Opens [kind "name"]. 0; -ENOENT: there are no such sections; -EINVAL with a sentence appended to

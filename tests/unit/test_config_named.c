@@ -195,7 +195,8 @@ static void test_windows_that_are_wrong(void **state) {
                                         "-1:00", "01:00 ", "1:60", "01:00h"};
     struct fixture *f = *state;
 
-    refuse_file(f, "[rate \"n\"]\nfrom=01:00\nto=07:00\n", "[rate \"n\"]: limit is missing");
+    refuse_file(f, "[log]\n[rate \"n\"]\nfrom=01:00\n[rate \"n\"]\nto=07:00\n",
+                ":2: [rate \"n\"]: limit is missing");
     refuse_file(f, "[rate \"\"]\n", ":1: [rate \"\"]: expected a name, as [rate \"night\"]");
     refuse_file(f, "[rate \"n\"]\nfrom=01:00\nto=07:00\nlimit=1M\ndays=mon-fri\n",
                 ":5: [rate] days: expected days with blanks between them: mon tue wed thu fri sat "
