@@ -56,25 +56,6 @@ static void change_fail(struct change *c, int error) {
     change_free(c);
 }
 
-/* ---- those who wait for jobs that were cancelled while no worker had them ---- */
-
-static void on_cancelled_rows(void *userdata, int error, const struct store_list *list) {
-    struct methods *m = userdata;
-
-    if (error < 0)
-        return;
-    for (size_t i = 0; i < list->n_jobs; i++)
-        watches_job_ended(m->watches, list->jobs[i]);
-    job_free_many(list->jobs, list->n_jobs);
-}
-
-static void tell_watchers(struct methods *m, const int64_t *ids, size_t n) {
-    struct store_filter filter = {.state = JOB_CANCELLED, .ids = ids, .n_ids = n, .limit = n};
-
-    if (n > 0 && watches_any(m->watches))
-        store_list(m->store, &filter, on_cancelled_rows, m);
-}
-
 /* ---- the answer ---- */
 
 static bool contains(const int64_t *ids, size_t n, int64_t id) {
@@ -176,7 +157,7 @@ static void on_changed(void *userdata, int error, const int64_t *ids, size_t n,
     else if (c->kind->what != STORE_RETRY)
         dispatch_changed(c->methods->dispatch, ids, n, c->kind->wish);
     if (c->kind->what == STORE_CANCEL)
-        tell_watchers(c->methods, ids, n);
+        watches_cancelled(c->methods->watches, ids, n);
     c->after = *next;
     if (next->id)
         change_step(c);

@@ -31,6 +31,9 @@ struct watch {
 struct watches {
     struct store *store;
     struct watch *list;
+    /* Questions to the store for jobs that were cancelled, and how many of these are still to come:
+     * before that no watch ends by the store's numbers, which are ahead. */
+    size_t n_asked, n_untold;
 };
 
 struct watches *watches_new(struct store *store) {
@@ -111,6 +114,26 @@ static void sums_add(struct sums *s, const struct job *job) {
     s->finished = MAX(s->finished, job->result.finished);
 }
 
+/* These were cancelled, and their rows are gone. */
+static void sums_add_purged(struct sums *s, size_t n) {
+    s->cancelled += n;
+    s->finished = now_usec(CLOCK_REALTIME);
+}
+
+static void watch_tell(struct watch *w, const struct job *job) {
+    struct buf *b;
+
+    if (!w->events)
+        return;
+    b = client_notify(w->client, "job");
+    if (w->brief)
+        job_to_json_brief(b, "params", job);
+    else
+        job_to_json(b, "params", job, NULL);
+    json_end(b, '}');
+    client_notified(w->client);
+}
+
 /* ---- a batch: the store counts ---- */
 
 static void on_batch(void *userdata, int error, const struct store_batch *batch) {
@@ -142,7 +165,7 @@ static void on_batch(void *userdata, int error, const struct store_batch *batch)
         .finished = batch->finished,
     };
     w->remaining = batch->count - batch->done - batch->failed - batch->cancelled;
-    if (w->remaining == 0)
+    if (w->remaining == 0 && w->watches->n_asked == 0) /* else it is asked again */
         watch_finish(w);
 }
 
@@ -192,12 +215,28 @@ static void watch_missing(struct watch *w, const struct store_list *list) {
     watch_fail(w, RPC_NOT_FOUND, text);
 }
 
-static void watch_load_ids(struct watch *w, const struct store_list *list) {
-    for (size_t i = 0; i < list->n_jobs; i++)
-        if (job_state_ended(list->jobs[i]->state) && ids_remove(&w->choice, list->jobs[i]->id))
-            sums_add(&w->sums, list->jobs[i]);
+/* Keeps those that have not ended. One that is gone was cancelled and purged: other ends are told
+ * of without the store. */
+static void watch_take_ids(struct watch *w, const struct store_list *list) {
+    struct params_choice *c = &w->choice;
+    size_t kept = 0;
+
+    for (size_t i = 0, at = 0; i < c->n_ids; i++) {
+        while (at < list->n_jobs && list->jobs[at]->id < c->ids[i])
+            at++;
+        if (at == list->n_jobs || list->jobs[at]->id != c->ids[i]) {
+            sums_add_purged(&w->sums, 1);
+        } else if (!job_state_ended(list->jobs[at]->state)) {
+            c->ids[kept++] = c->ids[i];
+        } else {
+            if (w->loaded)
+                watch_tell(w, list->jobs[at]);
+            sums_add(&w->sums, list->jobs[at]);
+        }
+    }
+    c->n_ids = kept;
     w->loaded = true;
-    if (w->choice.n_ids == 0)
+    if (kept == 0)
         watch_finish(w);
 }
 
@@ -209,10 +248,10 @@ static void on_ids(void *userdata, int error, const struct store_list *list) {
         watch_free(w);
     else if (error < 0)
         watch_fail(w, RPC_STORE, "the queue can't be read");
-    else if (list->n_jobs != w->choice.n_ids)
+    else if (!w->loaded && list->n_jobs != w->choice.n_ids)
         watch_missing(w, list);
     else
-        watch_load_ids(w, list);
+        watch_take_ids(w, list);
     if (error == 0)
         job_free_many(list->jobs, list->n_jobs);
 }
@@ -225,6 +264,8 @@ static void ask_ids(struct watch *w) {
         .limit = w->choice.n_ids,
     };
 
+    if (w->asking)
+        return;
     w->asking = true;
     if (store_list(w->watches->store, &filter, on_ids, w) < 0) {
         w->asking = false;
@@ -248,7 +289,7 @@ static void on_all(void *userdata, int error, const struct store_batch *batch) {
     w->asking = false;
     if (!w->client)
         watch_free(w);
-    else if (all_ended(w->watches))
+    else if (all_ended(w->watches) && w->watches->n_asked == 0) /* else it is asked again */
         watch_finish(w);
 }
 
@@ -324,16 +365,7 @@ static bool watch_concerns(struct watch *w, const struct job *job) {
 }
 
 static void watch_job_ended(struct watch *w, const struct job *job) {
-    if (w->events) {
-        struct buf *b = client_notify(w->client, "job");
-
-        if (w->brief)
-            job_to_json_brief(b, "params", job);
-        else
-            job_to_json(b, "params", job, NULL);
-        json_end(b, '}');
-        client_notified(w->client);
-    }
+    watch_tell(w, job);
     if (w->choice.batch) {
         if (w->remaining > 0)
             w->remaining--;
@@ -356,9 +388,53 @@ void watches_job_ended(struct watches *ws, const struct job *job) {
         watch_job_ended(w, job);
 }
 
-bool watches_any(const struct watches *ws) {
-    return ws->list != NULL;
+/* ---- jobs that were cancelled while no worker had them ---- */
+
+static void watch_ask_again(struct watch *w, size_t n_purged) {
+    if (w->choice.batch) {
+        ask_batch(w);
+    } else if (w->choice.ids) {
+        ask_ids(w);
+    } else {
+        sums_add_purged(&w->sums, n_purged);
+        ask_all(w);
+    }
 }
+
+/* Rows that did not come were purged meanwhile, or could not be read: nobody will tell of them. */
+static void on_cancelled(void *userdata, int error, const struct store_list *list) {
+    struct watches *ws = userdata;
+    struct watch *w, *tmp;
+    size_t n_purged;
+
+    for (size_t i = 0; error == 0 && i < list->n_jobs; i++)
+        if (list->jobs[i]->state == JOB_CANCELLED) /* and not tried again already */
+            watches_job_ended(ws, list->jobs[i]);
+    if (error == 0) {
+        ws->n_untold -= list->n_jobs;
+        job_free_many(list->jobs, list->n_jobs);
+    }
+    if (--ws->n_asked > 0)
+        return;
+    n_purged = ws->n_untold;
+    ws->n_untold = 0;
+    DL_FOREACH_SAFE(ws->list, w, tmp)
+    if (w->client && w->loaded && (n_purged > 0 || !w->choice.ids))
+        watch_ask_again(w, n_purged);
+}
+
+void watches_cancelled(struct watches *ws, const int64_t *ids, size_t n) {
+    struct store_filter filter = {.state = -1, .ids = ids, .n_ids = n, .limit = n};
+
+    if (n == 0 || !ws->list)
+        return;
+    ws->n_asked++;
+    ws->n_untold += n;
+    if (store_list(ws->store, &filter, on_cancelled, ws) < 0)
+        on_cancelled(ws, -ENOMEM, NULL);
+}
+
+/* ---- */
 
 void watches_client_gone(struct watches *ws, struct client *client) {
     struct watch *w, *tmp;

@@ -27,8 +27,8 @@ int watches_follow(struct watches *w, struct client *client, const struct store_
 /* A job's end is durable. */
 void watches_job_ended(struct watches *w, const struct job *job);
 
-/* Does anybody wait for this job? */
-bool watches_any(const struct watches *w);
+/* The store has cancelled these jobs, at most STORE_STEP; it is asked for what is to be told. */
+void watches_cancelled(struct watches *w, const int64_t *ids, size_t n);
 
 void watches_client_gone(struct watches *w, struct client *client);
 

@@ -276,6 +276,30 @@ def test_purge_of_a_job_that_is_named_twice(daemon, bad):
     assert (result.out, result.err) == ("Forgot 1 job.\n", "")
 
 
+@pytest.mark.parametrize("chosen", ["ids", "batch", "all", "followed"])
+def test_wait_ends_though_what_was_cancelled_is_purged_at_once(daemon, chosen):
+    with daemon.control() as waiting, daemon.control() as other:
+        later = [{"url": "http://127.0.0.1:9/x", "not_before": "+1h"}] * 2
+        batch = waiting.call("submit", {"jobs": later, "watch": chosen == "followed"})
+        first, last = batch["ids"]
+        if chosen != "followed":
+            choice = {"ids": batch["ids"], "batch": batch["batch"], "all": True}[chosen]
+            number = waiting.send("wait", {chosen: choice})
+        waiting.call("status")  # it waits
+        purge = [other.send(method, {"ids": [first]}) for method in ("cancel", "purge")]
+        assert [other.answer(n) for n in purge][1] == {"purged": 1}
+        other.call("cancel", {"ids": [last]})
+        if chosen != "followed":
+            sums = waiting.answer(number)
+        else:
+            told = []
+            while not told or told[-1][0] != "end":
+                told.append(waiting.notification())
+            *jobs, (_, sums) = told
+            assert jobs[-1][1]["id"] == last and len(jobs) <= 2
+        assert sums["cancelled"] == 2
+
+
 def test_purge_of_jobs_that_have_not_ended_is_refused(daemon, bad):
     daemon.dlctl("purge", "--all", "--state", "queued", code=2)
 
