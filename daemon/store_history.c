@@ -19,16 +19,10 @@ static uint64_t jobs_ended(const struct db *db) {
     return n[JOB_DONE] + n[JOB_FAILED] + n[JOB_CANCELLED];
 }
 
-static uint64_t jobs_over(const struct db *db) {
-    uint64_t n = jobs_ended(db);
-
-    return db->keep_count > 0 && n > db->keep_count ? n - db->keep_count : 0;
-}
-
 uint64_t history_next(const struct db *db, uint64_t now) {
     uint64_t next = USEC_INFINITY;
 
-    if (jobs_over(db) > 0)
+    if (db->keep_count > 0 && jobs_ended(db) > db->keep_count)
         next = now + HISTORY_PAUSE;
     if (db->keep_age > 0)
         next = MIN(next, now + MAX(db->keep_age, HISTORY_PAUSE));
@@ -53,7 +47,6 @@ int history_delete(struct db *db, int64_t id, int64_t batch, enum job_state stat
     sqlite3_stmt *st = db_statement(db, ST_JOB_FORGET);
 
     sqlite3_bind_int64(st, 1, id);
-    sqlite3_bind_int64(st, 2, (int64_t)now_usec(CLOCK_REALTIME));
     int r = db_exec(db, st);
     if (r < 0)
         return r;
@@ -113,6 +106,19 @@ static int number_get(struct db *db, enum statement n, int64_t *ret) {
     return r;
 }
 
+/* How many are more than are kept. Those that are forgotten already wait for their part files. */
+static int jobs_over(struct db *db, uint64_t *ret) {
+    uint64_t n = jobs_ended(db);
+    int64_t forgotten = 0;
+    int r = 0;
+
+    if (db->keep_count > 0 && n > db->keep_count)
+        r = number_get(db, ST_FORGOTTEN, &forgotten);
+    n -= MIN(n, (uint64_t)forgotten);
+    *ret = db->keep_count > 0 && n > db->keep_count ? n - db->keep_count : 0;
+    return MIN(r, 0);
+}
+
 static int batches_purge(struct db *db, int64_t until, uint64_t *ret_n) {
     int64_t found[64];
     int r = batch_deltas_write(db);
@@ -159,15 +165,15 @@ static int next_by_age(struct db *db, uint64_t now, uint64_t *next) {
 }
 
 int history_step(struct db *db, uint64_t now, uint64_t *next) {
-    uint64_t most = (uint64_t)db->step_rows, over = MIN(jobs_over(db), most);
+    uint64_t most = (uint64_t)db->step_rows, over;
     uint64_t by_count = 0, by_age = 0, batches;
     int64_t until;
-    int r = 0;
 
     if (db->keep_age == 0 && db->keep_count == 0)
         return 0;
-    if (over > 0)
-        r = jobs_purge(db, INT64_MAX, over, &by_count);
+    int r = jobs_over(db, &over);
+    if (r >= 0 && over > 0)
+        r = jobs_purge(db, INT64_MAX, MIN(over, most), &by_count);
     if (r >= 0 && db->keep_age > 0 && by_count < most)
         r = jobs_purge(db, (int64_t)now - (int64_t)db->keep_age, most - by_count, &by_age);
     if (r >= 0)

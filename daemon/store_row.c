@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/url.h"
@@ -114,7 +115,7 @@ static int result_read(sqlite3_stmt *st, int at, struct job_result *ret) {
     r.skipped = sqlite3_column_int64(st, at + 5) & FLAG_SKIPPED;
     r.not_modified = sqlite3_column_int64(st, at + 5) & FLAG_NOT_MODIFIED;
     r.started = (uint64_t)sqlite3_column_int64(st, at + 6);
-    r.finished = (uint64_t)sqlite3_column_int64(st, at + 7);
+    r.finished = (uint64_t)llabs(sqlite3_column_int64(st, at + 7));
     if (!text_read(st, at + 8, &r.output) || !text_read(st, at + 9, &r.message) ||
         !text_read(st, at + 10, &r.effective_url) || !text_read(st, at + 11, &r.content_type) ||
         !text_read(st, at + 12, &r.digest) || !text_read(st, at + 13, &r.answer)) {

@@ -36,7 +36,8 @@ _Static_assert(JOB_QUEUED == 0 && JOB_WAITING == 1 && JOB_PAUSED == 2 && JOB_DON
  * file can't take its rows for counters.
  *
  * kept_offset is -1 where nothing is kept and yet a part file may be there. When such a job has
- * ended the part file is to be removed; the index jobs_leftover finds it, also after a crash.
+ * ended the part file is to be removed; the index jobs_leftover finds it, also after a crash. It is
+ * -2, and finished is negative, where the row goes with the file: history has done with it.
  * mirrors_due is "MIRROR:USEC ..." of the mirrors that asked for patience, kept_ranges what is
  * there behind kept_offset (ranges.h).
  *

@@ -127,7 +127,7 @@ static const char *const statement_sql[ST_MAX_] = {
     [ST_JOB_PRIORITY] = "UPDATE OR FAIL jobs SET rank = created - ?2 WHERE id = ?1 AND rank <> created - ?2"
                         " RETURNING rank",
     [ST_JOB_RATE] = "UPDATE jobs SET rate_limit = ?2 WHERE id = ?1 AND rate_limit IS NOT ?2",
-    [ST_JOB_FORGET] = "UPDATE jobs SET kept_offset = -2, finished = ?2"
+    [ST_JOB_FORGET] = "UPDATE jobs SET kept_offset = -2, finished = -abs(finished)"
                       " WHERE id = ?1 AND state > 4 AND kept_offset IS NOT NULL",
     [ST_JOB_FORGOTTEN] = "SELECT state, batch FROM jobs WHERE id = ?1 AND kept_offset = -2",
     [ST_JOB_DELETE] = "DELETE FROM jobs WHERE id = ?1",
@@ -149,9 +149,10 @@ static const char *const statement_sql[ST_MAX_] = {
                     " WHERE state = 1 AND due <= ?1 ORDER BY due LIMIT ?2) RETURNING lane, rank",
     [ST_JOBS_DELETE] = "DELETE FROM jobs WHERE id >= ?1 AND id <= ?2 RETURNING lane",
     [ST_JOBS_ENDED] = "SELECT id, state, batch FROM jobs WHERE state >= 4 AND state <= 6"
-                      " AND finished <= ?1 ORDER BY finished LIMIT ?2",
+                      " AND finished > 0 AND finished <= ?1 ORDER BY finished LIMIT ?2",
     [ST_ENDED_FIRST] = "SELECT finished FROM jobs WHERE state >= 4 AND state <= 6"
-                       " ORDER BY finished LIMIT 1",
+                       " AND finished > 0 ORDER BY finished LIMIT 1",
+    [ST_FORGOTTEN] = "SELECT count(*) FROM jobs WHERE state >= 4 AND state <= 6 AND finished < 0",
     [ST_DUE_FIRST] = "SELECT due FROM jobs WHERE state = 1 ORDER BY due LIMIT 1",
 
     /* Two statements, because SQLite seeks by a row value only up to the last named column of an

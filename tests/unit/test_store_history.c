@@ -86,6 +86,26 @@ static void test_count_holds_as_jobs_end(void **state) {
     check_numbers(f);
 }
 
+/* Rows stay until their part files are gone; others are not forgotten in their place. */
+static void test_count_purges_no_more_while_part_files_wait(void **state) {
+    struct fixture *f = *state;
+
+    assert_int_equal(submit(f, NULL, 0, 300, true), 0);
+    fixture_reopen_unsettled(f); /* any of them may have a part file now */
+    f->keep_count = 100;
+    store_set_keep(f->store, 0, 100);
+    cancel_all(f);
+    usleep(1500000);
+    assert_int_equal(hosts(f, NULL, 0, 1), 0);
+    assert_int_equal(ended(f), 300);
+    for (int64_t id = 1; id <= 300; id++)
+        assert_return_code(store_leftover_gone(f->store, id), 0);
+    wait_ended(f, 100);
+    check_numbers(f);
+    assert_int_equal(list(f, &all), 0);
+    assert_true(f->jobs[0]->result.finished >= created);
+}
+
 static void test_age_purges_jobs_attempts_and_batches(void **state) {
     struct fixture *f = *state;
     uint64_t end = now_usec(CLOCK_MONOTONIC) + 60 * USEC_PER_SEC;
@@ -174,7 +194,8 @@ static void test_log_is_bounded_under_load(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_all_is_kept_by_default),  TEST(test_count_purges_the_oldest),
-        TEST(test_count_holds_as_jobs_end), TEST(test_age_purges_jobs_attempts_and_batches),
+        TEST(test_count_holds_as_jobs_end),
+        TEST(test_count_purges_no_more_while_part_files_wait), TEST(test_age_purges_jobs_attempts_and_batches),
         TEST(test_room_is_given_back),      TEST(test_log_is_bounded_under_load),
     };
 
