@@ -23,7 +23,8 @@ static void on_submitted(void *userdata, int error, const struct store_batch *ba
     if (error == -EINVAL)
         request_fail(
             s->request, RPC_INVALID_PARAMS,
-            "params.offset: this chunk does not follow what has come in under its submit_key");
+            "params.offset: this chunk does not follow what has come in under its submit_key:"
+            " submit again from the first job");
     else if (error == -EDQUOT)
         request_fail(s->request, RPC_QUOTA,
                      "user %u would have more than %" PRIu64
@@ -152,6 +153,8 @@ void method_submit(struct request *request, const json_t *params, void *userdata
     if (r == 0)
         r = parse_jobs(json_object_get(params, "jobs"), defaults, chunk, &job_err);
     if (r == -EINVAL) {
+        if (chunk->submit_key) /* out of memory: it is given up later, as if no more had come */
+            (void)store_abandon(s.methods->store, request_uid(request), chunk->submit_key);
         request_fail_at(request, RPC_INVALID_PARAMS, job_err.index, job_err.text);
         return;
     }

@@ -119,8 +119,8 @@ struct store_batch {
 
 /* batch is as after the commit; ids are the ids of its jobs in order when it is complete and has at
  * most 1,000, else NULL. -EINVAL: the chunk doesn't follow what the batch has (offset too far, or
- * an incomplete overlap). -EDQUOT: the user would have more than max_unended jobs. A chunk that the
- * batch has already changes nothing. */
+ * an incomplete overlap). -EDQUOT: the user would have more than max_unended jobs; a batch that is not
+ * complete is given up, as by store_abandon(). A chunk that the batch has already changes nothing. */
 typedef void store_submit_fn(void *userdata, int error, const struct store_batch *batch,
                              const int64_t *ids, size_t n_ids);
 
@@ -128,6 +128,10 @@ typedef void store_submit_fn(void *userdata, int error, const struct store_batch
  * are STAGED until the last is in, and are then made QUEUED in steps by the thread itself. Without
  * a submit_key offset must be 0 and last true. */
 int store_submit(struct store *s, struct store_chunk *chunk, store_submit_fn *fn, void *userdata);
+
+/* Gives up the user's batch of this key if it is not complete: its jobs are deleted by and by, and
+ * the key is free. 0 or -ENOMEM. */
+int store_abandon(struct store *s, uid_t uid, const char *submit_key);
 
 /* ---- running ---- */
 

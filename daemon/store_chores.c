@@ -16,7 +16,7 @@
 #define STEP_ROWS_MAX 10000
 
 /* A client that comes back later than this to go on with a batch has to send it from the start. */
-#define OPEN_MAX_USEC (UINT64_C(24) * 3600 * USEC_PER_SEC)
+#define OPEN_MAX_USEC (UINT64_C(3600) * USEC_PER_SEC)
 
 void chores_note_ended(struct db *db) {
     if (db->keep_age > 0 || db->keep_count > 0)

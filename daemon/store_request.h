@@ -32,7 +32,7 @@ struct request_kind {
     int (*compare)(const void *a, const void *b);
 
     /* On the thread, in a transaction. 0, with r->error set where the answer is that what was asked
-     * can't be (nothing is changed then); or a negative errno: the store failed, the transaction
+     * can't be; or a negative errno: the store failed, the transaction
      * must be rolled back. May be run again after that. */
     int (*run)(struct db *db, struct request *r);
 

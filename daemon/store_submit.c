@@ -265,6 +265,15 @@ static int quota_allows(struct db *db, const struct store_chunk *c) {
     return r < 0 ? r : have + c->n_jobs <= c->max_unended;
 }
 
+/* One that is to get no more chunks; where it isn't open it stays. */
+static int batch_abandon(struct db *db, struct batch *b) {
+    if (b->seen.id == 0 || b->phase != BATCH_OPEN)
+        return 0;
+    b->phase = BATCH_EXPIRED;
+    db->chores_at = 0;
+    return batch_put_phase(db, b);
+}
+
 static int submit_run(struct db *db, struct request *r) {
     struct submit *q = (struct submit *)r;
     const struct store_chunk *c = q->chunk;
@@ -285,7 +294,7 @@ static int submit_run(struct db *db, struct request *r) {
             return k;
         if (k == 0) {
             r->error = -EDQUOT;
-            return 0;
+            return batch_abandon(db, &b);
         }
     }
     if (b.seen.id == 0 || c->offset + c->n_jobs > b.seen.count || (c->last && !b.seen.complete)) {
@@ -335,6 +344,46 @@ int store_submit(struct store *s, struct store_chunk *chunk, store_submit_fn *fn
         return -ENOMEM;
     }
     *q = (struct submit){{.kind = &submit_kind}, .chunk = chunk, .fn = fn, .userdata = userdata};
+    store_enqueue(s, &q->request);
+    return 0;
+}
+
+/* ---- giving up ---- */
+
+struct abandon {
+    struct request request;
+    uid_t uid;
+    char *submit_key;
+};
+
+static int abandon_run(struct db *db, struct request *r) {
+    const struct abandon *q = (struct abandon *)r;
+    struct batch b;
+    int k = batch_by_key(db, q->uid, q->submit_key, &b);
+
+    return k > 0 ? batch_abandon(db, &b) : k;
+}
+
+static void abandon_free(struct request *r) {
+    struct abandon *q = (struct abandon *)r;
+
+    free(q->submit_key);
+    free(q);
+}
+
+static const struct request_kind abandon_kind = {
+    .name = "abandon", .run = abandon_run, .free = abandon_free};
+
+int store_abandon(struct store *s, uid_t uid, const char *submit_key) {
+    struct abandon *q = calloc(1, sizeof(*q));
+    char *key = strdup(submit_key);
+
+    if (!q || !key) {
+        free(q);
+        free(key);
+        return -ENOMEM;
+    }
+    *q = (struct abandon){{.kind = &abandon_kind}, uid, key};
     store_enqueue(s, &q->request);
     return 0;
 }

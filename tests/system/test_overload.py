@@ -152,6 +152,37 @@ def test_quota(make_daemon, bad):
     assert submit(3).code == 1 and submit(2).code == 0
 
 
+def submit_as_user(daemon, jobs):
+    words, _ = as_user()
+    return run([*words, DLCTL, "--socket", daemon.socket, "submit", "-"], stdin=json.dumps(jobs))
+
+
+@pytest.mark.parametrize("fault", ["too many", "bad job"])
+def test_submission_that_is_refused_halfway_leaves_nothing_behind(make_daemon, bad, fault):
+    daemon = make_daemon(settings={"control.mode": "0666", "quota.jobs": "3000"}).start()
+    jobs = [{"url": bad.url(f"/any/{i}"), "not_before": "+1h"} for i in range(5000 if fault == "too many" else 3000)]
+    if fault == "bad job":
+        jobs[2500] = {"url": "nonsense"}
+    result = submit_as_user(daemon, jobs)
+    assert result.code != 0 and ("[quota] jobs" if fault == "too many" else "nonsense") in result.err
+    wait_for(lambda: submit_as_user(daemon, jobs[:2400]).code == 0)
+    wait_for(lambda: daemon.counts()["waiting"] == 2400)
+
+
+def test_chunk_behind_a_refused_one_is_refused_and_its_key_is_free(daemon, bad):
+    job = {"url": bad.url("/any/a")}
+    with daemon.control() as c:
+        chunk = {"submit_key": "k", "jobs": [job], "last": False}
+        c.call("submit", chunk)
+        with pytest.raises(RpcError, match=r"jobs\[1\].url"):
+            c.call("submit", {**chunk, "jobs": [{"url": "nonsense"}], "offset": 1})
+        with pytest.raises(RpcError, match="submit again from the first job"):
+            c.call("submit", {**chunk, "offset": 1, "last": True})
+        assert c.call("submit", {**chunk, "last": True})["count"] == 1
+    wait_for(daemon.none_left)
+    assert daemon.counts()["done"] == 1
+
+
 # ---- memory ----
 
 

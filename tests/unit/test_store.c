@@ -207,7 +207,7 @@ static void test_batch_left_open_is_deleted(void **state) {
     struct fixture *f = *state;
     struct store_chunk *c = chunk_new("old", 0, 5000, false);
 
-    c->created = now_usec(CLOCK_REALTIME) - 25 * 3600 * USEC_PER_SEC;
+    c->created = now_usec(CLOCK_REALTIME) - 3700 * USEC_PER_SEC;
     assert_int_equal(submit_chunk(f, c), 0);
     assert_int_equal(submit(f, "new", 0, 5, false), 0);
     int64_t batch = f->batch.id;

@@ -421,10 +421,23 @@ static void test_chunks_count_before_their_batch_is_complete(void **state) {
 
     assert_int_equal(submit_within(f, "k", 0, 3, false, 4), 0);
     assert_int_equal(submit_within(f, NULL, 0, 2, true, 4), -EDQUOT);
-    assert_int_equal(submit_within(f, "k", 3, 2, true, 4), -EDQUOT);
     /* one that is there already is no new one */
     assert_int_equal(submit_within(f, "k", 0, 3, false, 1), 0);
     assert_int_equal(submit_within(f, "k", 3, 1, true, 4), 0);
+    check_numbers(f);
+}
+
+static void test_chunk_over_the_quota_gives_its_batch_up(void **state) {
+    struct fixture *f = *state;
+
+    assert_int_equal(submit_within(f, "k", 0, 3, false, 4), 0);
+    assert_int_equal(submit_within(f, "k", 3, 2, true, 4), -EDQUOT);
+    assert_int_equal(submit_within(f, "k", 3, 1, true, 4), -EINVAL);
+    assert_int_equal(batch_get(f, 1), -ENOENT);
+    uint64_t end = now_usec(CLOCK_MONOTONIC) + 10 * USEC_PER_SEC;
+    while (submit_within(f, "k", 0, 4, true, 4) < 0)
+        assert_true(now_usec(CLOCK_MONOTONIC) < end);
+    assert_int_equal(f->batch.count, 4);
     check_numbers(f);
 }
 
@@ -434,6 +447,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_user_has_no_more_jobs_than_allowed),
         TEST(test_chunks_count_before_their_batch_is_complete),
+        TEST(test_chunk_over_the_quota_gives_its_batch_up),
         TEST(test_tag),
         TEST(test_host),
         TEST(test_host_of_other_priorities),
