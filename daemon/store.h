@@ -261,7 +261,9 @@ typedef void store_change_fn(void *userdata, int error, const int64_t *ids, size
 
 enum store_change {
     STORE_CANCEL, /* those not ended */
-    STORE_RETRY,  /* those failed or cancelled: queued, with their attempts counted from 0 again */
+    /* Those failed or cancelled: queued, or waiting where they were never tried and their time is
+     * still to come, with their attempts counted from 0 again. */
+    STORE_RETRY,
     STORE_PAUSE,  /* those queued or waiting */
     STORE_RESUME, /* those paused: queued, or waiting where their due time is still to come */
     STORE_PRIORITY, /* those not ended get this priority (value), as if they were submitted with it */

@@ -52,11 +52,13 @@ static int job_cancel(struct db *db, const struct change *q, const struct scan_f
     return r < 0 ? r : note_move(db, f, JOB_CANCELLED, 0);
 }
 
-/* The lane of an ended job's host and batch, which gets one more that is queued. */
-static int lane_again(struct db *db, const struct scan_found *f, int64_t *ret_lane) {
-    static const uint64_t added[LANE_NUMBER_MAX_] = {[LANE_QUEUED] = 1};
+/* The lane of an ended job's host and batch, which gets one more that is queued, or waits for its
+ * due time (else *ret_due is 0). */
+static int lane_again(struct db *db, const struct change *q, const struct scan_found *f,
+                      int64_t *ret_lane, uint64_t *ret_due) {
     _cleanup_(db_resetp) sqlite3_stmt *st = db_statement(db, ST_JOB_URL);
     _cleanup_free_ char *host = NULL;
+    uint64_t added[LANE_NUMBER_MAX_] = {0};
     uid_t uid;
 
     sqlite3_bind_int64(st, 1, f->id);
@@ -64,33 +66,45 @@ static int lane_again(struct db *db, const struct scan_found *f, int64_t *ret_la
     if (r <= 0)
         return r < 0 ? r : -EUCLEAN;
     int64_t rank = sqlite3_column_int64(st, 1);
+    uint64_t due = (uint64_t)sqlite3_column_int64(st, 2);
+    bool waits = due > q->now;
     r = row_url_host((const char *)sqlite3_column_text(st, 0), &host);
     if (r >= 0)
         r = batch_uid(db, f->batch, &uid);
-    return r < 0 ? r : lane_add(db, uid, lane_hash(db, host), host, rank, added, rank, rank, ret_lane);
+    if (r < 0)
+        return r;
+    *ret_due = waits ? due : 0;
+    added[waits ? LANE_WAITING : LANE_QUEUED] = 1;
+    return lane_add(db, uid, lane_hash(db, host), host, rank, added, waits ? INT64_MAX : rank,
+                    waits ? INT64_MIN : rank, ret_lane);
 }
 
 /* What made it fail becomes an attempt among others, and it starts anew. */
 static int job_retry(struct db *db, const struct change *q, const struct scan_found *f) {
     sqlite3_stmt *st = db_statement(db, ST_JOB_RETRY);
     sqlite3_stmt *keep = db_statement(db, ST_ATTEMPT_KEEP);
+    enum job_state to;
+    uint64_t due;
     int64_t lane;
 
-    (void)q;
     sqlite3_bind_int64(keep, 1, f->id);
     int r = row_attempt_keep(db, keep, f->id);
     if (r >= 0)
-        r = lane_again(db, f, &lane);
+        r = lane_again(db, q, f, &lane, &due);
     if (r < 0)
         return r;
     sqlite3_bind_int64(st, 1, f->id);
     sqlite3_bind_int64(st, 2, lane);
+    sqlite3_bind_int(st, 3, due > 0);
     r = db_exec(db, st);
     if (r < 0)
         return r;
+    to = due > 0 ? JOB_WAITING : JOB_QUEUED;
+    if (due > 0)
+        chores_note_due(db, due);
     db->now.counts[f->state]--;
-    db->now.counts[JOB_QUEUED]++;
-    return batch_note_end(db, f->batch, f->state, JOB_QUEUED, 0);
+    db->now.counts[to]++;
+    return batch_note_end(db, f->batch, f->state, to, 0);
 }
 
 /* One that waits keeps its time. */

@@ -97,7 +97,7 @@ static const char *const statement_sql[ST_MAX_] = {
                               " AND state <> 7 AND rank = ?3 AND id > ?4 ORDER BY id",
     [ST_JOB_SCAN_HIGHER_RANK] = "SELECT " BRIEF_COLUMNS " FROM jobs WHERE lane = ?1"
                                 " AND state = ?2 AND state <> 7 AND rank > ?3 ORDER BY rank, id",
-    [ST_JOB_URL] = "SELECT url, rank FROM jobs WHERE id = ?1",
+    [ST_JOB_URL] = "SELECT url, rank, due FROM jobs WHERE id = ?1",
     [ST_JOB_DONE] = "UPDATE jobs SET state = ?3, due = NULL, lane = NULL, attempts = ?5, crashes = ?6,"
                     " (" RESULT_COLUMNS ") = (" RESULT_PARAMETERS "),"
                     " (" KEPT_COLUMNS ", " PATIENCE_COLUMNS ") = (NULL, NULL, NULL, NULL, NULL, NULL,"
@@ -118,7 +118,9 @@ static const char *const statement_sql[ST_MAX_] = {
                      " ORDER BY id LIMIT ?1",
     [ST_JOB_REQUEUE] = "UPDATE jobs SET state = 0, due = NULL, attempts = ?3, crashes = ?4"
                        " WHERE id = ?1 AND state = ?2 AND lane = ?31",
-    [ST_JOB_CANCEL] = "UPDATE jobs SET state = 6, lane = NULL, due = NULL, finished = ?2,"
+    /* One that was never tried keeps its not_before, for it may be tried again. */
+    [ST_JOB_CANCEL] = "UPDATE jobs SET state = 6, lane = NULL,"
+                      " due = iif(attempts IS NULL, due, NULL), finished = ?2,"
                       " error = NULL, message = NULL,"
                       " kept_offset = iif(kept_offset IS NULL AND NOT ?3, NULL, -1) WHERE id = ?1",
     [ST_JOB_PAUSE] = "UPDATE jobs SET state = 2 WHERE id = ?1",
@@ -131,7 +133,8 @@ static const char *const statement_sql[ST_MAX_] = {
                       " WHERE id = ?1 AND state > 4 AND kept_offset IS NOT NULL",
     [ST_JOB_FORGOTTEN] = "SELECT state, batch FROM jobs WHERE id = ?1 AND kept_offset = -2",
     [ST_JOB_DELETE] = "DELETE FROM jobs WHERE id = ?1",
-    [ST_JOB_RETRY] = "UPDATE jobs SET state = 0, lane = ?2, attempts = NULL, crashes = NULL,"
+    [ST_JOB_RETRY] = "UPDATE jobs SET state = iif(?3, 1, 0), due = iif(?3, due, NULL), lane = ?2,"
+                     " attempts = NULL, crashes = NULL,"
                      " kept_offset = max(kept_offset, -1),"
                      " (" PATIENCE_COLUMNS ") = (NULL, NULL, NULL, NULL), (" RESULT_COLUMNS
                      ") = (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"

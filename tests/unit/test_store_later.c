@@ -60,6 +60,22 @@ static void test_not_before_can_be_cancelled(void **state) {
     check_numbers(f);
 }
 
+static void test_retry_of_a_cancelled_one_waits_for_its_time(void **state) {
+    struct fixture *f = *state;
+    struct store_filter all = {.state = -1};
+
+    created = now_usec(CLOCK_REALTIME);
+    assert_int_equal(submit_chunk(f, chunk_later(NULL, 0, 4, true)), 0);
+    assert_int_equal(change(f, &all, STORE_CANCEL), 0);
+    fixture_reopen(f);
+    assert_int_equal(change(f, &all, STORE_RETRY), 0);
+    assert_int_equal(store_counts(f->store)[JOB_QUEUED], 2);
+    assert_int_equal(store_counts(f->store)[JOB_WAITING], 2);
+    wait_fetch(f, 4);
+    assert_true(now_usec(CLOCK_REALTIME) >= created + LATER);
+    check_numbers(f);
+}
+
 static void test_patience_is_kept(void **state) {
     struct fixture *f = *state;
     _cleanup_(job_freep) struct job *j = one_job(f);
@@ -218,6 +234,7 @@ int main(void) {
         TEST(test_not_before_waits),
         TEST(test_not_before_of_a_batch_in_chunks),
         TEST(test_not_before_can_be_cancelled),
+        TEST(test_retry_of_a_cancelled_one_waits_for_its_time),
         TEST(test_patience_is_kept),
         TEST(test_mirror_is_kept),
         TEST(test_part_of_a_cancelled_job_is_a_leftover),
