@@ -181,13 +181,16 @@ static void write_attempt(struct buf *b, unsigned number, const char *outcome,
 /* The attempts that failed and were followed by another or by a wait, and the one that was the
  * job's end. */
 static void write_history(struct buf *b, const struct job *job, const struct store_list *list) {
+    uint64_t last = 0;
     unsigned n = 0;
 
     json_begin(b, "history", '[');
-    for (size_t i = 0; i < list->n_attempts; i++)
+    for (size_t i = 0; i < list->n_attempts; i++) {
+        last = list->attempts[i].result.started;
         write_attempt(b, ++n, "failed", &list->attempts[i].result);
-    if (job_state_ended(job->state) && job->attempts > n && job->result.started)
-        write_attempt(b, job->attempts, job_state_name(job->state), &job->result);
+    }
+    if (job_state_ended(job->state) && job->result.started && job->result.started != last)
+        write_attempt(b, MAX(job->attempts, n + 1), job_state_name(job->state), &job->result);
     json_end(b, ']');
 }
 

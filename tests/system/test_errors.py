@@ -106,6 +106,15 @@ def test_waiting_job_says_so(make_daemon, bad):
     assert daemon.counts()["waiting"] == 1
 
 
+def test_history_goes_on_after_retry(daemon, bad):
+    (job,) = daemon.run([{"url": bad.url("/flaky/503/2/a"), "retries": 1}])
+    assert job["state"] == "failed"
+    daemon.dlctl("retry", str(job["id"]))
+    daemon.dlctl("wait", str(job["id"]))
+    history = daemon.show(job["id"])["history"]
+    assert [(h["attempt"], h["outcome"]) for h in history] == [(1, "failed"), (2, "failed"), (3, "done")]
+
+
 def test_history_tells_each_attempt(daemon, bad):
     job = done(daemon.run_one(bad.url("/flaky/503/2/a")))
     history = daemon.show(job["id"])["history"]
