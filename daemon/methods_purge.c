@@ -1,6 +1,7 @@
 #include "daemon/methods.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -81,6 +82,20 @@ static int purge_params(const json_t *params, struct purge *p, struct params_err
     return 0;
 }
 
+static void on_batch_known(void *userdata, int error, const struct store_batch *batch) {
+    struct purge *p = userdata;
+
+    if (error == 0 && batch->complete) {
+        purge_step(p, &(struct store_cursor){0});
+        return;
+    }
+    if (error == 0 || error == -ENOENT)
+        request_fail(p->request, RPC_NOT_FOUND, "there is no batch %" PRId64, p->choice.batch);
+    else
+        request_fail_store(p->request, error);
+    purge_free(p);
+}
+
 void method_purge(struct request *request, const json_t *params, void *userdata) {
     struct purge *p = calloc(1, sizeof(*p));
     struct params_error err;
@@ -95,5 +110,10 @@ void method_purge(struct request *request, const json_t *params, void *userdata)
         purge_free(p);
         return;
     }
-    purge_step(p, &(struct store_cursor){0});
+    if (!p->choice.batch) {
+        purge_step(p, &(struct store_cursor){0});
+    } else if (store_batch_get(p->methods->store, p->choice.batch, on_batch_known, p) < 0) {
+        request_fail_memory(p->request);
+        purge_free(p);
+    }
 }

@@ -276,6 +276,10 @@ def test_purge_of_a_job_that_is_named_twice(daemon, bad):
     assert (result.out, result.err) == ("Forgot 1 job.\n", "")
 
 
+def test_purge_of_a_batch_that_is_not_there_says_so(daemon):
+    assert "there is no batch 99" in daemon.dlctl("purge", "--batch", "99", code=1).err
+
+
 @pytest.mark.parametrize("chosen", ["ids", "batch", "all", "followed"])
 def test_wait_ends_though_what_was_cancelled_is_purged_at_once(daemon, chosen):
     with daemon.control() as waiting, daemon.control() as other:
