@@ -133,7 +133,8 @@ static bool is_given_up(const struct attempt *a, long status) {
 void answer_judge(const struct attempt *a, struct failure *f) {
     long status = 0;
 
-    curl_easy_getinfo(a->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (a->head->status != 0) /* curl's is still that of a redirect or a challenge until then */
+        curl_easy_getinfo(a->easy, CURLINFO_RESPONSE_CODE, &status);
     if (status >= 400)
         judge_status(a, status, f); /* also when its body broke off, or was not worth reading */
     else if (a->code != CURLE_OK && !is_given_up(a, status))

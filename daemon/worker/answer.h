@@ -22,7 +22,7 @@ struct attempt {
     CURLcode code;
     const char *curl_text; /* CURLOPT_ERRORBUFFER, "" where curl had nothing to say */
     const char *host;      /* "host:port" of the job's URL */
-    const struct head *head; /* of the last answer; all zero where the scheme has none */
+    const struct head *head; /* of the answer to the last request; all zero: none has come */
     uint64_t received;     /* bytes of body, as they came */
     bool resumed;          /* a 206 is the rest that was asked for */
     uint64_t connect_timeout_usec, timeout_usec; /* as set, 0: none */

@@ -323,6 +323,7 @@ static curl_socket_t on_open(void *userdata, curlsocktype purpose, struct curl_s
 
     (void)purpose;
     t->opened = true;
+    transfer_line_next(t);
     return passage_open(&t->passage, &address->addr) ? session_open(t->settings->session, address)
                                                      : CURL_SOCKET_BAD;
 }

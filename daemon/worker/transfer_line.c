@@ -98,14 +98,18 @@ void transfer_line_leave(struct transfer *t, bool clean) {
 }
 
 /* What sent us here, if anything did, was an answer too. */
-bool transfer_line_request(struct transfer *t, const char *ip, int port, int local_port) {
-    struct lines *lines = session_lines(t->settings->session);
-    int r;
-
+void transfer_line_next(struct transfer *t) {
     if (t->head.status >= 300 && is_used(t) && !t->lead)
         hold(t);
     transfer_line_leave(t, t->head.status >= 300); /* curl asks again where it got no answer at all */
     t->head = (struct head){0};
+}
+
+bool transfer_line_request(struct transfer *t, const char *ip, int port, int local_port) {
+    struct lines *lines = session_lines(t->settings->session);
+    int r;
+
+    transfer_line_next(t);
     if (!transfer_is_http(t))
         return true;
     r = line_request(&t->line, lines, t->easy, ip, port, local_port);

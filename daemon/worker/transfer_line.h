@@ -13,6 +13,9 @@ int transfer_line_init(struct transfer *t);
 /* The same, before every transfer. */
 int transfer_line_setup(struct transfer *t);
 
+/* Another request is to follow, if it gets a connection: the answer before it is over. */
+void transfer_line_next(struct transfer *t);
+
 /* A request is about to be sent, the first or that of a redirect. False: not over this connection. */
 bool transfer_line_request(struct transfer *t, const char *ip, int port, int local_port);
 

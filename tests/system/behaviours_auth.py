@@ -2,7 +2,7 @@
 
 import asyncio
 
-from behaviours import behaviour, good_body
+from behaviours import FOREVER, behaviour, good_body
 
 DIGEST = 'Digest realm="r", nonce="n{nth}", qop="auth", algorithm=MD5'
 
@@ -25,6 +25,26 @@ async def stale(request, reply):
     """A challenge to a digest, and whatever comes is too old."""
     challenge = DIGEST.format(nth=request.nth) + (", stale=true" if request.header("Authorization") else "")
     await reply.whole(b"who are you?", 401, [("WWW-Authenticate", challenge)])
+
+
+@behaviour
+async def challenge(request, reply, fault: str):
+    """A challenge to a digest, the connection's last word; the first answer to what comes of it is no answer, the next
+    is the file."""
+    if not request.header("Authorization"):
+        await reply.whole(b"", 401, [("WWW-Authenticate", DIGEST.format(nth=1)), ("Connection", "close")])
+        reply.close()
+    elif request.nth > 2:
+        await reply.whole(good_body(request))
+    elif fault == "reset":
+        reply.reset()
+    elif fault == "garbage":
+        await reply.raw(b"garbage\r\n\r\n")
+        reply.close()
+    elif fault == "silent":
+        await asyncio.sleep(FOREVER)
+    else:
+        reply.close()
 
 
 @behaviour

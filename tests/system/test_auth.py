@@ -127,6 +127,38 @@ def test_digest_of_one_server_is_not_said_to_another(make_secret, bad, other):
     assert [r.header("Authorization") for r in other.requests()] == [None]
 
 
+@pytest.mark.parametrize("fault", ["close", "reset", "silent"])
+def test_no_answer_behind_a_challenge_is_worth_another_attempt(make_secret, bad, fault):
+    daemon = make_secret(settings={"transfer.low_speed_time": "1s"}).start()
+    job = done(daemon.run_one(bad.url(f"/challenge/{fault}/a"), output="a",
+                              auth={"type": "digest", "credential": "site"}))
+    assert job["attempts"] == 2
+    assert daemon.file("a").read_bytes() == content(f"/challenge/{fault}/a", GOOD_SIZE)
+
+
+def test_garbage_behind_a_challenge_is_not_the_challenge(secret, bad):
+    job = failed(secret.run_one(bad.url("/challenge/garbage/a"), auth={"type": "digest", "credential": "site"}),
+                 "protocol")
+    assert job["attempts"] == 1
+
+
+def test_no_connection_behind_a_challenge_is_worth_another_attempt(secret):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        def challenge():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                server.close()
+                connection.sendall(b'HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Digest realm="r", nonce="n"\r\n'
+                                   b"Content-Length: 0\r\nConnection: close\r\n\r\n")
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/a"
+        thread = threading.Thread(target=challenge)
+        thread.start()
+        job = failed(secret.run_one(url, auth={"type": "digest", "credential": "site"}, retries=1), "connect")
+        thread.join()
+    assert job["attempts"] == 2
+
+
 def test_challenge_without_end(secret, bad):
     good = [{"url": bad.url(f"/ok/5000/g{i}")} for i in range(20)]
     jobs = secret.run([{"url": bad.url("/endless-challenge/a"), "retries": 1,

@@ -214,6 +214,13 @@ def test_answer_that_is_not_http(daemon, bad, path):
     assert files_under(daemon.root) == []
 
 
+@pytest.mark.parametrize("path", ["/http09/a", "/garbage/a", "/framed/version-icy/a"])
+def test_answer_to_a_redirect_that_is_not_http(daemon, bad, path):
+    job = failed(daemon.run_one(bad.url("/redirect-to/a?to=" + bad.url(path))), "protocol")
+    assert job["attempts"] == 1 and bad.url(path) in job["error"]["message"]
+    assert files_under(daemon.root) == []
+
+
 def test_huge_header(daemon, bad):
     failed(daemon.run_one(bad.url("/huge-header/2000000/a"), retries=0), "protocol")
     assert files_under(daemon.root) == []
