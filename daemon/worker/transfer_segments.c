@@ -75,7 +75,7 @@ size_t segments_take(struct transfer *t, const char *p, size_t n) {
     void *ousted;
     int r;
 
-    while (x && x->end - at < n && pieces_extend(&s->pieces, x, &ousted))
+    while (x && x->end - at <= n && pieces_extend(&s->pieces, x, &ousted))
         ;
     if (!x || s->fatal)
         return 0;

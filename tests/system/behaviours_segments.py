@@ -27,7 +27,7 @@ async def ranges(request, reply, size: int):
     ?fault=: what is wrong with the answers to requests number ?from= (2) to ?to= (all): 416, 503, 404 (that status),
     ignores (the whole instead), first, total, etag, short (another range, size or version than asked for), unnamed
     (no version), wrong (another version's bytes under this one's name),
-    stall, reset (after ?after= bytes, 1 MiB), chunked. ?most=N: 503 where more than N are answered at once.
+    stall, reset (after ?after= bytes, 1 MiB), silent (no answer), chunked. ?most=N: 503 where more than N are answered at once.
     ?changes=N: another version from request N on. ?accept=: of Accept-Ranges.
     """
     query = request.query
@@ -41,6 +41,8 @@ async def ranges(request, reply, size: int):
         if running[request.path] > int(query.get("most", FOREVER)):
             fault = "503"
         wanted = span(request, size)
+        if fault == "silent":
+            await asyncio.sleep(FOREVER)
         if fault.isdigit():
             await reply.whole(b"no", int(fault), headers)
             return

@@ -133,6 +133,16 @@ def test_server_that_gives_no_ranges_after_all(segmented, bad, fault):
     check(segmented, path)
 
 
+def test_only_the_first_connection_is_answered(segmented, bad):
+    """It brings the whole, also where what comes at once ends right where another one's part begins."""
+    for i in range(3):
+        url, path = large(bad, name=f"f{i}", fault="silent", rate=16 * MIB)
+        job = done(segmented.run_one(url, output="a", on_conflict="overwrite"))
+        assert (job["attempts"], job["http_status"]) == (1, 200)
+        assert bad.count(path) == 4
+        check(segmented, path)
+
+
 @pytest.mark.parametrize("fault", ["first", "total", "etag", "short", "ignores"])
 def test_one_answer_that_lies(segmented, bad, fault):
     """Only its connection is given up; the others bring its part."""

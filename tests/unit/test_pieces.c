@@ -248,7 +248,7 @@ static void test_random_downloads(void **state) {
                 uint64_t n = (uint64_t)rand() % (2 * PIECE_MIN);
 
                 x->begun = true;
-                while (x->end - x->at < n && pieces_extend(&p, x, &ousted))
+                while (x->end - x->at <= n && pieces_extend(&p, x, &ousted))
                     ;
                 n = MIN(n, x->end - x->at);
                 x->at += n;
