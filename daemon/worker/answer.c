@@ -27,11 +27,17 @@ const char *answer_field_at(CURL *easy, const char *name, size_t index, size_t *
         return NULL;
     if (ret_amount)
         *ret_amount = h->amount;
-    return h->value;
+    return h->value + strspn(h->value, " \t\r\n"); /* libcurl leaves the line's end in one that is empty */
 }
 
 const char *answer_field(CURL *easy, const char *name) {
     return answer_field_at(easy, name, 0, NULL);
+}
+
+bool answer_is_plain(CURL *easy) {
+    const char *coding = answer_field(easy, "Content-Encoding");
+
+    return !coding || !*coding || strcasecmp(coding, "identity") == 0;
 }
 
 static uint64_t retry_after(CURL *easy) {
@@ -103,11 +109,10 @@ static void judge_success(const struct attempt *a, long status, struct failure *
 void answer_digests(CURL *easy, struct integrity *in) {
     static const char *const names[] = {"Repr-Digest", "Digest", "Content-Digest",
                                         "Content-MD5"};
-    const char *coding = answer_field(easy, "Content-Encoding");
     size_t n_names = ELEMENTSOF(names);
     long status = 0;
 
-    if (coding && strcasecmp(coding, "identity") != 0)
+    if (!answer_is_plain(easy))
         return;
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
     if (status == 206)

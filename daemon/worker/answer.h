@@ -47,6 +47,9 @@ const char *answer_field(CURL *easy, const char *name);
 /* Likewise the index-th of those fields, from 0; *ret_amount, unless NULL, is how many there are. */
 const char *answer_field_at(CURL *easy, const char *name, size_t index, size_t *ret_amount);
 
+/* Is the body of the last answer the file itself, in no Content-Encoding? */
+bool answer_is_plain(CURL *easy);
+
 /* Sets *ret_failure where the attempt did not end in the whole file. */
 void answer_judge(const struct attempt *a, struct failure *ret_failure);
 

@@ -27,9 +27,9 @@ static void add_field(struct buf *b, CURL *easy, const char *name) {
 
 void said_keep(int fd, CURL *easy) {
     _cleanup_(buf_done) struct buf b = BUF_INIT(SAID_MAX);
-    const char *coding = answer_field(easy, "Content-Encoding");
+    bool is_plain = answer_is_plain(easy);
 
-    for (size_t i = 0; i < ELEMENTSOF(digests) && (!coding || strcasecmp(coding, "identity") == 0); i++)
+    for (size_t i = 0; i < ELEMENTSOF(digests) && is_plain; i++)
         add_field(&b, easy, digests[i]);
     for (size_t i = 0; i < ELEMENTSOF(others); i++)
         add_field(&b, easy, others[i]);

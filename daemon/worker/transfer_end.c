@@ -89,7 +89,7 @@ static bool coding_breaks_off(const struct transfer *t) {
     if (t->body_begun)
         return t->decoder.on && !t->decoder.ended;
     return t->task->job.compressed && t->head.http1 && !t->head.has_length && !t->head.is_chunked &&
-           answer_has_file((long)t->head.status) && answer_field(t->easy, "Content-Encoding");
+           answer_has_file((long)t->head.status) && !answer_is_plain(t->easy);
 }
 
 bool transfer_finish(struct transfer *t, CURLcode code) {

@@ -16,12 +16,6 @@ static unsigned count_running(const struct transfer *lead) {
     return n;
 }
 
-static bool is_plain(CURL *easy) {
-    const char *coding = answer_field(easy, "Content-Encoding");
-
-    return !coding || strcasecmp(coding, "identity") == 0;
-}
-
 static unsigned place_of(const struct transfer *t) {
     const struct segments *s = t->lead ? t->lead->segments : t->segments;
 
@@ -52,7 +46,7 @@ bool segments_begin(struct transfer *t) {
     why = resume_part_misfit(t->easy, &t->task->kept, x->reach);
     if (!why && length >= 0 && (uint64_t)length != x->reach - t->sink.size)
         why = "its length is not that of the range";
-    if (!why && !is_plain(t->easy))
+    if (!why && !answer_is_plain(t->easy))
         why = "it is coded";
     if (!why && rest_source(t) != rest_source(t->lead) && !t->task->job.checksum)
         why = "it is of another server, and no checksum tells if they fit";
@@ -286,7 +280,7 @@ static unsigned most_connections(struct transfer *t, int64_t total) {
 
     if (n <= 1 || total < 0 || (uint64_t)total < config->segment_min || t->aside ||
         task->job.compressed || task->alone || !t->wanted || !t->versioned || t->head.is_chunked ||
-        (!*task->version.etag && !*task->version.modified) || !is_plain(t->easy))
+        (!*task->version.etag && !*task->version.modified) || !answer_is_plain(t->easy))
         return 1;
     accepts = answer_field(t->easy, "Accept-Ranges");
     if (transfer_status(t) != 206 && !(accepts && strcasecmp(accepts, "bytes") == 0))

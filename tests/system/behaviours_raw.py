@@ -186,6 +186,8 @@ HOSTILE = {
     "byteranges": ([answer("Content-Type: multipart/byteranges; boundary=x", line="HTTP/1.1 206 Part")], "protocol", 1),
     # digests
     "content-digest-wrong": ([answer(f"Content-Digest: sha-256=:{sha256(b'other')}:")], "checksum", 2),
+    "content-digest-wrong-of-no-coding": ([answer("Content-Encoding:", f"Content-Digest: sha-256=:{sha256(b'other')}:")],
+                                          "checksum", 2),
 }
 
 # The same, of jobs that ask for a coding to be undone.
@@ -212,6 +214,8 @@ CODED_SLOPPY = {
     "gzip-until-close": [answer(GZIP, body=PACKED, length=False)],
     "gzip-members": [answer(GZIP, body=PACKED_TWICE)],
     "gzip-with-name": [answer(GZIP, body=PACKED[:3] + b"\x08" + PACKED[4:10] + b"name\0" + PACKED[10:])],
+    "empty": [answer("Content-Encoding:")],
+    "blank": [answer("Content-Encoding: \t ")],
     "deflate-instead": [answer("Content-Encoding: deflate", body=zlib.compress(BODY))],
 }
 
