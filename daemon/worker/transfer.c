@@ -22,6 +22,9 @@
 /* Bytes read of a body that nobody wants, to keep its connection for the next job. */
 #define DISCARD_MAX (64 * KIB)
 
+/* The same of a redirect or a challenge, which curl reads to its end before it goes on. */
+#define SKIP_MAX (1 * MIB)
+
 #define SPEED_EVERY (50 * USEC_PER_MSEC)
 #define SPEED_OVER (2 * USEC_PER_SEC) /* what is shown is the mean of so long at most */
 
@@ -302,19 +305,19 @@ static int on_progress(void *userdata, curl_off_t total, curl_off_t now, curl_of
     transfer_line_progress(t, (uint64_t)now);
     if (segments_stalled(t))
         return 1;
-    if (t->body_begun || (total <= 0 && now <= (curl_off_t)DISCARD_MAX))
+    if (t->body_begun || (total <= 0 && now <= (curl_off_t)SKIP_MAX))
         return 0;
     status = transfer_status(t);
     if (answer_has_file(status))
         return transfer_too_large(t, (uint64_t)total, "announced") ||
                (total > 0 && !t->task->job.compressed &&
                 transfer_wrong_size(t, (uint64_t)total, "announced"));
-    if (status < 300 || now <= (curl_off_t)DISCARD_MAX)
+    if (status < 300 || now <= (curl_off_t)SKIP_MAX)
         return 0;
     /* A challenge, if it is no redirect: curl is about to answer it. */
     failure_set(&t->task->failure, status < 400 ? ERR_REDIRECT : ERR_PROTOCOL,
-                "%s does not end the body of its %s", t->address.url.host_key,
-                status < 400 ? "redirect" : "challenge");
+                "%s sent more than %llu bytes with its %s", t->address.url.host_key,
+                (unsigned long long)SKIP_MAX, status < 400 ? "redirect" : "challenge");
     return 1;
 }
 

@@ -218,8 +218,8 @@ async def redirect_loop(request, reply):
 
 @behaviour
 async def redirect_to(request, reply):
-    """?to=URL, sent as it is."""
-    await reply.whole(b"gone elsewhere", 302, [("Location", request.query["to"])])
+    """?to=URL, sent as it is, with ?body= bytes besides."""
+    await reply.whole(b"gone elsewhere" + bytes(int(request.query.get("body", 0))), 302, [("Location", request.query["to"])])
 
 
 @behaviour

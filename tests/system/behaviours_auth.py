@@ -29,12 +29,13 @@ async def stale(request, reply):
 
 @behaviour
 async def challenge(request, reply, fault: str):
-    """A challenge to a digest, the connection's last word; the first answer to what comes of it is no answer, the next
-    is the file."""
+    """A challenge to a digest with ?body= bytes, the connection's last word unless the fault is none; the first answer
+    to what comes of it is no answer then, the next is the file."""
     if not request.header("Authorization"):
-        await reply.whole(b"", 401, [("WWW-Authenticate", DIGEST.format(nth=1)), ("Connection", "close")])
-        reply.close()
-    elif request.nth > 2:
+        reply.keep = fault == "none"
+        fields = [("WWW-Authenticate", DIGEST.format(nth=1))] + [("Connection", "close")] * (not reply.keep)
+        await reply.whole(bytes(int(request.query.get("body", 0))), 401, fields)
+    elif fault == "none" or request.nth > 2:
         await reply.whole(good_body(request))
     elif fault == "reset":
         reply.reset()

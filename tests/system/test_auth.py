@@ -159,6 +159,11 @@ def test_no_connection_behind_a_challenge_is_worth_another_attempt(secret):
     assert job["attempts"] == 2
 
 
+def test_challenge_with_a_long_body(secret, bad):
+    job = done(secret.run_one(bad.url("/challenge/none/a?body=200000"), auth={"type": "digest", "credential": "site"}))
+    assert (job["attempts"], job["bytes"]) == (1, GOOD_SIZE)
+
+
 def test_challenge_without_end(secret, bad):
     good = [{"url": bad.url(f"/ok/5000/g{i}")} for i in range(20)]
     jobs = secret.run([{"url": bad.url("/endless-challenge/a"), "retries": 1,

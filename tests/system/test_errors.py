@@ -199,6 +199,18 @@ def test_redirect_to_what_is_no_place(daemon, bad, target):
     assert files_under(daemon.root) == []
 
 
+@pytest.mark.parametrize("size", [65536, 1000000])
+def test_redirect_with_a_long_body(daemon, bad, size):
+    done(daemon.run_one(bad.url(f"/redirect-to/a?body={size}&to=/any/b"), output="a"))
+    assert daemon.file("a").read_bytes() == content("/any/b", GOOD_SIZE)
+
+
+def test_redirect_with_a_body_that_is_too_long(daemon, bad):
+    job = failed(daemon.run_one(bad.url("/redirect-to/a?body=3000000&to=/any/b"), output="a"), "redirect")
+    assert "more than 1048576 bytes with its redirect" in job["error"]["message"]
+    assert job["attempts"] == 1 and bad.count() == 1
+
+
 def test_redirect_without_a_place(daemon, bad):
     job = failed(daemon.run_one(bad.url("/redirect-nowhere/a")), "redirect")
     assert (job["http_status"], job["attempts"]) == (302, 1)
