@@ -74,8 +74,10 @@ static const char *take_length(struct head *h, const char *value, size_t n) {
 }
 
 static const char *take_coding(struct head *h, const char *value, size_t n) {
-    if (n == strlen("identity") && strncasecmp(value, "identity", n) == 0)
-        return NULL; /* RFC 2616's word for none */
+    if (n == strlen("identity") && strncasecmp(value, "identity", n) == 0) {
+        h->is_identity = true; /* RFC 2616's word for none */
+        return NULL;
+    }
     if (h->is_chunked || h->http10 || n != strlen("chunked") ||
         strncasecmp(value, "chunked", n) != 0)
         return "sent the body in a Transfer-Encoding that nobody asked for";

@@ -36,6 +36,7 @@ struct head {
     unsigned n_lines;
     size_t n_bytes;
     bool has_length, is_chunked;
+    bool is_identity; /* libcurl passes over the length then, and waits for the connection's end */
     bool has_digest; /* there is a field that may say what the body's digest is; else none need be looked for */
     uint64_t length; /* the Content-Length field's; is_chunked beats it */
     struct {

@@ -294,6 +294,14 @@ static size_t on_body(char *p, size_t size, size_t n, void *userdata) {
     return transfer_take(t, p, n) ? n : CURL_WRITEFUNC_ERROR;
 }
 
+bool transfer_has_all(const struct transfer *t) {
+    const struct head *h = &t->head;
+
+    return h->is_identity && h->ended && h->has_length && !h->is_chunked && !t->lead &&
+           !t->segments && (answer_has_file((long)h->status) || h->status == 206) &&
+           (t->decoder.on ? t->coded : t->task->bytes) >= h->length;
+}
+
 /* Sees what on_body() doesn't: lengths before the first byte, and the bodies of redirects. */
 static int on_progress(void *userdata, curl_off_t total, curl_off_t now, curl_off_t upload_total,
                        curl_off_t upload_now) {
@@ -303,7 +311,7 @@ static int on_progress(void *userdata, curl_off_t total, curl_off_t now, curl_of
     (void)upload_total;
     (void)upload_now;
     transfer_line_progress(t, (uint64_t)now);
-    if (segments_stalled(t))
+    if (segments_stalled(t) || transfer_has_all(t))
         return 1;
     if (t->body_begun || (total <= 0 && now <= (curl_off_t)SKIP_MAX))
         return 0;

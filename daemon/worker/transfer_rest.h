@@ -92,6 +92,10 @@ bool transfer_is_http(const struct transfer *t);
 /* Of the last answer, 0: none. */
 long transfer_status(const struct transfer *t);
 
+/* Is as much of the file there as was announced, though curl goes on waiting for more? Then it is
+ * given up, and the code that comes of it means nothing. */
+bool transfer_has_all(const struct transfer *t);
+
 /* Before the first byte of a file that comes as a whole. Whether to go on. */
 bool transfer_digest(struct transfer *t);
 

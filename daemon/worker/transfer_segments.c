@@ -215,6 +215,8 @@ struct transfer *transfer_over(struct transfer *t, CURLcode *code) {
     struct transfer *lead = lead_of(t);
     struct segments *s = lead->segments;
 
+    if (*code == CURLE_ABORTED_BY_CALLBACK && !t->aside && transfer_has_all(t))
+        *code = CURLE_OK;
     if (!s)
         return t;
     connection_ended(t, *code);
