@@ -27,11 +27,22 @@ const char *answer_field_at(CURL *easy, const char *name, size_t index, size_t *
         return NULL;
     if (ret_amount)
         *ret_amount = h->amount;
-    return h->value + strspn(h->value, " \t\r\n"); /* libcurl leaves the line's end in one that is empty */
+    /* In one that is empty libcurl may leave the line's end. */
+    return h->value + strspn(h->value, " \t\r\n");
 }
 
 const char *answer_field(CURL *easy, const char *name) {
     return answer_field_at(easy, name, 0, NULL);
+}
+
+const char *answer_where(CURL *easy, const char *host) {
+    long redirects = 0;
+    char *url = NULL;
+
+    curl_easy_getinfo(easy, CURLINFO_REDIRECT_COUNT, &redirects);
+    if (redirects > 0)
+        curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &url);
+    return url ? url : host;
 }
 
 bool answer_is_plain(CURL *easy) {
@@ -75,24 +86,27 @@ static void judge_length(const struct attempt *a, struct failure *f) {
 
     if (h->has_length && h->is_chunked && h->length != a->received)
         failure_set(f, ERR_PROTOCOL,
-                    "%s announced %" PRIu64 " bytes and sent %" PRIu64 " in chunks",
-                    a->host, h->length, a->received);
+                    "%.200s announced %" PRIu64 " bytes and sent %" PRIu64 " in chunks",
+                    answer_where(a->easy, a->host), h->length, a->received);
     else if (h->has_length && h->length != a->received)
-        failure_set(f, ERR_PARTIAL, "%s announced %" PRIu64 " bytes and sent %" PRIu64, a->host,
-                    h->length, a->received);
+        failure_set(f, ERR_PARTIAL, "%.200s announced %" PRIu64 " bytes and sent %" PRIu64,
+                    answer_where(a->easy, a->host), h->length, a->received);
 }
 
 /* What libcurl calls success. */
 static void judge_success(const struct attempt *a, long status, struct failure *f) {
     if (a->head->status != 0 && a->head->status != (unsigned long)status) {
-        failure_set(f, ERR_PROTOCOL, "%s sent an answer within its answer", a->host);
+        failure_set(f, ERR_PROTOCOL, "%.200s sent an answer within its answer",
+                    answer_where(a->easy, a->host));
     } else if (a->head->status != 0 && !a->head->ended) {
-        failure_set(f, ERR_PARTIAL, "%s broke off within the header of its answer", a->host);
+        failure_set(f, ERR_PARTIAL, "%.200s broke off within the header of its answer",
+                    answer_where(a->easy, a->host));
     } else if (answer_has_file(status) || (status == 206 && a->resumed)) {
         judge_length(a, f);
     } else if (status == 206) {
-        failure_set(f, ERR_PROTOCOL, "%s sent a part of the file though the whole was asked for",
-                    a->host);
+        failure_set(f, ERR_PROTOCOL,
+                    "%.200s sent a part of the file though the whole was asked for",
+                    answer_where(a->easy, a->host));
     } else if (status >= 200 && status < 300) {
         failure_set(f, ERR_HTTP, "%ld%s%s: the answer holds no file", status, gap(status),
                     status_reason(status));
@@ -101,8 +115,8 @@ static void judge_success(const struct attempt *a, long status, struct failure *
         failure_set(f, ERR_REDIRECT, "%ld %s, but it does not say where to", status,
                     status_reason(status));
     } else {
-        failure_set(f, ERR_PROTOCOL, "%s answered with status %ld, which nobody asked for", a->host,
-                    status);
+        failure_set(f, ERR_PROTOCOL, "%.200s answered with status %ld, which nobody asked for",
+                    answer_where(a->easy, a->host), status);
     }
 }
 

@@ -47,6 +47,10 @@ const char *answer_field(CURL *easy, const char *name);
 /* Likewise the index-th of those fields, from 0; *ret_amount, unless NULL, is how many there are. */
 const char *answer_field_at(CURL *easy, const char *name, size_t index, size_t *ret_amount);
 
+/* Whom easy was talking to last, for a message: host, which is of the job's URL, or after a redirect
+ * the URL that it led to. That may be long: %.200s. */
+const char *answer_where(CURL *easy, const char *host);
+
 /* Is the body of the last answer the file itself, in no Content-Encoding? */
 bool answer_is_plain(CURL *easy);
 

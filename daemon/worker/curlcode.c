@@ -46,13 +46,7 @@ static const char *curl_says(const struct attempt *a) {
 
 /* Whom we were talking to. */
 static const char *where(const struct attempt *a) {
-    long redirects = 0;
-    char *url = NULL;
-
-    curl_easy_getinfo(a->easy, CURLINFO_REDIRECT_COUNT, &redirects);
-    if (redirects > 0)
-        curl_easy_getinfo(a->easy, CURLINFO_EFFECTIVE_URL, &url);
-    return url ? url : a->host;
+    return answer_where(a->easy, a->host);
 }
 
 static curl_off_t time_of(const struct attempt *a, CURLINFO info) {

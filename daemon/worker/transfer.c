@@ -60,12 +60,18 @@ static void row_update(struct transfer *t) {
 
 /* ---- what curl calls ---- */
 
+const char *transfer_where(const struct transfer *t) {
+    const char *host = t->address.url.host_key;
+
+    return t->easy ? answer_where(t->easy, host) : host;
+}
+
 static bool above(struct transfer *t, uint64_t bytes, uint64_t limit, const char *name,
                   const char *verb) {
     if (limit == 0 || bytes <= limit)
         return false;
-    failure_set(&t->task->failure, ERR_TOO_LARGE, "%s %s %llu bytes, %s allows %llu",
-                t->address.url.host_key, verb, (unsigned long long)bytes, name,
+    failure_set(&t->task->failure, ERR_TOO_LARGE, "%.200s %s %llu bytes, %s allows %llu",
+                transfer_where(t), verb, (unsigned long long)bytes, name,
                 (unsigned long long)limit);
     return true;
 }
@@ -97,8 +103,8 @@ bool transfer_wrong_size(struct transfer *t, uint64_t bytes, const char *verb) {
 
     if (size < 0 || bytes == (uint64_t)size)
         return false;
-    failure_set(&t->task->failure, ERR_SIZE, "%s %s %llu bytes, the job asks for %lld",
-                t->address.url.host_key, verb, (unsigned long long)bytes, (long long)size);
+    failure_set(&t->task->failure, ERR_SIZE, "%.200s %s %llu bytes, the job asks for %lld",
+                transfer_where(t), verb, (unsigned long long)bytes, (long long)size);
     return true;
 }
 
@@ -122,8 +128,8 @@ static bool decode_begin(struct transfer *t) {
     if (curl_easy_header(t->easy, "Content-Encoding", 1, CURLH_HEADER, -1, &second) != CURLHE_OK)
         r = decoder_begin(&t->decoder, answer_field(t->easy, "Content-Encoding"));
     if (r == -EOPNOTSUPP)
-        failure_set(&t->task->failure, ERR_PROTOCOL, "%s sent a content coding not asked for",
-                    t->address.url.host_key);
+        failure_set(&t->task->failure, ERR_PROTOCOL, "%.200s sent a content coding not asked for",
+                    transfer_where(t));
     else if (r < 0)
         failure_set(&t->task->failure, ERR_INTERNAL, "out of memory");
     return r == 0;
@@ -144,8 +150,8 @@ static bool body_begin(struct transfer *t) {
         return true;
     if (t->head.single[HEAD_CONTENT_RANGE].seen && resume_is_part(t->easy)) {
         failure_set(&t->task->failure, ERR_PROTOCOL,
-                    "%s sent a part of the file and says that it is the whole",
-                    t->address.url.host_key);
+                    "%.200s sent a part of the file and says that it is the whole",
+                    transfer_where(t));
         return false;
     }
     if (t->offset > 0 && !rest_begin_anew(t))
@@ -196,7 +202,7 @@ static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
     if (!wrong && !t->head.http1 && t->line && !line_is_numbered(t->line))
         wrong = "speaks a version of HTTP that was not agreed upon";
     if (wrong) {
-        failure_set(&t->task->failure, ERR_PROTOCOL, "%s %s", t->address.url.host_key, wrong);
+        failure_set(&t->task->failure, ERR_PROTOCOL, "%.200s %s", transfer_where(t), wrong);
         if (t->offset > 0) /* perhaps it only can't answer for a part */
             t->task->failure.transient = t->spoilt = true;
         return CURL_WRITEFUNC_ERROR;
@@ -207,8 +213,8 @@ static size_t on_header(char *p, size_t size, size_t n, void *userdata) {
         t->until_end = t->head.http1 && !t->head.has_length && !t->head.is_chunked &&
                        tls_end_watch(t->easy, &t->tls_ended);
     if (!header_location_is_valid(p, n) && answer_redirects(transfer_status(t))) {
-        failure_set(&t->task->failure, ERR_REDIRECT, "%s redirects to what is no URL for a job",
-                    t->address.url.host_key);
+        failure_set(&t->task->failure, ERR_REDIRECT, "%.200s redirects to what is no URL for a job",
+                    transfer_where(t));
         return CURL_WRITEFUNC_ERROR;
     }
     if (t->head.ended && !ended && t->head.status / 100 == 3 && !remote_redirects(t))
@@ -257,8 +263,8 @@ static int keep_coded(struct transfer *t, const char *p, size_t n) {
         return -EFBIG;
     r = decoder_write(&t->decoder, p, n, keep, t);
     if (r == -EBADMSG)
-        failure_set(&t->task->failure, ERR_PROTOCOL, "%s sent a body that is not of its coding",
-                    t->address.url.host_key);
+        failure_set(&t->task->failure, ERR_PROTOCOL, "%.200s sent a body that is not of its coding",
+                    transfer_where(t));
     else if (r < 0)
         failure_set(&t->task->failure, ERR_INTERNAL, "out of memory");
     return r;
@@ -324,7 +330,7 @@ static int on_progress(void *userdata, curl_off_t total, curl_off_t now, curl_of
         return 0;
     /* A challenge, if it is no redirect: curl is about to answer it. */
     failure_set(&t->task->failure, status < 400 ? ERR_REDIRECT : ERR_PROTOCOL,
-                "%s sent more than %llu bytes with its %s", t->address.url.host_key,
+                "%.200s sent more than %llu bytes with its %s", transfer_where(t),
                 (unsigned long long)SKIP_MAX, status < 400 ? "redirect" : "challenge");
     return 1;
 }
@@ -354,8 +360,8 @@ bool transfer_may_look_up(struct transfer *t) {
     if (session_may_look_up(t->settings->session))
         return true;
     failure_set(&t->task->failure, ERR_DNS,
-                "%s: too many name lookups are without an answer to begin another",
-                t->address.url.host_key);
+                "%.200s: too many name lookups are without an answer to begin another",
+                transfer_where(t));
     return false;
 }
 

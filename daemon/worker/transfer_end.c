@@ -108,14 +108,15 @@ bool transfer_finish(struct transfer *t, CURLcode code) {
     if (f->error == ERR_NONE && !whole && !remote_unchanged(t, code))
         judge(t, code);
     if (t->until_end && !t->tls_ended)
-        failure_set(f, ERR_PARTIAL, "the connection to %s was cut before it said that it had sent all",
-                    t->address.url.host_key);
+        failure_set(f, ERR_PARTIAL,
+                    "the connection to %.200s was cut before it said that it had sent all",
+                    transfer_where(t));
     /* What is read in pieces is left where the next one begins. */
     if (t->wanted && !t->segments && t->head.is_chunked && t->chunks.state != CHUNKS_ENDED)
-        failure_set(f, ERR_PROTOCOL, "%s sent chunks that do not end as they must",
-                    t->address.url.host_key);
+        failure_set(f, ERR_PROTOCOL, "%.200s sent chunks that do not end as they must",
+                    transfer_where(t));
     if (coding_breaks_off(t))
-        failure_set(f, ERR_PARTIAL, "%s sent a coded body that breaks off", t->address.url.host_key);
+        failure_set(f, ERR_PARTIAL, "%.200s sent a coded body that breaks off", transfer_where(t));
     decoder_done(&t->decoder);
     if (f->error == ERR_NONE && !task->not_modified) {
         verify(t, task);

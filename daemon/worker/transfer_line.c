@@ -13,7 +13,7 @@ static void take_chunks(struct transfer *t, const char *p, size_t n) {
 
     if (t->chunks.state == CHUNKS_WRONG)
         failure_set(&t->task->failure, ERR_PROTOCOL,
-                    "%s sent the body in chunks that make no sense", t->address.url.host_key);
+                    "%.200s sent the body in chunks that make no sense", transfer_where(t));
     else if (taken < n && t->line)
         line_spoil(t->line);
     if (t->chunks.state == CHUNKS_ENDED && t->line)
@@ -24,8 +24,8 @@ static void take_chunks(struct transfer *t, const char *p, size_t n) {
 static void refuse_folded(struct transfer *t, char *p, size_t n) {
     if (n == 0 || (*p != ' ' && *p != '\t'))
         return;
-    failure_set(&t->task->failure, ERR_PROTOCOL, "%s folded a header field that must not be",
-                t->address.url.host_key);
+    failure_set(&t->task->failure, ERR_PROTOCOL, "%.200s folded a header field that must not be",
+                transfer_where(t));
     if (t->offset > 0) /* as transfer.c does */
         t->task->failure.transient = t->spoilt = true;
     *p = '\0';
@@ -219,8 +219,7 @@ enum transfer_trust transfer_trust(struct transfer *t, CURLcode code) {
     if (trust == TRANSFER_WRONG && task->redone++ >= REDONE_MAX) {
         task_reset(task);
         failure_set(&task->failure, ERR_RESET,
-                    "%s sent bytes that nobody asked for, again and again",
-                    t->address.url.host_key);
+                    "%.200s sent bytes that nobody asked for, again and again", transfer_where(t));
         trust = TRANSFER_TRUSTED;
     }
     return trust;

@@ -45,8 +45,8 @@ bool remote_redirects(struct transfer *t) {
     int r = location ? identity_redirected(&t->request.identity, location) : 0;
 
     if (r == -ELOOP)
-        failure_set(&t->task->failure, ERR_REDIRECT, "%s redirects more than %u times",
-                    t->address.url.host_key, t->settings->config->max_redirects);
+        failure_set(&t->task->failure, ERR_REDIRECT, "%.200s redirects more than %u times",
+                    transfer_where(t), t->settings->config->max_redirects);
     else if (r < 0)
         failure_set(&t->task->failure, ERR_INTERNAL, "out of memory");
     return r == 0;

@@ -99,8 +99,8 @@ bool rest_begin_anew(struct transfer *t) {
 }
 
 void rest_refuse(struct transfer *t, const char *why) {
-    failure_set(&t->task->failure, ERR_PROTOCOL, "%s sent a part of the file, but %s",
-                t->address.url.host_key, why);
+    failure_set(&t->task->failure, ERR_PROTOCOL, "%.200s sent a part of the file, but %s",
+                transfer_where(t), why);
     t->task->failure.transient = true;
     t->spoilt = true;
 }
@@ -174,8 +174,8 @@ int rest_ask(struct transfer *t) {
 
 void rest_verify(struct transfer *t, struct task *task) {
     if (task->bytes != t->rest) {
-        failure_set(&task->failure, ERR_PARTIAL, "%s announced %llu bytes and sent %llu",
-                    t->address.url.host_key, (unsigned long long)t->rest,
+        failure_set(&task->failure, ERR_PARTIAL, "%.200s announced %llu bytes and sent %llu",
+                    transfer_where(t), (unsigned long long)t->rest,
                     (unsigned long long)task->bytes);
         return;
     }

@@ -89,6 +89,9 @@ bool transfer_wrong_size(struct transfer *t, uint64_t bytes, const char *verb);
 /* Is the job's URL one of HTTP? */
 bool transfer_is_http(const struct transfer *t);
 
+/* Who has answered, or was to, for a message: see answer_where(). */
+const char *transfer_where(const struct transfer *t);
+
 /* Of the last answer, 0: none. */
 long transfer_status(const struct transfer *t);
 

@@ -36,8 +36,8 @@ bool segments_begin(struct transfer *t) {
         return false;
     if (answer_has_file(transfer_status(t)) && transfer_status(t) != 206) {
         failure_set(&t->task->failure, ERR_PROTOCOL,
-                    "%s sends the whole file where a part of it was asked for",
-                    t->address.url.host_key);
+                    "%.200s sends the whole file where a part of it was asked for",
+                    transfer_where(t));
         return false;
     }
     if (transfer_status(t) != 206)
@@ -98,8 +98,8 @@ bool segments_stalled(struct transfer *t) {
     if (!lead->segments || t->throttled.held ||
         now_usec(CLOCK_MONOTONIC) - t->heard_usec < patience || segments_place(lead) == PLACES_MAX)
         return false;
-    failure_set(&t->task->failure, ERR_STALLED, "%s has sent nothing for %llu seconds",
-                t->address.url.host_key, (unsigned long long)(patience / USEC_PER_SEC));
+    failure_set(&t->task->failure, ERR_STALLED, "%.200s has sent nothing for %llu seconds",
+                transfer_where(t), (unsigned long long)(patience / USEC_PER_SEC));
     return true;
 }
 
@@ -155,8 +155,8 @@ static void note_failure(struct transfer *t, CURLcode code) {
     if (f->error == ERR_NONE)
         answer_judge(&a, f);
     if (f->error == ERR_NONE)
-        failure_set(f, ERR_PARTIAL, "%s did not send all of the part that was asked for",
-                    t->address.url.host_key);
+        failure_set(f, ERR_PARTIAL, "%.200s did not send all of the part that was asked for",
+                    transfer_where(t));
     failure_clear(&s->failure);
     s->failure = *f;
     *f = (struct failure){0};

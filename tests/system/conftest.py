@@ -112,3 +112,11 @@ def bad():
     server = BadServer().start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def other():
+    """One more server: the same host on another port."""
+    server = BadServer().start()
+    yield server
+    server.stop()

@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 import pytest
 
-from badserver import BadServer
 from behaviours import GOOD_SIZE
 from dld import DLD, run
 from support import SLOWER, content, files_under
@@ -47,14 +46,6 @@ def make_secret(make_daemon, tmp):
 @pytest.fixture
 def secret(make_secret):
     return make_secret().start()
-
-
-@pytest.fixture
-def other():
-    """One more server: the same host on another port."""
-    server = BadServer().start()
-    yield server
-    server.stop()
 
 
 def private_headers(request):

@@ -233,6 +233,15 @@ def test_answer_to_a_redirect_that_is_not_http(daemon, bad, path):
     assert files_under(daemon.root) == []
 
 
+@pytest.mark.parametrize("path, keys", [
+    ("/raw/cut-in-field", {}), ("/raw/one-byte-short", {}), ("/raw/chunk-not-hex", {}), ("/raw/length-hex", {}),
+    ("/any/b", {"max_size": 5}), ("/any/b", {"size": 5}), ("/head/no-colon/a", {}), ("/raw/brotli", {"compressed": True})])
+def test_message_names_the_server_that_a_redirect_led_to(daemon, bad, other, path, keys):
+    job = daemon.run_one(bad.url("/redirect-to/a?to=" + other.url(path)), retries=0, **keys)
+    assert job["state"] == "failed" and f"127.0.0.1:{other.port}" in job["error"]["message"], job
+    assert f":{bad.port}" not in job["error"]["message"]
+
+
 def test_huge_header(daemon, bad):
     failed(daemon.run_one(bad.url("/huge-header/2000000/a"), retries=0), "protocol")
     assert files_under(daemon.root) == []
