@@ -10,6 +10,9 @@
 
 #define SAID_ATTRIBUTE "user.dld.said"
 
+#define CODING "Content-Encoding"
+#define PLAIN "identity"
+
 /* The attribute is a line for each: "Name: value". */
 static const char *const digests[] = {"Repr-Digest", "Digest", "Content-Digest", "Content-MD5"};
 static const char *const others[] = {"Content-Disposition", "Last-Modified"};
@@ -29,6 +32,8 @@ void said_keep(int fd, CURL *easy) {
     _cleanup_(buf_done) struct buf b = BUF_INIT(SAID_MAX);
     bool is_plain = answer_is_plain(easy);
 
+    if (is_plain)
+        buf_addf(&b, "%s: %s\n", CODING, PLAIN);
     for (size_t i = 0; i < ELEMENTSOF(digests) && is_plain; i++)
         add_field(&b, easy, digests[i]);
     for (size_t i = 0; i < ELEMENTSOF(others); i++)
@@ -80,6 +85,13 @@ const char *said_field(int fd, const char *name, char value[static SAID_MAX]) {
         if (strcasecmp(found_name, name) == 0)
             return found;
     return NULL;
+}
+
+bool said_plain(int fd) {
+    char text[SAID_MAX];
+    const char *coding = said_field(fd, CODING, text);
+
+    return coding && streq(coding, PLAIN);
 }
 
 void said_forget(int fd) {

@@ -12,7 +12,8 @@
 
 #define SAID_MAX 2048 /* bytes; what doesn't fit is left out */
 
-/* Keeps what the answer of easy, which was with the whole file, says of digests, name and time. */
+/* Keeps what the answer of easy, which was with the whole file, says of digests, coding, name and
+ * time. */
 void said_keep(int fd, CURL *easy);
 
 /* Takes in the digests that were promised for the whole file. */
@@ -20,6 +21,9 @@ void said_digests(int fd, struct integrity *in);
 
 /* The value of a field, in value; NULL: it was not said. */
 const char *said_field(int fd, const char *name, char value[static SAID_MAX]);
+
+/* Was the file said to come in no Content-Encoding? False also where it is not known. */
+bool said_plain(int fd);
 
 /* The file is complete. */
 void said_forget(int fd);

@@ -113,6 +113,8 @@ bool rest_begin(struct transfer *t, int64_t length) {
 
     if (!why && length >= 0 && (uint64_t)length != (uint64_t)total - t->offset)
         why = "its length is not that of the rest";
+    if (!why && !answer_is_plain(t->easy) && said_plain(t->sink.fd))
+        why = "it is coded, and what is kept is not";
     said_digests(t->sink.fd, &task->integrity);
     answer_digests(t->easy, &task->integrity);
     if (!why && task->kept.source != rest_source(t) && !is_vouched_for(&task->integrity))

@@ -270,6 +270,8 @@ SECOND = {
     "part-with-more": (second(lambda r: rest(r, data=LARGE[150000:] + b"more")), LARGE, 3),
     "part-in-chunks-with-more": (second(lambda r: rest(r, CHUNKED, data=chunks(LARGE[150000:] + b"more"), length=False)),
                                  LARGE, 3),
+    "part-coded": (second(lambda r: rest(r, GZIP, data=OTHER[150000:])), LARGE, 3),
+    "part-of-coded": (after(half(GZIP), lambda r: rest(r, GZIP)), LARGE, 2),
     "part-empty": (second(lambda r: rest(r, data=b"")), LARGE, 3),
     "part-without-empty-line": (second(lambda r: [b"HTTP/1.1 206 Part\r\nX: y\r\n"]), LARGE, 3),
     "grown-under-its-name": (second(lambda r: rest(r, body=LARGE + b"tail")), LARGE, 3),
