@@ -425,13 +425,14 @@ static void on_cancelled(void *userdata, int error, const struct store_list *lis
 
 void watches_cancelled(struct watches *ws, const int64_t *ids, size_t n) {
     struct store_filter filter = {.state = -1, .ids = ids, .n_ids = n, .limit = n};
+    const struct store_list none = {.n_jobs = 0};
 
     if (n == 0 || !ws->list)
         return;
     ws->n_asked++;
     ws->n_untold += n;
     if (store_list(ws->store, &filter, on_cancelled, ws) < 0)
-        on_cancelled(ws, -ENOMEM, NULL);
+        on_cancelled(ws, -ENOMEM, &none);
 }
 
 /* ---- */
