@@ -101,7 +101,8 @@ const char *config_proxy_complaint(const char *value) {
     }
     r = url_parse(text, &url, &wrong, &column);
     if (r < 0)
-        return r == -ENOMEM ? config_proxy_no_memory : "has no host that can be used";
+        return r == -ENOMEM ? config_proxy_no_memory
+                            : "has no host, or no port from 1 to 65535, that can be used";
     if (!streq(url.path, "/"))
         wrong = "has a path, and a proxy has none";
     else if (strchr(text, '#') || !has_port(text + strlen("http://")))
