@@ -257,7 +257,7 @@ static bool linger(struct store *s) {
         struct timespec ts;
 
         if (l->end == 0)
-            l->end = now + LINGER_USEC;
+            *l = (struct linger){.end = now + LINGER_USEC};
         if (now >= l->end)
             break;
         if (s->overtaking) {
